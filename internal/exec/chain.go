@@ -1,0 +1,330 @@
+package exec
+
+import (
+	"math"
+	"slices"
+
+	"hessdens/internal/graph"
+	"hessdens/internal/kernel"
+)
+
+const (
+	blockLen = 512   // elements of a chain's block: a few arrays of them stay in the nearest cache
+	partLen  = 32768 // elements of a chain's part
+)
+
+// micro is one operation of a chain on slots.
+type micro[T kernel.Float] struct {
+	op           graph.Op
+	dst, a, b, c int
+	k            T
+	attr         float64
+}
+
+// operand is an array that a chain reads, seen along the chain's axes.
+type operand struct {
+	slot    int
+	ref     ref
+	direct  bool // lies as the chain walks
+	once    bool // the same for every block
+	scratch int
+	off     int // of the first element
+	size    []int
+	stride  []int
+}
+
+// result is an array that a chain writes, in the order in which it walks.
+type result struct {
+	slot int
+	ref  ref
+}
+
+// chain computes a group of pointwise operations a block at a time.
+type chain[T kernel.Float] struct {
+	p       *Program[T]
+	total   int
+	block   int
+	part    int
+	ops     []micro[T]
+	in      []operand
+	out     []result
+	temps   [][2]int // slot, scratch index
+	slots   int
+	scratch int
+}
+
+func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
+	v := h.members[0]
+	c := &chain[T]{p: p, total: v.size()}
+	// The chain walks in the order in which its results lie.
+	axes, own := v.axes(), v.strides(v)
+	var order []int
+	for a, s := range axes {
+		if s > 1 {
+			order = append(order, a)
+		}
+	}
+	slices.SortFunc(order, func(a, b int) int { return own[b] - own[a] })
+	along := func(s []int) []int {
+		out := make([]int, len(order))
+		for i, a := range order {
+			out[i] = s[a]
+		}
+		return out
+	}
+	walk := along(axes)
+	slot := map[*value]int{}
+	c.block = blockLen
+	for _, x := range h.inputs {
+		o := operand{slot: c.slots, ref: x.root.buffer.ref, off: x.layout.off}
+		slot[x] = c.slots
+		c.slots++
+		size, strides := collapse(walk, [][]int{along(v.strides(x))})
+		o.size, o.stride = size, strides[0]
+		o.direct = len(size) == 1 && o.stride[0] == 1 && o.off == 0
+		if period := o.period(); !o.direct && period <= blockLen {
+			o.once = true
+			if c.block%period != 0 {
+				c.block = blockLen / period * period
+			}
+		}
+		c.in = append(c.in, o)
+	}
+	for i := range c.in {
+		o := &c.in[i]
+		o.once = o.once && c.block%o.period() == 0
+		if !o.direct {
+			o.scratch = c.scratch
+			c.scratch++
+		}
+	}
+	c.part = max(partLen/c.block, 1) * c.block
+	last := map[*value]int{}
+	for i, m := range h.members {
+		for _, x := range m.in {
+			last[x] = i
+		}
+	}
+	var free []int // scratch indices
+	at := map[int]int{}
+	for i, m := range h.members {
+		if slices.Contains(h.outputs, m) {
+			slot[m] = c.slots
+			c.out = append(c.out, result{c.slots, m.buffer.ref})
+		} else {
+			var s int
+			if len(free) > 0 {
+				s, free = free[len(free)-1], free[:len(free)-1]
+			} else {
+				s = c.scratch
+				c.scratch++
+			}
+			slot[m] = c.slots
+			at[c.slots] = s
+			c.temps = append(c.temps, [2]int{c.slots, s})
+		}
+		c.slots++
+		op := micro[T]{op: m.op, dst: slot[m]}
+		if a, ok := m.attr.(float64); ok {
+			op.attr, op.k = a, T(a)
+		}
+		for j, x := range m.in {
+			*[]*int{&op.a, &op.b, &op.c}[j] = slot[x]
+		}
+		c.ops = append(c.ops, op)
+		for j, x := range m.in {
+			if s, temp := at[slot[x]]; temp && last[x] == i && !slices.Contains(m.in[:j], x) {
+				free = append(free, s)
+			}
+		}
+	}
+	return c
+}
+
+// period is the number of elements after which an operand repeats: those of its innermost axes
+// where all axes outside are repetitions.
+func (o *operand) period() int {
+	n, a := 1, 0
+	for a < len(o.size) && o.stride[a] == 0 {
+		a++
+	}
+	for ; a < len(o.size); a++ {
+		n *= o.size[a]
+	}
+	return n
+}
+
+func (c *chain[T]) parts() int { return (c.total + c.part - 1) / c.part }
+
+func (c *chain[T]) run(wi, part int) {
+	w := c.p.workers[wi]
+	lo := part * c.part
+	hi := min(lo+c.part, c.total)
+	scratch := func(i, n int) []T { return w.block[i*c.block : i*c.block+n] }
+	for i := range c.in {
+		if o := &c.in[i]; o.once {
+			gather(o, scratch(o.scratch, min(c.block, hi-lo)), c.p.at(o.ref), lo)
+		}
+	}
+	for ; lo < hi; lo += c.block {
+		n := min(c.block, hi-lo)
+		for i := range c.in {
+			o := &c.in[i]
+			if o.direct {
+				w.slots[o.slot] = c.p.at(o.ref)[lo : lo+n]
+				continue
+			}
+			s := scratch(o.scratch, n)
+			if !o.once {
+				gather(o, s, c.p.at(o.ref), lo)
+			}
+			w.slots[o.slot] = s
+		}
+		for _, o := range c.out {
+			w.slots[o.slot] = c.p.at(o.ref)[lo : lo+n]
+		}
+		for _, t := range c.temps {
+			w.slots[t[0]] = scratch(t[1], n)
+		}
+		for i := range c.ops {
+			c.ops[i].apply(w.slots)
+		}
+	}
+}
+
+// gather reads the elements of an operand from the start-th on, in the order of its axes.
+func gather[T kernel.Float](o *operand, dst, src []T, start int) {
+	r := len(o.size) - 1
+	if r == 0 {
+		strided(dst, src, o.off+start*o.stride[0], o.stride[0])
+		return
+	}
+	var at [16]int
+	rest := start
+	off := o.off
+	for a := r; a >= 0; a-- {
+		at[a] = rest % o.size[a]
+		rest /= o.size[a]
+		off += at[a] * o.stride[a]
+	}
+	inner, step := o.size[r], o.stride[r]
+	for {
+		n := min(inner-at[r], len(dst))
+		strided(dst[:n], src, off, step)
+		if dst = dst[n:]; len(dst) == 0 {
+			return
+		}
+		off += (inner - at[r]) * step
+		at[r] = inner
+		for a := r; at[a] == o.size[a]; a-- {
+			off += o.stride[a-1] - at[a]*o.stride[a]
+			at[a] = 0
+			at[a-1]++
+		}
+	}
+}
+
+// strided copies elements from src[at] on that lie step apart.
+func strided[T any](dst, src []T, at, step int) {
+	switch step {
+	case 1:
+		copy(dst, src[at:])
+	case 0:
+		x := src[at]
+		for i := range dst {
+			dst[i] = x
+		}
+	default:
+		for i := range dst {
+			dst[i] = src[at+i*step]
+		}
+	}
+}
+
+// apply runs the operation over a block.
+func (m *micro[T]) apply(slots [][]T) {
+	dst := slots[m.dst]
+	n := len(dst)
+	a := slots[m.a][:n]
+	switch m.op {
+	case graph.OpDetach:
+		copy(dst, a)
+	case graph.OpScale:
+		for i, x := range a {
+			dst[i] = m.k * x
+		}
+	case graph.OpAddC:
+		for i, x := range a {
+			dst[i] = x + m.k
+		}
+	case graph.OpAdd:
+		b := slots[m.b][:n]
+		for i, x := range a {
+			dst[i] = x + b[i]
+		}
+	case graph.OpSub:
+		b := slots[m.b][:n]
+		for i, x := range a {
+			dst[i] = x - b[i]
+		}
+	case graph.OpMul:
+		b := slots[m.b][:n]
+		for i, x := range a {
+			dst[i] = x * b[i]
+		}
+	case graph.OpDiv:
+		b := slots[m.b][:n]
+		for i, x := range a {
+			dst[i] = x / b[i]
+		}
+	case graph.OpRelu:
+		for i, x := range a {
+			if x < 0 {
+				x = 0
+			}
+			dst[i] = x
+		}
+	case graph.OpStep:
+		for i, x := range a {
+			var y T
+			if x > 0 {
+				y = 1
+			}
+			dst[i] = y
+		}
+	case graph.OpRecip:
+		for i, x := range a {
+			dst[i] = 1 / x
+		}
+	case graph.OpSqrt:
+		for i, x := range a {
+			dst[i] = T(math.Sqrt(float64(x)))
+		}
+	case graph.OpRsqrt:
+		for i, x := range a {
+			dst[i] = T(1 / math.Sqrt(float64(x)))
+		}
+	case graph.OpExp:
+		for i, x := range a {
+			dst[i] = T(math.Exp(float64(x)))
+		}
+	case graph.OpTanh:
+		for i, x := range a {
+			dst[i] = T(math.Tanh(float64(x)))
+		}
+	case graph.OpWhere:
+		b, c := slots[m.b][:n], slots[m.c][:n]
+		for i, x := range a {
+			y := c[i]
+			if x != 0 {
+				y = b[i]
+			}
+			dst[i] = y
+		}
+	default:
+		b, c := slots[m.b][:n], slots[m.c][:n]
+		for i, x := range a {
+			dst[i] = T(m.op.Eval(float64(x), float64(b[i]), float64(c[i]), m.attr))
+		}
+	}
+}

@@ -1,0 +1,205 @@
+package exec
+
+import (
+	"fmt"
+	"slices"
+
+	"hessdens/internal/graph"
+)
+
+// compiler turns graph nodes into values.
+type compiler struct {
+	k      int
+	values []*value
+	of     map[*graph.Node]*value
+	copies map[*value]*value
+}
+
+func (c *compiler) add(v *value) *value {
+	v.id = len(c.values)
+	c.values = append(c.values, v)
+	return v
+}
+
+// fresh makes a value with a buffer of its own, dependent on what its operands depend on.
+func (c *compiler) fresh(op graph.Op, attr any, shape []int, integer bool, in ...*value) *value {
+	v := &value{op: op, attr: attr, shape: shape, integer: integer, in: in, k: 1}
+	for _, x := range in {
+		v.linear = v.linear || x.linear
+		v.stage |= x.stage
+	}
+	if v.linear {
+		v.k = c.k
+	}
+	v.layout = defaultLayout(shape, v.k, v.linear)
+	v.root = v
+	return c.add(v)
+}
+
+// view makes a value that looks at x's buffer.
+func (c *compiler) view(x *value, shape []int, l layout) *value {
+	return c.add(&value{shape: shape, layout: l, k: x.k, linear: x.linear, integer: x.integer, stage: x.stage, root: x.root, in: []*value{x}})
+}
+
+// packed is x in the default layout: itself, or a copy.
+func (c *compiler) packed(x *value) *value {
+	if x.contiguous() {
+		return x
+	}
+	if p := c.copies[x]; p != nil {
+		return p
+	}
+	if x.integer {
+		panic(fmt.Sprintf("exec: integers of shape %v cannot be moved", x.shape))
+	}
+	p := c.fresh(graph.OpDetach, nil, x.shape, false, x)
+	c.copies[x] = p
+	return p
+}
+
+// lower makes the value of a node whose operands have theirs.
+func (c *compiler) lower(n *graph.Node) *value {
+	in := make([]*value, len(n.Inputs()))
+	for i, x := range n.Inputs() {
+		in[i] = c.of[x]
+	}
+	integer := n.Kind() == graph.Int
+	switch n.Op() {
+	case graph.OpParam, graph.OpConst, graph.OpInput, graph.OpDirection:
+		v := &value{op: n.Op(), attr: n.Attr(), shape: n.Shape(), integer: integer, leaf: n, k: 1}
+		switch n.Op() {
+		case graph.OpInput:
+			v.stage = stagePrimal
+		case graph.OpDirection:
+			v.stage, v.linear, v.k = stageDirection, true, c.k
+		}
+		v.layout = defaultLayout(v.shape, v.k, v.linear)
+		v.root = v
+		return c.add(v)
+	case graph.OpDetach:
+		return in[0]
+	case graph.OpReshape:
+		x := in[0]
+		stride, ok := reshape(x.shape, x.layout.stride, n.Shape())
+		if !ok {
+			// Moved into the default layout of the new shape: a copy whose axes are those of the finest
+			// common split of both shapes.
+			return c.reshapeCopy(x, n.Shape())
+		}
+		return c.view(x, n.Shape(), layout{x.layout.off, stride, x.layout.dir})
+	case graph.OpTranspose:
+		x := in[0]
+		stride := make([]int, len(x.shape))
+		for i, p := range n.Attr().(graph.Perm) {
+			stride[i] = x.layout.stride[p]
+		}
+		return c.view(x, n.Shape(), layout{x.layout.off, stride, x.layout.dir})
+	case graph.OpBroadcast:
+		x := in[0]
+		stride := slices.Clone(x.layout.stride)
+		for a := range stride {
+			if x.shape[a] != n.Dim(a) {
+				stride[a] = 0
+			}
+		}
+		return c.view(x, n.Shape(), layout{x.layout.off, stride, x.layout.dir})
+	case graph.OpSlice:
+		x, s := in[0], n.Attr().(graph.SliceAttr)
+		l := layout{x.layout.off, slices.Clone(x.layout.stride), x.layout.dir}
+		for a := range s.Start {
+			l.off += s.Start[a] * l.stride[a]
+			l.stride[a] *= s.Step[a]
+		}
+		return c.view(x, n.Shape(), l)
+	}
+	if !n.Op().Pointwise() {
+		switch n.Op() {
+		case graph.OpMatMul:
+			for i, x := range in {
+				if !matrixOperand(x) {
+					in[i] = c.packed(x)
+				}
+			}
+		case graph.OpPad, graph.OpConcat: // they read any layout
+		default:
+			for i, x := range in {
+				in[i] = c.packed(x)
+			}
+		}
+	}
+	return c.fresh(n.Op(), n.Attr(), n.Shape(), integer, in...)
+}
+
+// reshapeCopy is a reshape that moves elements. The copy is made in a shape that both can be
+// split from: the last axis of the target is cut where the source's axes end, so that source and
+// target are strided over the same axes.
+func (c *compiler) reshapeCopy(x *value, to []int) *value {
+	if x.integer {
+		panic(fmt.Sprintf("exec: integers of shape %v cannot be moved", x.shape))
+	}
+	// The copy of x in its own shape but with the layout that the target prescribes: strides of
+	// the target's default layout, carried back to x's shape where possible.
+	d := defaultLayout(to, x.k, x.linear)
+	if back, ok := reshape(to, d.stride, x.shape); ok {
+		v := c.fresh(graph.OpDetach, nil, x.shape, false, x)
+		v.layout = layout{0, back, d.dir}
+		return c.view(v, to, layout{0, d.stride, d.dir})
+	}
+	// Otherwise split both into common factors: row-major axes cut at every boundary of either
+	// shape, which exists where the boundaries divide each other.
+	fine, ok := refine(x.shape, to)
+	if ok {
+		if src, ok := reshape(x.shape, x.layout.stride, fine); ok {
+			xs := c.view(x, fine, layout{x.layout.off, src, x.layout.dir})
+			if dst, ok := reshape(to, d.stride, fine); ok {
+				v := c.fresh(graph.OpDetach, nil, fine, false, xs)
+				v.layout = layout{0, dst, d.dir}
+				return c.view(v, to, layout{0, d.stride, d.dir})
+			}
+		}
+	}
+	// In general through a layout with the direction axis first, which any shape can be seen in.
+	first := layout{stride: make([]int, len(x.shape)), dir: count(x.shape)}
+	step := 1
+	for a := len(x.shape) - 1; a >= 0; a-- {
+		first.stride[a] = step
+		step *= x.shape[a]
+	}
+	v := c.fresh(graph.OpDetach, nil, x.shape, false, x)
+	v.layout = first
+	stride, ok := reshape(x.shape, first.stride, to)
+	if !ok {
+		panic("exec: reshape of a row-major tensor")
+	}
+	return c.view(v, to, layout{0, stride, first.dir})
+}
+
+// refine cuts two row-major shapes of equal size at the boundaries of both.
+func refine(a, b []int) ([]int, bool) {
+	ends := map[int]bool{}
+	for _, s := range [][]int{a, b} {
+		inner := 1
+		for i := len(s) - 1; i >= 0; i-- {
+			inner *= s[i]
+			ends[inner] = true
+		}
+	}
+	sorted := make([]int, 0, len(ends))
+	for e := range ends {
+		sorted = append(sorted, e)
+	}
+	slices.Sort(sorted)
+	var fine []int
+	last := 1
+	for _, e := range sorted {
+		if e%last != 0 {
+			return nil, false
+		}
+		if e != last {
+			fine = append(fine, e/last)
+			last = e
+		}
+	}
+	slices.Reverse(fine)
+	return fine, true
+}

@@ -1,0 +1,180 @@
+package exec
+
+import "slices"
+
+// group is a unit of the schedule: a chain of pointwise operations on one shape that are
+// computed together, a block at a time, or one other operation.
+type group struct {
+	members []*value // in order of id
+	inputs  []*value // read from memory, distinct
+	outputs []*value // members that others read
+	stamp   int
+}
+
+func (g *group) first() int { return g.members[0].id }
+func (g *group) last() int  { return g.members[len(g.members)-1].id }
+
+// maxOperands bounds how many arrays a chain reads: beyond it, its blocks leave the nearest
+// cache.
+const maxOperands = 24
+
+// fuse puts every root into a group. A pointwise operation joins the groups of its operands
+// where shape and stage agree and no path leads out of the group and back in.
+func fuse(values []*value) []*group {
+	readers := make([][]*value, len(values)) // roots that read a root
+	for _, v := range values {
+		if v.isView() {
+			continue
+		}
+		for _, x := range v.in {
+			readers[x.root.id] = append(readers[x.root.id], v)
+		}
+	}
+	stamp := 0
+	// returns reports whether a path from the groups leaves them and comes back; every group on such
+	// a path begins before the value top.
+	returns := func(inside []*group, top int) bool {
+		stamp++
+		stack := slices.Clone(inside)
+		for len(stack) > 0 {
+			h := stack[len(stack)-1]
+			stack = stack[:len(stack)-1]
+			start := slices.Contains(inside, h)
+			for _, m := range h.members {
+				for _, r := range readers[m.id] {
+					q := r.group
+					if q == nil || q.stamp == stamp || q.first() > top {
+						continue
+					}
+					if slices.Contains(inside, q) {
+						if start {
+							continue // a step within
+						}
+						return true
+					}
+					q.stamp = stamp
+					stack = append(stack, q)
+				}
+			}
+		}
+		return false
+	}
+	for _, v := range values {
+		if v.isView() || v.leaf != nil {
+			continue
+		}
+		v.group = &group{members: []*value{v}}
+		if !fusible(v) {
+			continue
+		}
+		for _, x := range v.in {
+			h := x.group
+			if x.isView() || h == nil || h == v.group || !fusible(x) || x.stage != v.stage || x.linear != v.linear || !slices.Equal(x.shape, v.shape) {
+				continue
+			}
+			if n, ok := operands(h, v.group); !ok || n > maxOperands {
+				continue
+			}
+			if returns([]*group{h, v.group}, v.id) {
+				continue
+			}
+			members := slices.Concat(h.members, v.group.members)
+			slices.SortFunc(members, func(a, b *value) int { return a.id - b.id })
+			merged := &group{members: members}
+			for _, m := range members {
+				m.group = merged
+			}
+		}
+	}
+	var groups []*group
+	seen := map[*group]bool{}
+	for _, v := range values {
+		if v.group == nil || seen[v.group] {
+			continue
+		}
+		seen[v.group] = true
+		groups = append(groups, v.group)
+	}
+	for _, h := range groups {
+		for _, m := range h.members {
+			for _, x := range m.in {
+				if (x.group != h || x.isView()) && !slices.Contains(h.inputs, x) {
+					h.inputs = append(h.inputs, x)
+				}
+			}
+			outside := m.output || slices.ContainsFunc(readers[m.id], func(r *value) bool { return r.group != h })
+			for _, r := range readers[m.id] { // through a view a member is read from memory
+				outside = outside || slices.ContainsFunc(r.in, func(x *value) bool { return x.root == m && x.isView() })
+			}
+			if outside {
+				h.outputs = append(h.outputs, m)
+			}
+		}
+	}
+	return groups
+}
+
+// fusible says whether a root is pointwise and lies in the default layout.
+func fusible(v *value) bool { return v.op.Pointwise() && v.contiguous() }
+
+// operands counts what two groups together would read from memory; not ok if one reads a member
+// of the other through a view, which has to be in memory first.
+func operands(a, b *group) (n int, ok bool) {
+	seen := map[*value]bool{}
+	for _, h := range []*group{a, b} {
+		for _, m := range h.members {
+			for _, x := range m.in {
+				inside := x.root.group == a || x.root.group == b
+				if inside && x.isView() {
+					return 0, false
+				}
+				if !inside {
+					seen[x] = true
+				}
+			}
+		}
+	}
+	return len(seen), true
+}
+
+// schedule orders groups so that each comes after what it reads; of those that are ready, the
+// one that the graph names first.
+func schedule(groups []*group) []*group {
+	waits := map[*group]int{}
+	next := map[*group][]*group{}
+	for _, h := range groups {
+		seen := map[*group]bool{}
+		for _, x := range h.inputs {
+			if q := x.root.group; q != nil && q != h && !seen[q] {
+				seen[q] = true
+				waits[h]++
+				next[q] = append(next[q], h)
+			}
+		}
+	}
+	var ready []*group
+	push := func(h *group) {
+		i, _ := slices.BinarySearchFunc(ready, h, func(a, b *group) int { return b.last() - a.last() })
+		ready = slices.Insert(ready, i, h)
+	}
+	for _, h := range groups {
+		if waits[h] == 0 {
+			push(h)
+		}
+	}
+	var out []*group
+	for len(ready) > 0 {
+		h := ready[len(ready)-1]
+		ready = ready[:len(ready)-1]
+		out = append(out, h)
+		for _, q := range next[h] {
+			if waits[q]--; waits[q] == 0 {
+				push(q)
+			}
+		}
+	}
+	if len(out) != len(groups) {
+		panic("exec: fused chains depend on each other in a circle")
+	}
+	return out
+}
