@@ -1,5 +1,7 @@
 package graph
 
+import "slices"
+
 // JVP extends the graph by directional derivatives: out[i] = (∂outs[i]/∂θ)·θ̇, where seeds maps
 // nodes θ to their directions θ̇ (nodes of the same shape). A derivative that is zero whatever
 // the values is nil. The result is linear in the seeds' directions.
@@ -86,4 +88,29 @@ func VJP(outs, cotangents, wrt []*Node) []*Node {
 		res[j] = bar[w]
 	}
 	return res
+}
+
+// Kinks are the nodes under outs whose values say on which branch of a piecewise smooth
+// function a point lies: signs, comparisons, positions of maxima. What only a detached value
+// depends on is left out.
+func Kinks(outs ...*Node) []*Node {
+	var kinks []*Node
+	seen := map[*Node]bool{}
+	stack := slices.Clone(outs)
+	for len(stack) > 0 {
+		n := stack[len(stack)-1]
+		stack = stack[:len(stack)-1]
+		if n == nil || seen[n] {
+			continue
+		}
+		seen[n] = true
+		if n.op.Kink() {
+			kinks = append(kinks, n)
+		}
+		if n.op != OpDetach {
+			stack = append(stack, n.in...)
+		}
+	}
+	slices.SortFunc(kinks, func(a, b *Node) int { return a.id - b.id })
+	return kinks
 }

@@ -1,0 +1,665 @@
+// Package hvp is the Hessian of a network's loss over a whole data set as a linear operator on
+// groups of vectors, with the loss, the gradient and the outputs from the same programs.
+//
+// With θ the parameters that vary, n of them in the order of the network's,
+//
+//	L(θ) = (1/N) Σᵢ ℓᵢ(θ) + (wd/2)‖θ‖²,   H = ∇²L,   H v = d/dε ∇L(θ + εv) at ε = 0,
+//
+// N counting examples, or tokens for a language model, never batches. Products are exact: a
+// directional derivative of the gradient's graph. Batches are added up in their order, in
+// float64.
+package hvp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"math"
+	"path"
+	"strings"
+
+	"hessdens/internal/exec"
+	"hessdens/internal/graph"
+	"hessdens/internal/kernel"
+	"hessdens/internal/model"
+	"hessdens/internal/tensor"
+)
+
+// Column is one side of a data set, inputs or targets: what package dataset reads.
+type Column interface {
+	Shape() []int  // of one example
+	Integer() bool // read by Ints, else by Floats
+	Floats(dst []float64, lo, hi int) error
+	Ints(dst []int64, lo, hi int) error
+}
+
+// Data is a data set: N examples in a fixed order.
+type Data struct {
+	N    int
+	X, Y Column
+}
+
+// Precisions of the products.
+const (
+	Float32 = "float32"
+	Float64 = "float64"
+)
+
+// Options say what is measured and how it is computed.
+type Options struct {
+	Loss        string   // model.CrossEntropy, MSE or BCE; "" is cross-entropy for integer targets, mse for others
+	BatchStats  bool     // batch normalisation by the statistics of each batch of BatchSize examples
+	BatchSize   int      // 0: chosen from the shapes; with BatchStats it must be given
+	WeightDecay float64  // wd
+	Params      []string // patterns (path.Match) of the names that vary; none: all
+	Precision   string   // Float32 or Float64; "" is Float32
+	Threads     int      // 0: as many as the process may use
+	KeepBytes   int64    // memory in which the primal part of batches may be kept between products
+	// Progress is called after each batch of a pass with the examples done and in all.
+	Progress func(done, of int)
+}
+
+// Group is a parameter tensor that varies, in the order of the vectors.
+type Group struct {
+	Name         string
+	Offset, Size int
+}
+
+// NonFiniteError is a NaN or an infinity where the weights were finite.
+type NonFiniteError struct {
+	What        string // "loss", "gradient", "Hessian-vector product"
+	First, Last int    // the examples of the batch; -1 where the whole data set is meant
+}
+
+func (e *NonFiniteError) Error() string {
+	where := ""
+	if e.First >= 0 {
+		where = fmt.Sprintf(" of examples %d to %d", e.First, e.Last-1)
+	}
+	return fmt.Sprintf("the %s%s is not finite (check that inputs are scaled as in training: --mean, --std; --precision float64 has a wider range)", e.What, where)
+}
+
+// LabelError is a target or a token that the network has no class or row for.
+type LabelError struct {
+	What         string // "label" or "token"
+	Example      int
+	Value, Limit int64
+}
+
+func (e *LabelError) Error() string {
+	return fmt.Sprintf("example %d has %s %d, but the network knows 0 to %d (is this the data that it was trained on?)", e.Example, e.What, e.Value, e.Limit-1)
+}
+
+// Operator is the Hessian over a data set. It is not for several goroutines at a time.
+type Operator struct {
+	net    *model.Network
+	data   Data
+	opt    Options
+	set    model.Settings
+	batch  int
+	groups []Group
+	varies []int // indices in net.Params
+	theta  []float64
+	pool   *exec.Pool
+	engine engine
+}
+
+// engine is what depends on the precision.
+type engine interface {
+	apply(ctx context.Context, dst, src [][]float64) error
+	gradient(ctx context.Context, grad []float64) (loss float64, err error)
+	outputs(ctx context.Context, visit func(first int, f []float64) error) error
+	branches(ctx context.Context) (uint64, error)
+	forget()
+	info() Cost
+}
+
+// New compiles the network for the data. It fails when they do not fit each other or the options.
+func New(net *model.Network, data Data, opt Options) (*Operator, error) {
+	o := &Operator{net: net, data: data, opt: opt}
+	if data.N < 1 {
+		return nil, errors.New("the data set is empty")
+	}
+	if o.opt.Loss == "" {
+		o.opt.Loss = model.MSE
+		if data.Y.Integer() {
+			o.opt.Loss = model.CrossEntropy
+		}
+	}
+	o.set = model.Settings{Loss: o.opt.Loss, BatchStats: opt.BatchStats, Input: data.X.Shape(), Target: data.Y.Shape(), InputInteger: data.X.Integer(), TargetInteger: data.Y.Integer(), Total: data.N}
+	if o.opt.Loss == model.CrossEntropy && o.set.TargetInteger {
+		o.set.Total *= tensor.Count(o.set.Target)
+	}
+	for i, p := range net.Params {
+		if p.Values == nil {
+			return nil, fmt.Errorf("parameter %s has no values (give --weights)", p.Name)
+		}
+		ok, err := matches(opt.Params, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			o.groups = append(o.groups, Group{p.Name, len(o.theta), tensor.Count(p.Shape)})
+			o.varies = append(o.varies, i)
+			o.theta = append(o.theta, p.Values...)
+		}
+	}
+	if len(o.theta) == 0 {
+		return nil, fmt.Errorf("--params %s: no parameter has such a name (the network has %s)", strings.Join(opt.Params, ", "), names(net))
+	}
+	probe, err := net.Build(1, o.set)
+	if err != nil {
+		return nil, err
+	}
+	if opt.BatchStats && opt.BatchSize < 1 {
+		return nil, errors.New("--batchnorm batch: the statistics are those of each batch (give --batch-size, or --batch-size all for one batch)")
+	}
+	o.batch = opt.BatchSize
+	if o.batch < 1 {
+		o.batch = chooseBatch(probe)
+	}
+	o.batch = min(o.batch, data.N)
+	if err := o.checkIntegers(); err != nil {
+		return nil, err
+	}
+	o.pool = exec.NewPool(opt.Threads)
+	switch opt.Precision {
+	case Float32, "":
+		o.engine = newEngine[float32](o)
+	case Float64:
+		o.engine = newEngine[float64](o)
+	default:
+		o.pool.Close()
+		return nil, fmt.Errorf("--precision %s: float32 or float64", opt.Precision)
+	}
+	return o, nil
+}
+
+func matches(patterns []string, name string) (bool, error) {
+	for _, p := range patterns {
+		ok, err := path.Match(p, name)
+		if err != nil {
+			return false, fmt.Errorf("--params %s: %w", p, err)
+		}
+		if ok {
+			return true, nil
+		}
+	}
+	return len(patterns) == 0, nil
+}
+
+func names(net *model.Network) string {
+	var s []string
+	for _, p := range net.Params {
+		s = append(s, p.Name)
+	}
+	if len(s) > 8 {
+		s = append(s[:7], "…")
+	}
+	return strings.Join(s, ", ")
+}
+
+// batchElements is how many elements the values of one batch's primal part have, about: enough
+// work for every thread in each operation, few enough to stay near the caches.
+const batchElements = 1 << 22
+
+// chooseBatch picks a number of examples from the graph of one: by shapes only, so that a result
+// depends neither on the machine nor on the number of directions.
+func chooseBatch(one *model.Graph) int {
+	n := 0
+	data := make([]bool, len(one.G.Nodes()))
+	for _, x := range one.G.Nodes() {
+		data[x.ID()] = x.Op() == graph.OpInput
+		for _, in := range x.Inputs() {
+			data[x.ID()] = data[x.ID()] || data[in.ID()]
+		}
+		if data[x.ID()] && x.Op() != graph.OpReshape && x.Op() != graph.OpBroadcast && x.Op() != graph.OpTranspose {
+			n += x.Size()
+		}
+	}
+	return min(max(batchElements/max(n, 1), 1), 4096)
+}
+
+// checkIntegers goes through labels and tokens once: an index outside of the network would be
+// read from nowhere.
+func (o *Operator) checkIntegers() error {
+	check := func(c Column, what string, limit int) error {
+		if !c.Integer() || limit == 0 {
+			return nil
+		}
+		per := tensor.Count(c.Shape())
+		const chunk = 4096
+		buf := make([]int64, min(chunk, o.data.N)*per)
+		for lo := 0; lo < o.data.N; lo += chunk {
+			hi := min(lo+chunk, o.data.N)
+			if err := c.Ints(buf[:(hi-lo)*per], lo, hi); err != nil {
+				return err
+			}
+			for i, v := range buf[:(hi-lo)*per] {
+				if v < 0 || v >= int64(limit) {
+					return &LabelError{what, lo + i/per, v, int64(limit)}
+				}
+			}
+		}
+		return nil
+	}
+	classes := o.net.Outputs
+	if o.opt.Loss == model.BCE {
+		classes = 2
+	}
+	if err := check(o.data.Y, "label", classes); err != nil {
+		return err
+	}
+	return check(o.data.X, "token", o.net.Outputs)
+}
+
+// Dim is n.
+func (o *Operator) Dim() int { return len(o.theta) }
+
+// Groups are the parameter tensors that vary, in the order of the vectors.
+func (o *Operator) Groups() []Group { return o.groups }
+
+// Theta are the values of what varies, in the order of the vectors; not to be modified.
+func (o *Operator) Theta() []float64 { return o.theta }
+
+// BatchSize is the number of examples of a batch; the last may have fewer.
+func (o *Operator) BatchSize() int { return o.batch }
+
+// Loss is the kind of loss.
+func (o *Operator) Loss() string { return o.opt.Loss }
+
+// Total is N: examples, or tokens for a language model.
+func (o *Operator) Total() int { return o.set.Total }
+
+// Settings are what graphs of the network are built with.
+func (o *Operator) Settings() model.Settings { return o.set }
+
+// Close ends the operator's threads.
+func (o *Operator) Close() { o.pool.Close() }
+
+// Apply computes dst[j] = H·src[j] for a group of vectors of length Dim. It ends with the
+// context's error between two batches when the context ends.
+func (o *Operator) Apply(ctx context.Context, dst, src [][]float64) error {
+	if err := o.engine.apply(ctx, dst, src); err != nil {
+		return err
+	}
+	if wd := o.opt.WeightDecay; wd != 0 {
+		for j, d := range dst {
+			for i, v := range src[j] {
+				d[i] += wd * v
+			}
+		}
+	}
+	return nil
+}
+
+// Gradient computes L and its gradient in one pass.
+func (o *Operator) Gradient(ctx context.Context) (loss float64, grad []float64, err error) {
+	grad = make([]float64, len(o.theta))
+	if loss, err = o.engine.gradient(ctx, grad); err != nil {
+		return 0, nil, err
+	}
+	var square float64
+	for i, t := range o.theta {
+		grad[i] += o.opt.WeightDecay * t
+		square += t * t
+	}
+	loss += o.opt.WeightDecay / 2 * square
+	for _, v := range grad {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return 0, nil, &NonFiniteError{"gradient", -1, -1}
+		}
+	}
+	return loss, grad, nil
+}
+
+// Outputs visits the outputs f of the network, row-major [P, Net.Outputs], batch by batch; first
+// is the batch's first example.
+func (o *Operator) Outputs(ctx context.Context, visit func(first int, f []float64) error) error {
+	return o.engine.outputs(ctx, visit)
+}
+
+// Branches is a fingerprint of the signs of activations and the positions of maxima at θ: the
+// loss is smooth on the way between two points only if it does not change. It holds within a
+// process.
+func (o *Operator) Branches(ctx context.Context) (uint64, error) { return o.engine.branches(ctx) }
+
+// SetTheta moves what varies to another point.
+func (o *Operator) SetTheta(theta []float64) {
+	o.theta = append(o.theta[:0], theta...)
+	o.engine.forget()
+}
+
+// Cost is what one product takes.
+type Cost struct {
+	Batches int
+	Batch   int
+	Bytes   int64 // memory of the programs for the last group of vectors
+}
+
+// Cost describes the programs that ran last.
+func (o *Operator) Cost() Cost { return o.engine.info() }
+
+// purpose is what a program computes.
+type purpose int
+
+const (
+	purposeProduct purpose = iota
+	purposeGradient
+	purposeOutputs
+	purposeBranches
+)
+
+type programKey struct {
+	batch, k int
+	purpose  purpose
+}
+
+// program is a compiled graph with its leaves.
+type program[T kernel.Float] struct {
+	*exec.Program[T]
+	graph *model.Graph
+	wrt   []*graph.Node
+	dirs  []*graph.Node
+	outs  []int // of each tensor that varies its output, -1 where the derivative is zero
+	kinks []*graph.Node
+	kept  []*exec.Primal[T] // by batch
+}
+
+type engineOf[T kernel.Float] struct {
+	o        *Operator
+	programs map[programKey]*program[T]
+	theta    map[*program[T]]bool // whose parameters are those of o
+	floats   []float64
+	ints     []int64
+	keptOf   int // k of the programs that keep primal parts
+	last     Cost
+	seed     maphash.Seed
+}
+
+func newEngine[T kernel.Float](o *Operator) *engineOf[T] {
+	return &engineOf[T]{o: o, programs: map[programKey]*program[T]{}, theta: map[*program[T]]bool{}, seed: maphash.MakeSeed()}
+}
+
+// program finds or compiles one.
+func (e *engineOf[T]) program(key programKey) (*program[T], error) {
+	p := e.programs[key]
+	if p == nil {
+		var err error
+		if p, err = e.compile(key); err != nil {
+			return nil, err
+		}
+		e.programs[key] = p
+	}
+	if !e.theta[p] {
+		e.theta[p] = true
+		o := e.o
+		for i, leaf := range p.graph.Params {
+			p.SetFloats(leaf, o.net.Params[i].Values)
+		}
+		for i, leaf := range p.graph.Buffers {
+			p.SetFloats(leaf, o.net.Buffers[i].Values)
+		}
+		for j, g := range o.groups {
+			p.SetFloats(p.wrt[j], o.theta[g.Offset:g.Offset+g.Size])
+		}
+		p.Prepare()
+		p.kept = nil
+	}
+	return p, nil
+}
+
+// forget makes every program take its parameters again.
+func (e *engineOf[T]) forget() { clear(e.theta) }
+
+func (e *engineOf[T]) info() Cost { return e.last }
+
+func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
+	o := e.o
+	m, err := o.net.Build(key.batch, o.set)
+	if err != nil {
+		return nil, err
+	}
+	p := &program[T]{graph: m}
+	for _, i := range o.varies {
+		p.wrt = append(p.wrt, m.Params[i])
+	}
+	one := []*graph.Node{m.G.Scalar(1)}
+	outs := []*graph.Node{m.Loss}
+	derivatives := func(ds []*graph.Node) {
+		for _, d := range ds {
+			if d == nil {
+				p.outs = append(p.outs, -1)
+				continue
+			}
+			p.outs = append(p.outs, len(outs))
+			outs = append(outs, d)
+		}
+	}
+	switch key.purpose {
+	case purposeOutputs:
+		outs = []*graph.Node{m.Outputs}
+	case purposeGradient:
+		derivatives(graph.VJP([]*graph.Node{m.Loss}, one, p.wrt))
+	case purposeBranches:
+		p.kinks = graph.Kinks(graph.VJP([]*graph.Node{m.Loss}, one, p.wrt)...)
+		outs = append(outs, p.kinks...)
+	case purposeProduct:
+		seeds := map[*graph.Node]*graph.Node{}
+		for _, w := range p.wrt {
+			d := m.G.Direction(w)
+			p.dirs = append(p.dirs, d)
+			seeds[w] = d
+		}
+		grads := graph.VJP([]*graph.Node{m.Loss}, one, p.wrt)
+		var live []*graph.Node
+		for _, g := range grads {
+			if g != nil {
+				live = append(live, g)
+			}
+		}
+		var dots []*graph.Node
+		if len(live) > 0 {
+			dots = graph.JVP(live, seeds)
+		}
+		all := make([]*graph.Node, len(grads))
+		for i, g := range grads {
+			if g != nil {
+				all[i], dots = dots[0], dots[1:]
+			}
+		}
+		derivatives(all)
+	}
+	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: o.pool})
+	return p, err
+}
+
+// load reads a batch into a program's leaves.
+func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
+	set := func(c Column, leaf *graph.Node) error {
+		if !p.Has(leaf) {
+			return nil
+		}
+		n := (hi - lo) * tensor.Count(c.Shape())
+		if c.Integer() {
+			if cap(e.ints) < n {
+				e.ints = make([]int64, n)
+			}
+			if err := c.Ints(e.ints[:n], lo, hi); err != nil {
+				return err
+			}
+			p.SetInts(leaf, e.ints[:n])
+			return nil
+		}
+		if cap(e.floats) < n {
+			e.floats = make([]float64, n)
+		}
+		if err := c.Floats(e.floats[:n], lo, hi); err != nil {
+			return err
+		}
+		p.SetFloats(leaf, e.floats[:n])
+		return nil
+	}
+	if err := set(e.o.data.X, p.graph.X); err != nil {
+		return err
+	}
+	return set(e.o.data.Y, p.graph.Y)
+}
+
+// batches visits the batches in order, each with the program for its size.
+func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit func(p *program[T], b, lo, hi int) error) error {
+	n, size := e.o.data.N, e.o.batch
+	for b, lo := 0, 0; lo < n; b, lo = b+1, lo+size {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		hi := min(lo+size, n)
+		p, err := e.program(programKey{hi - lo, k, what})
+		if err != nil {
+			return err
+		}
+		if err := visit(p, b, lo, hi); err != nil {
+			return err
+		}
+		if e.o.opt.Progress != nil {
+			e.o.opt.Progress(hi, n)
+		}
+	}
+	return nil
+}
+
+func finite[T kernel.Float](x T) bool { return x-x == 0 }
+
+func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
+	o := e.o
+	k := len(src)
+	if k != e.keptOf { // programs for another number of directions give up their memory
+		for key := range e.programs {
+			if key.purpose == purposeProduct && key.k != k {
+				delete(e.theta, e.programs[key])
+				delete(e.programs, key)
+			}
+		}
+		e.keptOf = k
+	}
+	for _, d := range dst {
+		clear(d)
+	}
+	batches := (o.data.N + o.batch - 1) / o.batch
+	directed := map[*program[T]]bool{}
+	e.last = Cost{Batches: batches, Batch: o.batch}
+	return e.batches(ctx, k, purposeProduct, func(p *program[T], b, lo, hi int) error {
+		if !directed[p] {
+			directed[p] = true
+			for j, s := range src {
+				for i, g := range o.groups {
+					p.SetDirection(p.dirs[i], j, s[g.Offset:g.Offset+g.Size])
+				}
+			}
+			p.RunDirections()
+			e.last.Bytes += int64(p.Bytes())
+		}
+		if err := e.primal(p, b, lo, hi, batches); err != nil {
+			return err
+		}
+		p.RunTangent()
+		for i, g := range o.groups {
+			if p.outs[i] < 0 {
+				continue
+			}
+			for j := range dst {
+				p.AddOutput(dst[j][g.Offset:g.Offset+g.Size], p.outs[i], j)
+			}
+		}
+		return nil
+	})
+}
+
+// primal makes the primal part of a batch be there: kept, or computed.
+func (e *engineOf[T]) primal(p *program[T], b, lo, hi, batches int) error {
+	keep := int64(p.PrimalBytes())*int64(batches) <= e.o.opt.KeepBytes
+	if keep {
+		if p.kept == nil {
+			p.kept = make([]*exec.Primal[T], batches)
+		}
+		if m := p.kept[b]; m != nil {
+			p.UsePrimal(m)
+			return nil
+		}
+		m := p.NewPrimal()
+		p.UsePrimal(m)
+		p.kept[b] = m
+	}
+	err := e.load(p, lo, hi)
+	if err == nil {
+		p.RunPrimal()
+		if !finite(p.Output(0)[0]) {
+			err = &NonFiniteError{"loss", lo, hi}
+		}
+	}
+	if err != nil && keep {
+		p.kept[b] = nil
+	}
+	return err
+}
+
+func (e *engineOf[T]) gradient(ctx context.Context, grad []float64) (loss float64, err error) {
+	err = e.batches(ctx, 1, purposeGradient, func(p *program[T], _, lo, hi int) error {
+		if err := e.load(p, lo, hi); err != nil {
+			return err
+		}
+		p.RunPrimal()
+		l := p.Output(0)[0]
+		if !finite(l) {
+			return &NonFiniteError{"loss", lo, hi}
+		}
+		loss += float64(l)
+		for i, g := range e.o.groups {
+			if p.outs[i] >= 0 {
+				p.AddOutput(grad[g.Offset:g.Offset+g.Size], p.outs[i], 0)
+			}
+		}
+		return nil
+	})
+	return loss, err
+}
+
+func (e *engineOf[T]) outputs(ctx context.Context, visit func(first int, f []float64) error) error {
+	var f []float64
+	return e.batches(ctx, 1, purposeOutputs, func(p *program[T], _, lo, hi int) error {
+		if err := e.load(p, lo, hi); err != nil {
+			return err
+		}
+		p.RunPrimal()
+		f = f[:0]
+		for _, v := range p.Output(0) {
+			f = append(f, float64(v))
+		}
+		return visit(lo, f)
+	})
+}
+
+func (e *engineOf[T]) branches(ctx context.Context) (uint64, error) {
+	var h maphash.Hash
+	h.SetSeed(e.seed)
+	err := e.batches(ctx, 1, purposeBranches, func(p *program[T], _, lo, hi int) error {
+		if err := e.load(p, lo, hi); err != nil {
+			return err
+		}
+		p.RunPrimal()
+		for i, n := range p.kinks {
+			if n.Kind() == graph.Int {
+				for _, v := range p.IntOutput(i + 1) {
+					maphash.WriteComparable(&h, v)
+				}
+				continue
+			}
+			for _, v := range p.Output(i + 1) {
+				maphash.WriteComparable(&h, v)
+			}
+		}
+		return nil
+	})
+	return h.Sum64(), err
+}
