@@ -69,7 +69,7 @@ func (g *Graph) Geometry(w Window) *Geometry {
 	}
 	out := w.Out()
 	geo := &Geometry{In: size(w.Size), Out: size(out), Taps: size(w.Kernel), Groups: w.Groups, name: name}
-	if float64(geo.In)*float64(geo.Taps) > math.MaxInt32 || float64(geo.Out)*float64(geo.Taps) > math.MaxInt32 {
+	if float64(geo.Out)*float64(geo.Taps) > math.MaxInt32 {
 		fail("window: %v is too large", w)
 	}
 	geo.Index = make([]int32, geo.Out*geo.Taps)
@@ -90,14 +90,6 @@ func (g *Graph) Geometry(w Window) *Geometry {
 			geo.Index[i*geo.Taps+j] = int32(p)
 		}
 	}
-	tr := &Geometry{In: geo.Out, Out: geo.In, Taps: geo.Taps, Groups: geo.Groups, name: name + "ᵀ", transposed: geo}
-	tr.Index = slices.Repeat([]int32{-1}, tr.Out*tr.Taps)
-	for i, p := range geo.Index {
-		if p >= 0 {
-			tr.Index[int(p)*geo.Taps+i%geo.Taps] = int32(i / geo.Taps)
-		}
-	}
-	geo.transposed = tr
 	g.geos[name] = geo
 	return geo
 }
@@ -110,7 +102,25 @@ func unravel(i int, shape, dst []int) {
 }
 
 // Transposed is the table with inputs and outputs exchanged.
-func (geo *Geometry) Transposed() *Geometry { return geo.transposed }
+// It is made when it is first asked for: a maximum over a long axis never needs it, and its size is the
+// square of that axis.
+func (geo *Geometry) Transposed() *Geometry {
+	if geo.transposed != nil {
+		return geo.transposed
+	}
+	if float64(geo.In)*float64(geo.Taps) > math.MaxInt32 {
+		fail("window: %s is too large", geo.name)
+	}
+	tr := &Geometry{In: geo.Out, Out: geo.In, Taps: geo.Taps, Groups: geo.Groups, name: geo.name + "ᵀ", transposed: geo}
+	tr.Index = slices.Repeat([]int32{-1}, tr.Out*tr.Taps)
+	for i, p := range geo.Index {
+		if p >= 0 {
+			tr.Index[int(p)*geo.Taps+i%geo.Taps] = int32(i / geo.Taps)
+		}
+	}
+	geo.transposed = tr
+	return tr
+}
 
 // Conv is a convolution (correlation): out[n,q,o] = Σₜ Σ_c x[n, Index[q,t], c]·w[t,c,o], where o and c
 // are of one group; x [N,P,Cin], w [taps, Cin/groups, Cout].

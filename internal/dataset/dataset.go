@@ -1,0 +1,417 @@
+// Package dataset reads a fixed sequence of examples, inputs and targets, from the files that
+// people keep them in: IDX (MNIST), the binary version of CIFAR, .npz, and pairs of .npy files.
+//
+// The values stay in the files and are converted range by range; only gzipped and deflated files
+// are held in memory, as they are decompressed, and class labels. Files are hostile until parsed:
+// every length is held against the size of the file before memory is asked for.
+package dataset
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"path"
+	"slices"
+	"strings"
+
+	"hessdens/internal/npy"
+	"hessdens/internal/tensor"
+)
+
+// Column is one side of a data set, inputs or targets, of N examples. Its methods may be called
+// by several goroutines at once.
+type Column interface {
+	// Shape is that of one example, e.g. [3 32 32]; [] for a class label.
+	Shape() []int
+	// Integer says that the values are tokens or class labels, read by Ints; else they are
+	// numbers, read by Floats.
+	Integer() bool
+	// Floats reads examples [lo, hi), row-major, as scaled and normalised; len(dst) is
+	// (hi−lo)·count(Shape). It fails when the file does, and panics on another length, another
+	// range, or an integer column.
+	Floats(dst []float64, lo, hi int) error
+	// Ints reads examples [lo, hi) as Floats does, and panics on a column of numbers. No value
+	// is negative.
+	Ints(dst []int64, lo, hi int) error
+}
+
+// Set is an open data set.
+type Set struct {
+	Name    string // the base name of what was opened
+	Format  string // IDX, CIFAR10, …
+	Split   string // "train" or "test", "" where the files have no splits
+	Files   []string
+	N       int // examples in use
+	Total   int // examples in the files
+	X, Y    Column
+	Classes int // largest integer target + 1, 0 when targets are numbers
+	Tokens  int // largest integer input + 1, 0 when inputs are numbers
+
+	open []io.Closer
+}
+
+// Source is a file or directory of a data set.
+type Source struct {
+	FS   fs.FS
+	Name string // in FS, valid by fs.ValidPath; files that belong to it are looked for beside it
+	Path string // what messages and Set.Files call it; Name when empty
+}
+
+// Options say what to read of a data set.
+type Options struct {
+	Format     string    // one of Formats; "": recognised by name and content
+	Split      string    // "train" or "test"; "": "train" where there are splits
+	Examples   int       // the first so many examples; 0: all
+	Sample     int       // so many of those, at random, in the order of the files; 0: all
+	SampleSeed uint64    // of the generator that draws them
+	Mean, Std  []float64 // (x − mean)/std after scaling bytes to 0..1; one value, or one a channel
+}
+
+// The formats.
+const (
+	IDX      = "idx"
+	CIFAR10  = "cifar10"
+	CIFAR100 = "cifar100"
+	NPZ      = "npz"
+	NPY      = "npy"
+)
+
+// Formats are the values of Options.Format.
+var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY}
+
+// OptionError is a fault of an option, not of a file: a usage error.
+type OptionError struct {
+	Flag string // as the command line spells it
+	Err  error
+}
+
+func (e *OptionError) Error() string { return e.Flag + ": " + e.Err.Error() }
+
+// Unwrap is the fault without the flag.
+func (e *OptionError) Unwrap() error { return e.Err }
+
+func badOption(flag, format string, args ...any) error {
+	return &OptionError{flag, fmt.Errorf(format, args...)}
+}
+
+// Open opens a data set: one file or directory, or two files that hold inputs and targets.
+//
+// Floating-point inputs are as they are; uint8 inputs are scaled to byte/255, computed in
+// float64, and three axes [N H W] of them are images [1 H W]; inputs of other integer types are
+// tokens; bool is 0 and 1. Targets of any integer type are labels, and labels [N 1] of numeric
+// inputs are [N].
+//
+// Every error begins with the file concerned, as Source.Path has it, or with the flag (an
+// *OptionError). Open fails on files that are missing (fs.ErrNotExist), malformed, truncated or
+// not recognised, on an empty set, inputs and targets of different lengths, negative tokens or
+// labels, and options that do not fit the data. It panics on a Source without FS or a valid
+// Name. Close the set after use.
+func Open(sources []Source, opts Options) (*Set, error) {
+	if err := opts.check(); err != nil {
+		return nil, err
+	}
+	o := &opener{opts: opts}
+	p, err := o.open(sources)
+	if err == nil {
+		var s *Set
+		if s, err = assemble(p, opts); err == nil {
+			s.Name, s.Files, s.open = setName(sources), o.files, o.closers
+			return s, nil
+		}
+	}
+	for _, c := range o.closers {
+		c.Close()
+	}
+	return nil, err
+}
+
+// Close closes the files. The set is of no use afterwards.
+func (s *Set) Close() error {
+	var err error
+	for _, c := range s.open {
+		err = errors.Join(err, c.Close())
+	}
+	s.open = nil
+	return err
+}
+
+func setName(sources []Source) string {
+	var names []string
+	for _, s := range sources {
+		names = append(names, path.Base(s.path()))
+	}
+	return strings.Join(names, ",")
+}
+
+// check holds the options against themselves.
+func (o Options) check() error {
+	if o.Format != "" && !slices.Contains(Formats, o.Format) {
+		return badOption("--data-format", "unknown format %q (give one of %s)", o.Format, strings.Join(Formats, ", "))
+	}
+	if o.Split != "" && o.Split != "train" && o.Split != "test" {
+		return badOption("--split", "unknown split %q (give train or test)", o.Split)
+	}
+	if o.Examples < 0 {
+		return badOption("--examples", "%d is negative (give a number from 1 on)", o.Examples)
+	}
+	if o.Sample < 0 {
+		return badOption("--sample", "%d is negative (give a number from 1 on)", o.Sample)
+	}
+	for _, v := range o.Mean {
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return badOption("--mean", "%v is not a finite number", v)
+		}
+	}
+	for _, v := range o.Std {
+		if !(v > 0) || math.IsInf(v, 0) {
+			return badOption("--std", "%v is not a positive finite number", v)
+		}
+	}
+	return nil
+}
+
+// pair is what a format's reader finds: the two sides of a data set, in parts that follow each
+// other.
+type pair struct {
+	format, split string
+	x, y          series
+}
+
+// assemble turns a format's pair into a set.
+func assemble(p pair, opts Options) (*Set, error) {
+	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows()}
+	if p.y.rows() != s.Total {
+		return nil, fmt.Errorf("%s: %d targets for the %d inputs of %s (give files that belong together)", p.y.name, p.y.rows(), s.Total, p.x.name)
+	}
+	if s.Total == 0 {
+		return nil, fmt.Errorf("%s: the data set is empty (give one with examples)", p.x.name)
+	}
+	for _, side := range []*series{&p.x, &p.y} {
+		if tensor.Count(side.shape) == 0 {
+			return nil, fmt.Errorf("%s: examples of shape %v hold no values", side.name, side.shape)
+		}
+	}
+	s.N = s.Total
+	if opts.Examples > 0 {
+		if opts.Examples > s.N {
+			return nil, badOption("--examples", "%d examples are asked for, but %s holds %d (give at most that)", opts.Examples, p.x.name, s.N)
+		}
+		s.N = opts.Examples
+	}
+	var index []int
+	if opts.Sample > 0 {
+		if opts.Sample > s.N {
+			return nil, badOption("--sample", "%d examples are asked for out of %d (give at most that)", opts.Sample, s.N)
+		}
+		if opts.Sample < s.N {
+			index = sample(s.N, opts.Sample, opts.SampleSeed)
+		}
+		s.N = opts.Sample
+	}
+	x := &column{series: p.x, index: index, n: s.N}
+	y := &column{series: p.y, index: index, n: s.N, target: true}
+	if !x.Integer() && y.Integer() && len(y.shape) == 1 && y.shape[0] == 1 {
+		y.shape = []int{}
+	}
+	if err := x.normalise(opts.Mean, opts.Std); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.Tokens, err = x.largest(); err != nil {
+		return nil, err
+	}
+	if s.Classes, err = y.largest(); err != nil {
+		return nil, err
+	}
+	s.X, s.Y = x, y
+	return s, nil
+}
+
+// opener opens the files of a data set.
+type opener struct {
+	opts    Options
+	files   []string
+	closers []io.Closer
+}
+
+// open finds the format of the sources and has its reader describe them.
+func (o *opener) open(sources []Source) (pair, error) {
+	for _, s := range sources {
+		if s.FS == nil || !fs.ValidPath(s.Name) {
+			panic("dataset: a source without a valid path in a file system")
+		}
+	}
+	switch len(sources) {
+	case 1:
+		s := sources[0]
+		info, err := fs.Stat(s.FS, s.Name)
+		if err != nil {
+			return pair{}, s.errorf("%w", cause(err))
+		}
+		if info.IsDir() {
+			return o.directory(s)
+		}
+		return o.single(s)
+	case 2:
+		return o.two(sources[0], sources[1])
+	}
+	return pair{}, badOption("--data", "%d paths (give one file or directory, or X,Y)", len(sources))
+}
+
+// directory recognises a directory by the names in it.
+func (o *opener) directory(s Source) (pair, error) {
+	entries, err := fs.ReadDir(s.FS, s.Name)
+	if err != nil {
+		return pair{}, s.errorf("%w", cause(err))
+	}
+	names := map[string]bool{}
+	for _, e := range entries {
+		names[e.Name()] = true
+	}
+	format := o.opts.Format
+	if format == "" {
+		var found []string
+		for _, f := range []struct {
+			format string
+			names  []string
+		}{{IDX, append(idxImages("train"), idxImages("test")...)}, {CIFAR10, cifarNames(CIFAR10)}, {CIFAR100, cifarNames(CIFAR100)}} {
+			if slices.ContainsFunc(f.names, func(n string) bool { return names[n] }) {
+				found = append(found, f.format)
+			}
+		}
+		switch {
+		case len(found) > 1:
+			return pair{}, s.errorf("the directory holds data of several formats, %s (choose with --data-format)", strings.Join(found, " and "))
+		case len(found) == 1:
+			format = found[0]
+		case names["data_batch_1"] || names["batches.meta"] || names["train"] && names["meta"]:
+			return pair{}, s.errorf("the Python version of CIFAR is a pickle, which is not read (download the binary version)")
+		default:
+			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) (give the directory that holds these files, or one file)")
+		}
+	}
+	switch format {
+	case IDX:
+		return o.idxDirectory(s, names)
+	case CIFAR10, CIFAR100:
+		return o.cifarDirectory(s, names, format)
+	}
+	return pair{}, badOption("--data-format", "%s is a format of files, %s is a directory (give the file)", format, s.path())
+}
+
+// single recognises a file by its content, a CIFAR batch also by its name.
+func (o *opener) single(s Source) (pair, error) {
+	f, err := o.file(s)
+	if err != nil {
+		return pair{}, err
+	}
+	format := o.opts.Format
+	if format == "" {
+		head := make([]byte, min(f.size, 64))
+		if n, err := f.ReadAt(head, 0); n < len(head) {
+			return pair{}, s.errorf("reading the first %d bytes: %w", len(head), err)
+		}
+		has := func(magic string) bool { return strings.HasPrefix(string(head), magic) }
+		switch {
+		case f.size == 0:
+			return pair{}, s.errorf("the file is empty")
+		case has("PK\x03\x04"), has("PK\x05\x06"):
+			format = NPZ
+		case has(npy.Magic):
+			format = NPY
+		case has("\x1f\x8b"), isIDX(head):
+			format = IDX
+		case strings.HasSuffix(s.Name, ".bin"):
+			return o.cifarFile(s, f)
+		case has("version https://git-lfs"):
+			return pair{}, s.errorf("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
+		default:
+			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz nor .npy (name it with --data-format, or convert it to .npz with keys x and y)")
+		}
+	}
+	switch format {
+	case IDX:
+		return o.idxFile(s, f)
+	case NPZ:
+		return o.npzFile(s, f)
+	case CIFAR10, CIFAR100:
+		return o.cifarFile(s, f)
+	}
+	return pair{}, s.errorf("a single .npy file has no targets (give two, X.npy,Y.npy)")
+}
+
+// two opens a file of inputs and one of targets, each .npy or IDX.
+func (o *opener) two(x, y Source) (pair, error) {
+	if f := o.opts.Format; f != "" && f != NPY && f != IDX {
+		return pair{}, badOption("--data-format", "%s is not read from two files (give one)", f)
+	}
+	p := pair{format: NPY}
+	ax, fx, err := o.array(x)
+	if err != nil {
+		return p, err
+	}
+	ay, fy, err := o.array(y)
+	if err != nil {
+		return p, err
+	}
+	if fx == IDX && fy == IDX {
+		p.format = IDX
+	} else if o.opts.Format == IDX {
+		return p, badOption("--data-format", "%s and %s are not both idx", x.path(), y.path())
+	}
+	if o.opts.Split == "test" {
+		return p, badOption("--split", "two files have no splits (leave it out)")
+	}
+	p.x, err = inputs(x.path(), ax, fx == IDX)
+	if err != nil {
+		return p, err
+	}
+	p.y, err = targets(y.path(), ay)
+	return p, err
+}
+
+// array opens one side of a data set.
+func (o *opener) array(s Source) (a *npy.Array, format string, err error) {
+	f, err := o.file(s)
+	if err != nil {
+		return nil, "", err
+	}
+	head := make([]byte, min(f.size, 16))
+	if n, err := f.ReadAt(head, 0); n < len(head) {
+		return nil, "", s.errorf("reading the first %d bytes: %w", len(head), err)
+	}
+	switch {
+	case strings.HasPrefix(string(head), npy.Magic):
+		if a, err = npy.Open(f, f.size); err != nil {
+			return nil, "", s.errorf("%w", err)
+		}
+		return a, NPY, nil
+	case strings.HasPrefix(string(head), "\x1f\x8b"), isIDX(head):
+		a, err = idxArray(s, f)
+		return a, IDX, err
+	}
+	return nil, "", s.errorf("neither .npy nor IDX, as one of two files has to be (save it with numpy.save)")
+}
+
+// inputs are an array's rows as the inputs of examples; images says that three axes are images of
+// one channel, as they also are when they hold bytes.
+func inputs(name string, a *npy.Array, images bool) (series, error) {
+	if len(a.Shape) < 2 {
+		return series{}, fmt.Errorf("%s: inputs of shape %v (give [N, features] or [N, channels, height, width])", name, a.Shape)
+	}
+	s := series{name: name, parts: []*npy.Array{a}, shape: a.Shape[1:]}
+	if len(a.Shape) == 3 && (images || a.DType == tensor.Uint8) {
+		s.shape = []int{1, a.Shape[1], a.Shape[2]}
+	}
+	return s, nil
+}
+
+// targets are an array's rows as the targets of examples.
+func targets(name string, a *npy.Array) (series, error) {
+	if len(a.Shape) < 1 {
+		return series{}, fmt.Errorf("%s: targets are a single value (give one for each example)", name)
+	}
+	return series{name: name, parts: []*npy.Array{a}, shape: a.Shape[1:]}, nil
+}

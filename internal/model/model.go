@@ -1,0 +1,302 @@
+// Package model is what is measured: a network with named parameters, and the graph of its loss
+// over a batch.
+//
+// A [Network] knows its tensors by name and how to make its outputs from an input;
+// [Network.Build] makes the graph for one size of batch, [Network.SetWeights] takes the values
+// from a checkpoint. The architectures themselves are in package zoo.
+//
+// Images come as data sets hold them, [C, H, W], and are turned to channels last once; see
+// [Builder].
+package model
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hessdens/internal/graph"
+	"hessdens/internal/tensor"
+)
+
+// Param is a named tensor of the network: Values row-major, as many as the product of Shape, nil
+// until weights are given.
+type Param struct {
+	Name   string
+	Shape  []int
+	Values []float64
+}
+
+// Network is what is measured.
+type Network struct {
+	Name    string  // the canonical --model string
+	Params  []Param // trainable, in the order of PyTorch's named_parameters()
+	Buffers []Param // running statistics: constants, not parameters
+
+	// Input is the shape of one example as a data set holds it: [784], [1, 28, 28], or for tokens
+	// the longest sequence, [64]. What data fit is said at Build.
+	Input     []int
+	Tokens    bool // inputs are integers
+	Outputs   int  // classes: the width of the last axis of the outputs
+	BatchNorm bool // has batch normalisation layers
+
+	// Notes say what was assumed, for the user and the result.
+	Notes []string
+
+	// Forward makes the outputs [P, Outputs], P counting examples or tokens, from x: [batch,
+	// Input...], for tokens [batch, T] with T at most Input[0].
+	Forward func(b *Builder, x *graph.Node) *graph.Node
+
+	// Match maps names of a checkpoint's tensors to those of the network, "" for what is to be left
+	// out; a name that is not in the map stands for itself. Where several stand for one tensor they
+	// must be equal. nil: all stand for themselves.
+	Match func(names []string) map[string]string
+}
+
+// Losses that a Build takes: of one example (token) with outputs f of C values, cross-entropy is
+// −ln softmax(f)_y, or −Σ y_c ln softmax(f)_c for a target of C probabilities; mse is (1/C)Σ(f_c − y_c)²;
+// bce is (1/C)Σ(softplus(f_c) − y_c f_c), f being logits. All as PyTorch's reduction='mean'.
+const (
+	CrossEntropy = "cross-entropy"
+	MSE          = "mse"
+	BCE          = "bce"
+)
+
+// Settings are the rest of what a loss depends on: how it is computed, and the kind of data.
+type Settings struct {
+	Loss       string // CrossEntropy, MSE or BCE
+	BatchStats bool   // batch normalisation by the batch's own statistics; else by the running ones
+	Total      int    // N of the whole data set: examples, or tokens for a language model
+
+	Input, Target []int // shapes of one example in the data set; a single label has shape []
+	InputInteger  bool  // the inputs are integers: tokens
+	TargetInteger bool  // the targets are integers: classes, tokens, or for bce 0 and 1
+}
+
+// Graph is a network's loss over one batch.
+type Graph struct {
+	G               *graph.Graph
+	X, Y            *graph.Node   // Input leaves: X [batch, Settings.Input...], Y [batch, Settings.Target...]
+	Params, Buffers []*graph.Node // leaves, parallel to Network.Params and Buffers
+	Outputs         *graph.Node   // [P, Network.Outputs]
+	ExampleLoss     *graph.Node   // [P]: of each example (token)
+	Loss            *graph.Node   // of rank 0: the sum of ExampleLoss over Settings.Total
+}
+
+// Size is the number of parameters.
+func (n *Network) Size() int {
+	size := 0
+	for _, p := range n.Params {
+		size += tensor.Count(p.Shape)
+	}
+	return size
+}
+
+// SHA256 is the hash, in hexadecimal, of the parameters in order (not of the buffers), "" while
+// one has no values. Of each it takes the length of the name in bytes, the name in UTF-8, the
+// number of axes, the size of each axis, and the values row-major; lengths, numbers and sizes as
+// 8-byte little-endian integers, values as little-endian float64.
+func (n *Network) SHA256() string {
+	h := sha256.New()
+	var buf []byte
+	number := func(v int) { buf = binary.LittleEndian.AppendUint64(buf, uint64(v)) }
+	for _, p := range n.Params {
+		if p.Values == nil {
+			return ""
+		}
+		number(len(p.Name))
+		buf = append(buf, p.Name...)
+		number(len(p.Shape))
+		for _, s := range p.Shape {
+			number(s)
+		}
+		for _, v := range p.Values {
+			buf = binary.LittleEndian.AppendUint64(buf, math.Float64bits(v))
+			if len(buf) >= 1<<15 {
+				h.Write(buf)
+				buf = buf[:0]
+			}
+		}
+	}
+	h.Write(buf)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Build makes the graph of the loss
+//
+//	Loss = (1/Total) Σ_p ExampleLoss_p
+//
+// over a batch, so that the losses of all batches add up to that of the data set. It fails when
+// the data do not fit the network or the loss, and says what would. Data fit a network that takes
+// [F] when an example has F values, in whatever shape; one that takes images, when shapes are
+// equal but for axes of size 1; one that takes tokens, when a sequence is not longer than its context.
+func (n *Network) Build(batch int, s Settings) (*Graph, error) {
+	if batch < 1 || s.Total < 1 {
+		return nil, fmt.Errorf("a batch of %d out of %d examples (at least one is needed)", batch, s.Total)
+	}
+	if err := n.fitInput(s); err != nil {
+		return nil, err
+	}
+	if err := n.fitTarget(s); err != nil {
+		return nil, err
+	}
+	res := &Graph{G: graph.New()}
+	err := graph.Catch(func() error {
+		n.build(res, batch, s)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s with examples of shape %s: %w", n.Name, ShapeString(s.Input), err)
+	}
+	return res, nil
+}
+
+func (n *Network) build(res *Graph, batch int, s Settings) {
+	g := res.G
+	kind := func(integer bool) graph.Kind {
+		if integer {
+			return graph.Int
+		}
+		return graph.Float
+	}
+	res.X = g.Input("x", kind(s.InputInteger), slices.Concat([]int{batch}, s.Input)...)
+	res.Y = g.Input("y", kind(s.TargetInteger), slices.Concat([]int{batch}, s.Target)...)
+	b := &Builder{G: g, BatchStats: s.BatchStats, Batch: batch, leaves: map[string]*graph.Node{}}
+	leaves := func(ps []Param) []*graph.Node {
+		out := make([]*graph.Node, len(ps))
+		for i, p := range ps {
+			out[i] = g.Param(p.Name, p.Shape...)
+			b.leaves[p.Name] = out[i]
+		}
+		return out
+	}
+	res.Params, res.Buffers = leaves(n.Params), leaves(n.Buffers)
+
+	x := res.X
+	if !n.Tokens {
+		x = g.Reshape(x, slices.Concat([]int{batch}, n.Input)...)
+	}
+	f := n.Forward(b, x)
+	positions := batch
+	if n.Tokens {
+		positions *= tensor.Count(s.Input)
+	}
+	if !slices.Equal(f.Shape(), []int{positions, n.Outputs}) {
+		panic(fmt.Sprintf("model: outputs of %s have shape %v", n.Name, f.Shape()))
+	}
+	res.Outputs = f
+	y := res.Y
+	switch {
+	case !s.TargetInteger:
+		y = g.Reshape(y, positions, n.Outputs)
+	case s.Loss == BCE: // 0 and 1 as real numbers
+		y = g.Reshape(y, positions*n.Outputs)
+		y = g.Reshape(g.Slice(g.OneHot(y, 2), []int{0, 1}, nil, []int{positions * n.Outputs, 1}), positions, n.Outputs)
+	default:
+		y = g.Reshape(y, positions)
+	}
+	switch {
+	case s.Loss == MSE:
+		res.ExampleLoss = g.MSE(f, y)
+	case s.Loss == BCE:
+		res.ExampleLoss = g.BCEWithLogits(f, y)
+	case s.TargetInteger:
+		res.ExampleLoss = g.CrossEntropy(f, y)
+	default:
+		res.ExampleLoss = g.CrossEntropySoft(f, y)
+	}
+	res.Loss = g.Scale(g.Reshape(g.Sum(res.ExampleLoss, 0)), 1/float64(s.Total))
+}
+
+// fitInput says whether examples fit the network.
+func (n *Network) fitInput(s Settings) error {
+	in := ShapeString(s.Input)
+	count, err := tensor.CheckedCount(s.Input)
+	if err != nil || count == 0 {
+		return fmt.Errorf("examples of shape %s hold no values (check --data)", in)
+	}
+	switch {
+	case n.Tokens && !s.InputInteger:
+		return fmt.Errorf("the inputs are real numbers of shape %s, and %s takes sequences of up to %d tokens, which are integers (give token or text data)", in, n.Name, n.Input[0])
+	case !n.Tokens && s.InputInteger:
+		return fmt.Errorf("the inputs are integers of shape %s, taken for tokens, and %s takes real numbers of shape %s (store them as floats or uint8)", in, n.Name, ShapeString(n.Input))
+	case n.Tokens && len(s.Input) != 1:
+		return fmt.Errorf("the inputs have shape %s, and %s takes sequences of up to %d tokens (one sequence an example)", in, n.Name, n.Input[0])
+	case n.Tokens && s.Input[0] > n.Input[0]:
+		return fmt.Errorf("sequences of %d tokens are longer than the context of %d of %s (cut them to %d)", s.Input[0], n.Input[0], n.Name, n.Input[0])
+	case n.Tokens:
+		return nil
+	case len(n.Input) == 1:
+		if count != n.Input[0] {
+			return fmt.Errorf("examples of shape %s have %d values, and %s takes %d (check --data and --model)", in, count, n.Name, n.Input[0])
+		}
+	case !sameValues(s.Input, n.Input):
+		hint := "check --data and --model"
+		if len(s.Input) == 3 && slices.Equal(n.Input, []int{s.Input[2], s.Input[0], s.Input[1]}) {
+			hint = "channels come first: store images as [N, C, H, W]"
+		}
+		return fmt.Errorf("examples of shape %s do not fit %s, which takes %s (%s)", in, n.Name, ShapeString(n.Input), hint)
+	}
+	return nil
+}
+
+// fitTarget says whether targets fit the loss and the outputs.
+func (n *Network) fitTarget(s Settings) error {
+	var each []int // positions of an example
+	where := "of an example"
+	if n.Tokens {
+		each, where = s.Input, "of a sequence"
+	}
+	dense := append(slices.Clone(each), n.Outputs)
+	have := "real numbers of shape " + ShapeString(s.Target)
+	if s.TargetInteger {
+		have = "integers of shape " + ShapeString(s.Target)
+	}
+	switch s.Loss {
+	case CrossEntropy:
+		switch {
+		case n.Outputs < 2:
+			return fmt.Errorf("cross-entropy needs two outputs or more, and %s has %d (use --loss bce or --loss mse)", n.Name, n.Outputs)
+		case s.TargetInteger && !sameValues(s.Target, each):
+			return fmt.Errorf("the targets %s are %s, and cross-entropy needs class numbers of shape %s (check --data)", where, have, ShapeString(each))
+		case !s.TargetInteger && !sameValues(s.Target, dense):
+			return fmt.Errorf("the targets %s are %s, and cross-entropy on %s needs integers of shape %s, or probabilities of shape %s (use --loss mse, or store labels as integers)",
+				where, have, n.Name, ShapeString(each), ShapeString(dense))
+		}
+	case MSE:
+		if s.TargetInteger {
+			return fmt.Errorf("the targets %s are %s, and mse on %s needs real numbers of shape %s (use --loss cross-entropy, or store the targets as floats, one-hot for classes)",
+				where, have, n.Name, ShapeString(dense))
+		}
+		fallthrough
+	case BCE:
+		if !sameValues(s.Target, dense) {
+			return fmt.Errorf("the targets %s are %s, and %s on %s needs shape %s, a value an output (use --loss cross-entropy for class numbers)",
+				where, have, s.Loss, n.Name, ShapeString(dense))
+		}
+	default:
+		return fmt.Errorf("unknown loss %q (use %s, %s or %s)", s.Loss, CrossEntropy, MSE, BCE)
+	}
+	return nil
+}
+
+// sameValues says whether shapes are equal but for axes of size 1.
+func sameValues(a, b []int) bool {
+	drop := func(shape []int) []int {
+		return slices.DeleteFunc(slices.Clone(shape), func(s int) bool { return s == 1 })
+	}
+	return slices.Equal(drop(a), drop(b))
+}
+
+// ShapeString is a shape as messages have it: [3, 32, 32].
+func ShapeString(shape []int) string {
+	s := make([]string, len(shape))
+	for i, d := range shape {
+		s[i] = strconv.Itoa(d)
+	}
+	return "[" + strings.Join(s, ", ") + "]"
+}

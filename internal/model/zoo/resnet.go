@@ -1,0 +1,100 @@
+package zoo
+
+import (
+	"fmt"
+	"strings"
+
+	"hessdens/internal/graph"
+	"hessdens/internal/model"
+)
+
+// resnet is the residual network for CIFAR of He et al. 2016, section 4.2: depth 6n+2, three
+// stages of n blocks with 16, 32 and 64 channels. Where a stage begins with fewer channels,
+// shortcut A takes every second pixel and pads with zero channels on both sides; B is a convolution
+// of 1×1 with batch normalisation.
+func resnet(depth int, shortcut string, classes int) *model.Network {
+	n := (depth - 2) / 6
+	widths := []int{16, 16, 32, 64}
+	var t tensors
+	t.conv("conv1", 3, 16, 3, false)
+	t.batchNorm("bn1", 16)
+	for stage := 1; stage <= 3; stage++ {
+		in, out := widths[stage-1], widths[stage]
+		for i := range n {
+			p := block(stage, i)
+			t.conv(p+"conv1", in, out, 3, false)
+			t.batchNorm(p+"bn1", out)
+			t.conv(p+"conv2", out, out, 3, false)
+			t.batchNorm(p+"bn2", out)
+			if in != out && shortcut == "B" {
+				t.conv(p+"shortcut.0", in, out, 1, false)
+				t.batchNorm(p+"shortcut.1", out)
+			}
+			in = out
+		}
+	}
+	t.linear("linear", 64, classes)
+	return &model.Network{
+		Name:      name(fmt.Sprintf("resnet%d", depth), unless("A", "shortcut", shortcut), unless(10, "classes", classes)),
+		Params:    t.params,
+		Buffers:   t.buffers,
+		Input:     []int{3, 32, 32},
+		Outputs:   classes,
+		BatchNorm: true,
+		Match:     matchResNet,
+		Forward: func(b *model.Builder, x *graph.Node) *graph.Node {
+			im := b.Relu(b.BatchNorm2d(b.Conv2d(b.Image(x), "conv1", 1, 1), "bn1"))
+			for stage := 1; stage <= 3; stage++ {
+				for i := range n {
+					im = residual(b, im, block(stage, i), widths[stage])
+				}
+			}
+			return b.Linear(b.GlobalAvgPool(im), "linear")
+		},
+	}
+}
+
+// block is the prefix of the tensors of one block.
+func block(stage, i int) string { return fmt.Sprintf("layer%d.%d.", stage, i) }
+
+func residual(b *model.Builder, im model.Image, prefix string, out int) model.Image {
+	in := im.X.Dim(-1)
+	stride := 1
+	if in != out {
+		stride = 2
+	}
+	y := b.Relu(b.BatchNorm2d(b.Conv2d(im, prefix+"conv1", stride, 1), prefix+"bn1"))
+	y = b.BatchNorm2d(b.Conv2d(y, prefix+"conv2", 1, 1), prefix+"bn2")
+	switch {
+	case b.Has(prefix + "shortcut.0.weight"):
+		im = b.BatchNorm2d(b.Conv2d(im, prefix+"shortcut.0", stride, 0), prefix+"shortcut.1")
+	case in != out:
+		im = subsample(b, im, out/4)
+	}
+	y.X = b.G.Relu(b.G.Add(y.X, im.X))
+	return y
+}
+
+// subsample takes every second pixel and puts pad zero channels before and after.
+func subsample(b *model.Builder, im model.Image, pad int) model.Image {
+	g := b.G
+	h, w, c := (im.H+1)/2, (im.W+1)/2, im.X.Dim(-1)
+	x := g.Reshape(im.X, b.Batch, im.H, im.W, c)
+	x = g.Slice(x, []int{0, 0, 0, 0}, []int{1, 2, 2, 1}, []int{b.Batch, h, w, c})
+	x = g.Pad(g.Reshape(x, b.Batch, h*w, c), []int{0, 0, pad}, []int{0, 0, pad}, nil)
+	return model.Image{X: x, H: h, W: w}
+}
+
+// matchResNet takes the other names that are in use: fc for the last layer, downsample for a
+// shortcut.
+func matchResNet(names []string) map[string]string {
+	to := map[string]string{}
+	for _, name := range names {
+		s := strings.Replace(name, ".downsample.", ".shortcut.", 1)
+		if rest, ok := strings.CutPrefix(s, "fc."); ok {
+			s = "linear." + rest
+		}
+		to[name] = s
+	}
+	return to
+}

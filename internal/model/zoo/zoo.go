@@ -1,0 +1,259 @@
+// Package zoo holds the built-in architectures, with the parameter names that PyTorch's
+// state_dict gives them: made from a --model string by [Parse], or from the names and shapes of
+// a checkpoint by [Recognise].
+package zoo
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hessdens/internal/model"
+	"hessdens/internal/tensor"
+)
+
+// Grammar is what Parse takes, a line an architecture. Defaults are bias=true, bn=true,
+// shortcut=A, relu, and 10 classes.
+const Grammar = `mlp:SIZES[,relu|tanh|gelu|sigmoid|silu][,bias=false]    e.g. mlp:784-20-10,tanh
+lenet5[:classes=C]
+smallcnn[:bn=false][,classes=C]
+resnetD[:shortcut=A|B][,classes=C]    CIFAR form, depth D = 6n+2, e.g. resnet20
+gpt2:layers=L,heads=H,width=W,context=T,vocab=V`
+
+// Bounds on what a specification may ask for, beyond any network that is measured; they keep a slip of
+// the keyboard from taking all memory.
+const (
+	maxWidth  = 1 << 24
+	maxLayers = 1 << 12
+	maxSize   = 1 << 36
+)
+
+// Parse makes the network of a specification: NAME or NAME:OPTION,OPTION…, see [Grammar]. Its
+// parameters have no values yet; see [Initialise]. It fails on anything else, and says what is known.
+func Parse(spec string) (*model.Network, error) {
+	name, rest, colon := strings.Cut(spec, ":")
+	var n *model.Network
+	err := errors.New("an option is missing after the colon")
+	if !colon || rest != "" {
+		o := &options{}
+		if colon {
+			o.args = strings.Split(rest, ",")
+		}
+		n, err = parse(name, o)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w; known architectures:\n  %s", spec, err, strings.ReplaceAll(Grammar, "\n", "\n  "))
+	}
+	return n, nil
+}
+
+func parse(name string, o *options) (*model.Network, error) {
+	var n *model.Network
+	switch {
+	case name == "mlp":
+		c := mlpConfig{sizes: o.sizes(), activation: o.word("relu", slices.Sorted(maps.Keys(activations))...), bias: o.yes("bias", true)}
+		if err := o.done(); err != nil {
+			return nil, err
+		}
+		n = mlp(c)
+	case name == "lenet5":
+		classes := o.number("classes", 10, maxWidth)
+		if err := o.done(); err != nil {
+			return nil, err
+		}
+		n = lenet5(classes)
+	case name == "smallcnn":
+		bn, classes := o.yes("bn", true), o.number("classes", 10, maxWidth)
+		if err := o.done(); err != nil {
+			return nil, err
+		}
+		n = smallCNN(bn, classes)
+	case name == "gpt2":
+		c := gptConfig{layers: o.number("layers", 0, maxLayers), heads: o.number("heads", 0, maxWidth), width: o.number("width", 0, maxWidth),
+			context: o.number("context", 0, maxWidth), vocab: o.number("vocab", 0, maxWidth)}
+		if err := o.done(); err != nil {
+			return nil, err
+		}
+		if c.width%c.heads != 0 {
+			return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
+		}
+		n = gpt2(c)
+	case strings.HasPrefix(name, "resnet"):
+		depth, err := strconv.Atoi(name[len("resnet"):])
+		if err != nil || depth < 8 || depth > maxLayers || (depth-2)%6 != 0 {
+			return nil, errors.New("the depth of a CIFAR ResNet is 6n+2: resnet20, resnet32, resnet44, resnet56, resnet110")
+		}
+		shortcut, classes := o.choice("shortcut", "A", "B"), o.number("classes", 10, maxWidth)
+		if err := o.done(); err != nil {
+			return nil, err
+		}
+		n = resnet(depth, shortcut, classes)
+	default:
+		return nil, errors.New("unknown architecture")
+	}
+	total := 0
+	for _, p := range n.Params {
+		size, err := tensor.CheckedCount(p.Shape)
+		if total += min(size, maxSize+1); err != nil || total > maxSize {
+			return nil, errors.New("more parameters than memory can hold")
+		}
+	}
+	return n, nil
+}
+
+// options are taken one by one; done finds what nobody took. The first error stays.
+type options struct {
+	args []string
+	err  error
+}
+
+func (o *options) fail(format string, args ...any) {
+	if o.err == nil {
+		o.err = fmt.Errorf(format, args...)
+	}
+}
+
+// value takes KEY=VALUE out.
+func (o *options) value(key string) (string, bool) {
+	i := slices.IndexFunc(o.args, func(a string) bool { return strings.HasPrefix(a, key+"=") })
+	if i < 0 {
+		return "", false
+	}
+	v := o.args[i][len(key)+1:]
+	o.args = slices.Delete(o.args, i, i+1)
+	return v, true
+}
+
+// number is a positive integer, def when it is not given; a def of 0 demands it.
+func (o *options) number(key string, def, most int) int {
+	s, ok := o.value(key)
+	switch v, err := strconv.Atoi(s); {
+	case !ok && def == 0:
+		o.fail("%s=… is missing", key)
+	case !ok:
+		return def
+	case err != nil || v < 1 || v > most:
+		o.fail("%s=%s is not a number from 1 to %d", key, s, most)
+	default:
+		return v
+	}
+	return 1
+}
+
+func (o *options) yes(key string, def bool) bool {
+	s, ok := o.value(key)
+	if ok && s != "true" && s != "false" {
+		o.fail("%s=%s is neither true nor false", key, s)
+	}
+	if !ok {
+		return def
+	}
+	return s == "true"
+}
+
+// choice is one of some values, in either case; the first is the default.
+func (o *options) choice(key string, values ...string) string {
+	s, ok := o.value(key)
+	if !ok {
+		return values[0]
+	}
+	for _, v := range values {
+		if strings.EqualFold(s, v) {
+			return v
+		}
+	}
+	o.fail("%s=%s is none of %s", key, s, strings.Join(values, ", "))
+	return ""
+}
+
+// word takes an option without a key.
+func (o *options) word(def string, values ...string) string {
+	for i, a := range o.args {
+		if slices.Contains(values, a) {
+			o.args = slices.Delete(o.args, i, i+1)
+			return a
+		}
+	}
+	return def
+}
+
+// sizes takes the first option: 784-20-10.
+func (o *options) sizes() []int {
+	if len(o.args) == 0 {
+		o.fail("the sizes are missing, e.g. 784-20-10")
+		return nil
+	}
+	var sizes []int
+	for s := range strings.SplitSeq(o.args[0], "-") {
+		v, err := strconv.Atoi(s)
+		if err != nil || v < 1 || v > maxWidth {
+			o.fail("%s is no list of sizes like 784-20-10", o.args[0])
+			return nil
+		}
+		sizes = append(sizes, v)
+	}
+	if len(sizes) < 2 || len(sizes) > maxLayers {
+		o.fail("%s: from two sizes to %d are taken, from inputs to outputs", o.args[0], maxLayers)
+	}
+	o.args = o.args[1:]
+	return sizes
+}
+
+func (o *options) done() error {
+	if len(o.args) > 0 {
+		o.fail("unknown option %q", o.args[0])
+	}
+	return o.err
+}
+
+// name is the canonical specification: what differs from the defaults.
+func name(arch string, opts ...string) string {
+	opts = slices.DeleteFunc(opts, func(s string) bool { return s == "" })
+	if len(opts) == 0 {
+		return arch
+	}
+	return arch + ":" + strings.Join(opts, ",")
+}
+
+// unless is KEY=VALUE, "" where the value is the default.
+func unless[T comparable](def T, key string, v T) string {
+	if v == def {
+		return ""
+	}
+	return fmt.Sprintf("%s=%v", key, v)
+}
+
+// tensors collects a network's tensors, layer by layer in the order of named_parameters().
+type tensors struct{ params, buffers []model.Param }
+
+func (t *tensors) add(name string, shape ...int) {
+	t.params = append(t.params, model.Param{Name: name, Shape: shape})
+}
+
+// layer adds a weight and, where wanted, a bias of the given size.
+func (t *tensors) layer(prefix string, bias int, weight ...int) {
+	t.add(prefix+".weight", weight...)
+	if bias > 0 {
+		t.add(prefix+".bias", bias)
+	}
+}
+
+func (t *tensors) conv(prefix string, in, out, kernel int, bias bool) {
+	b := 0
+	if bias {
+		b = out
+	}
+	t.layer(prefix, b, out, in, kernel, kernel)
+}
+
+func (t *tensors) linear(prefix string, in, out int) { t.layer(prefix, out, out, in) }
+
+func (t *tensors) batchNorm(prefix string, c int) {
+	t.layer(prefix, c, c)
+	t.buffers = append(t.buffers,
+		model.Param{Name: prefix + ".running_mean", Shape: []int{c}},
+		model.Param{Name: prefix + ".running_var", Shape: []int{c}})
+}
