@@ -1,0 +1,235 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hessdens/internal/density"
+	"hessdens/internal/spectrum"
+)
+
+type compareOptions struct {
+	maxW1, maxW1Rel float64
+	maxRel          []string
+	format          string
+}
+
+func newCompare(a *app) *cobra.Command {
+	o := &compareOptions{}
+	cmd := &cobra.Command{
+		Use:   "compare OLD NEW",
+		Short: "Two results to distances; exit 1 beyond a limit",
+		Long: `compare says how far two spectra are apart: the Wasserstein-1 distance of their
+quadratures (in units of λ, and relative to the mean |λ| of OLD), and the differences of
+the numbers that both report. With a limit it is a gate: exit 1 when one is exceeded.
+- is standard input.`,
+		Example: `  hessdens compare main.json branch.json
+  hessdens compare main.json branch.json --max-w1-rel 0.1 --max-rel lambda_max=20%
+  hessdens estimate --weights new.safetensors --data ./mnist | hessdens compare main.json - --max-w1 0.05`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return o.run(a, args[0], args[1])
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.Float64Var(&o.maxW1, "max-w1", math.Inf(1), "largest Wasserstein-1 distance allowed, in units of λ")
+	f.Float64Var(&o.maxW1Rel, "max-w1-rel", math.Inf(1), "the same relative to the mean |λ| of OLD")
+	f.StringArrayVar(&o.maxRel, "max-rel", nil, "`FIELD=P%`: largest change of a number of the summary allowed (repeatable)")
+	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
+	for _, name := range []string{"max-w1", "max-w1-rel"} {
+		f.Lookup(name).DefValue = ""
+	}
+	return cmd
+}
+
+// row is one line of a comparison. Interval and Significant are null where the error of a
+// quantity is not known.
+type row struct {
+	Quantity    string             `json:"quantity"`
+	Old         *float64           `json:"old"`
+	New         *float64           `json:"new"`
+	Delta       *float64           `json:"delta"`
+	Interval    *spectrum.Interval `json:"interval"`
+	Significant *bool              `json:"significant"`
+	Limit       *float64           `json:"limit"`
+	OK          bool               `json:"ok"`
+}
+
+type comparison struct {
+	Rows []row `json:"rows"`
+	OK   bool  `json:"ok"`
+}
+
+// fields are the numbers of a summary by their names in the result file; nil where not known.
+func fields(s *spectrum.Summary) map[string]*float64 {
+	return map[string]*float64{
+		"lambda_max": &s.LambdaMax, "lambda_min": &s.LambdaMin, "trace": &s.Trace, "frobenius_sq": &s.FrobeniusSq,
+		"mean": &s.Mean, "variance": &s.Variance, "mass_negative": &s.MassNegative, "mass_zero": &s.MassZero, "mass_positive": &s.MassPositive,
+		"negative_energy_l1": s.NegativeEnergyL1, "negative_energy_l2": s.NegativeEnergyL2,
+	}
+}
+
+// shown are the fields that are always listed.
+var shown = []string{"lambda_max", "lambda_min", "trace", "frobenius_sq", "mass_negative", "mass_zero", "mass_positive", "negative_energy_l1"}
+
+// limits parses --max-rel.
+func (o *compareOptions) limits() (map[string]float64, error) {
+	known := slices.Sorted(maps.Keys(fields(&spectrum.Summary{})))
+	out := map[string]float64{}
+	for _, l := range o.maxRel {
+		name, value, ok := strings.Cut(l, "=")
+		number, percent := strings.CutSuffix(value, "%")
+		v, err := strconv.ParseFloat(number, 64)
+		if !ok || err != nil || !(v >= 0) {
+			return nil, usagef("--max-rel %s: FIELD=P%%, for example lambda_max=20%%", l)
+		}
+		if !slices.Contains(known, name) {
+			return nil, usagef("--max-rel %s: no such field (known: %s)", l, strings.Join(known, ", "))
+		}
+		if percent {
+			v /= 100
+		}
+		out[name] = v
+	}
+	return out, nil
+}
+
+func (o *compareOptions) run(a *app, oldName, newName string) error {
+	limits, err := o.limits()
+	if err != nil {
+		return err
+	}
+	if o.format == "" {
+		o.format = "json"
+		if a.outTerminal {
+			o.format = "text"
+		}
+	}
+	if o.format != "json" && o.format != "text" {
+		return usagef("--format %s: text or json", o.format)
+	}
+	if !(o.maxW1 >= 0) || !(o.maxW1Rel >= 0) {
+		return usagef("--max-w1, --max-w1-rel: a number of at least 0")
+	}
+	if oldName == "-" && newName == "-" {
+		return usagef("only one of the two results can be standard input")
+	}
+	before, err := readResult(a, oldName)
+	if err != nil {
+		return err
+	}
+	after, err := readResult(a, newName)
+	if err != nil {
+		return err
+	}
+	if before.Operator != after.Operator {
+		return inputf("%s measures the %s, %s the %s: they cannot be compared", label(oldName), before.Operator, label(newName), after.Operator)
+	}
+	c := o.compare(before, after, limits)
+	if o.format == "json" {
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		err = e.Encode(c)
+	} else {
+		err = c.text(a, before, after)
+	}
+	if err != nil {
+		return toStdout(err)
+	}
+	if !c.OK {
+		return errCheck
+	}
+	return nil
+}
+
+func (o *compareOptions) compare(before, after *spectrum.Result, limits map[string]float64) comparison {
+	c := comparison{OK: true}
+	add := func(r row) {
+		c.OK = c.OK && r.OK
+		c.Rows = append(c.Rows, r)
+	}
+	distance := func(name string, d, limit float64) {
+		r := row{Quantity: name, Delta: finite(d), OK: true}
+		if !math.IsInf(limit, 1) {
+			r.Limit, r.OK = &limit, d <= limit
+		}
+		add(r)
+	}
+	mb, ma := before.Measure(), after.Measure()
+	w1 := density.W1(mb, ma)
+	var mean float64
+	for i, x := range mb.Nodes {
+		mean += mb.Weights[i] * math.Abs(x)
+	}
+	rel := w1 / mean
+	if w1 == 0 {
+		rel = 0
+	}
+	distance("w1", w1, o.maxW1)
+	distance("w1_rel", rel, o.maxW1Rel)
+	fb, fa := fields(&before.Summary), fields(&after.Summary)
+	names := slices.Clone(shown)
+	for _, name := range slices.Sorted(maps.Keys(limits)) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	for _, name := range names {
+		r := row{Quantity: name, Old: fb[name], New: fa[name], OK: true}
+		if r.Old != nil && r.New != nil {
+			d := *r.New - *r.Old
+			r.Delta = &d
+		}
+		if limit, ok := limits[name]; ok {
+			r.OK = r.Delta != nil && math.Abs(*r.Delta) <= limit*math.Abs(*r.Old)
+			if r.Old != nil {
+				l := limit * math.Abs(*r.Old)
+				r.Limit = &l
+			}
+		}
+		add(r)
+	}
+	return c
+}
+
+// finite is nil for what JSON cannot hold.
+func finite(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
+
+func (c comparison) text(a *app, before, after *spectrum.Result) error {
+	if before.Model.Parameters != after.Model.Parameters {
+		fmt.Fprintf(a.stdout, "note: %d and %d parameters vary\n", before.Model.Parameters, after.Model.Parameters)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "\told\tnew\tdelta\tlimit\t\t")
+	number := func(x *float64) string {
+		if x == nil {
+			return "-"
+		}
+		return strconv.FormatFloat(*x, 'g', 6, 64)
+	}
+	for _, r := range c.Rows {
+		verdict := ""
+		if r.Limit != nil {
+			verdict = "ok"
+		}
+		if !r.OK {
+			verdict = "EXCEEDED"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Quantity, number(r.Old), number(r.New), number(r.Delta), number(r.Limit), verdict)
+	}
+	return w.Flush()
+}

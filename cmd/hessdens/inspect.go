@@ -1,0 +1,382 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"hessdens/internal/dataset"
+	"hessdens/internal/lanczos"
+	"hessdens/internal/model"
+	"hessdens/internal/model/checkpoint"
+	"hessdens/internal/model/zoo"
+	"hessdens/internal/tensor"
+)
+
+type inspectOptions struct {
+	subject   subjectOptions
+	estimator estimatorOptions
+	evaluate  bool
+	format    string
+}
+
+func newInspect(a *app) *cobra.Command {
+	o := &inspectOptions{}
+	cmd := &cobra.Command{
+		Use:   "inspect [FILE]",
+		Short: "What a network, checkpoint, data set or result file holds, and what a run would take",
+		Long: `inspect shows parameters and shapes, examples and classes, and the memory and the
+number of products that estimate would take. With FILE it shows what a checkpoint or a
+result file holds, whatever the network. With --evaluate it runs the network over the
+data once: loss, and accuracy for classes; if these are not those of training, then the
+data are not prepared as they were there (--mean, --std).`,
+		Example: `  hessdens inspect
+  hessdens inspect net.safetensors
+  hessdens inspect result.json
+  hessdens inspect --weights net.safetensors --data ./cifar-10-batches-bin --split test --evaluate \
+      --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  hessdens inspect --model resnet56`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.format == "" {
+				o.format = "json"
+				if a.outTerminal {
+					o.format = "text"
+				}
+			}
+			if o.format != "json" && o.format != "text" {
+				return usagef("--format %s: text or json", o.format)
+			}
+			if err := o.subject.check(cmd); err != nil {
+				return err
+			}
+			if err := o.estimator.check(); err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				return o.file(a, args[0])
+			}
+			return o.run(cmd.Context(), a)
+		},
+	}
+	o.subject.register(cmd)
+	o.estimator.register(cmd)
+	f := cmd.Flags()
+	f.BoolVar(&o.evaluate, "evaluate", false, "run the network over the data: loss, and accuracy for classes")
+	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
+	return cmd
+}
+
+type tensorInfo struct {
+	Name  string `json:"name"`
+	DType string `json:"dtype,omitempty"`
+	Shape []int  `json:"shape"`
+}
+
+type modelInfo struct {
+	Name       string       `json:"name"`
+	Parameters int          `json:"parameters"`
+	Tensors    []tensorInfo `json:"tensors"`
+	Buffers    []tensorInfo `json:"buffers"`
+	Input      []int        `json:"input"`
+	Outputs    int          `json:"outputs"`
+	SHA256     *string      `json:"sha256"`
+	Notes      []string     `json:"notes"`
+}
+
+type dataInfo struct {
+	Name     string               `json:"name"`
+	Format   string               `json:"format"`
+	Split    string               `json:"split"`
+	Examples int                  `json:"examples"`
+	Total    int                  `json:"total"`
+	Input    []int                `json:"input"`
+	Target   []int                `json:"target"`
+	Classes  []dataset.ClassCount `json:"classes"`
+	Stats    dataset.Stats        `json:"stats"`
+	SHA256   string               `json:"sha256"`
+}
+
+type costInfo struct {
+	Products   int   `json:"products"`
+	BasisBytes int64 `json:"basis_bytes"`
+	Available  int64 `json:"available_bytes"`
+	Groups     []int `json:"groups"`
+}
+
+type evaluation struct {
+	Loss     float64  `json:"loss"`
+	LossKind string   `json:"loss_kind"`
+	Right    *int     `json:"right"`
+	Of       int      `json:"of"`
+	Accuracy *float64 `json:"accuracy"`
+}
+
+type inspection struct {
+	Model      *modelInfo  `json:"model,omitempty"`
+	Data       *dataInfo   `json:"data,omitempty"`
+	Cost       *costInfo   `json:"cost,omitempty"`
+	Evaluation *evaluation `json:"evaluation,omitempty"`
+}
+
+func (o *inspectOptions) run(ctx context.Context, a *app) error {
+	s, err := o.subject.openAny(a)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	var in inspection
+	net := s.net
+	trained := net.Params[0].Values != nil
+	in.Model = &modelInfo{Name: net.Name, Parameters: net.Size(), Input: net.Input, Outputs: net.Outputs, Notes: net.Notes}
+	for _, p := range net.Params {
+		in.Model.Tensors = append(in.Model.Tensors, tensorInfo{Name: p.Name, Shape: p.Shape})
+	}
+	for _, p := range net.Buffers {
+		in.Model.Buffers = append(in.Model.Buffers, tensorInfo{Name: p.Name, Shape: p.Shape})
+	}
+	if trained {
+		hash := net.SHA256()
+		in.Model.SHA256 = &hash
+	}
+	n := net.Size()
+	if s.set != nil {
+		if !trained {
+			zoo.Initialise(net, 0)
+		}
+		op, err := s.operator(a, 0)
+		if err != nil {
+			return err
+		}
+		defer op.Close()
+		n = op.Dim()
+		if in.Data, err = s.describeData(); err != nil {
+			return err
+		}
+		if o.evaluate {
+			if !trained {
+				return usagef("--evaluate: %s needs the values of its parameters (--weights)", net.Name)
+			}
+			a.line.begin("evaluating")
+			if in.Evaluation, err = s.evaluate(ctx); err != nil {
+				return err
+			}
+			a.line.clear()
+		}
+	} else if o.evaluate {
+		return usagef("--evaluate: --data is needed")
+	}
+	in.Cost = &costInfo{Products: o.estimator.probes * min(o.estimator.steps, n), Available: availableMemory()}
+	in.Cost.BasisBytes = lanczos.BasisBytes(n, min(o.estimator.steps, n), o.estimator.probes)
+	if g, err := lanczos.Groups(o.estimator.probes, n, min(o.estimator.steps, n), int64(basisShare*float64(in.Cost.Available))); err == nil {
+		in.Cost.Groups = g
+	} else {
+		s.warn(a, "memory", "%v", err)
+	}
+	return o.print(a, &in)
+}
+
+func (s *subject) describeData() (*dataInfo, error) {
+	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape()}
+	var err error
+	if d.Classes, err = s.set.ClassCounts(); err != nil {
+		return nil, err
+	}
+	if d.Stats, err = s.set.InputStats(); err != nil {
+		return nil, err
+	}
+	d.SHA256, err = s.set.SHA256()
+	return d, err
+}
+
+// evaluate runs the network over the data. Its loss is without weight decay.
+func (s *subject) evaluate(ctx context.Context) (*evaluation, error) {
+	o := *s.o
+	o.weightDecay = 0
+	plain := *s
+	plain.o = &o
+	op, err := plain.operator(&app{line: &progress{}, stderr: io.Discard}, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer op.Close()
+	loss, _, err := s.gradient(ctx, op)
+	if err != nil {
+		return nil, err
+	}
+	e := &evaluation{Loss: loss, LossKind: op.Loss(), Of: op.Total()}
+	if op.Loss() != model.CrossEntropy || !s.set.Y.Integer() {
+		return e, nil
+	}
+	right := 0
+	per := tensor.Count(s.set.Y.Shape())
+	var labels []int64
+	err = op.Outputs(ctx, func(first int, f []float64) error {
+		c := s.net.Outputs
+		rows := len(f) / c
+		labels = append(labels[:0], make([]int64, rows)...)
+		if err := s.set.Y.Ints(labels, first, first+rows/per); err != nil {
+			return err
+		}
+		for r, y := range labels {
+			best := 0
+			for j, v := range f[r*c : (r+1)*c] {
+				if v > f[r*c+best] {
+					best = j
+				}
+			}
+			if int64(best) == y {
+				right++
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	share := float64(right) / float64(e.Of)
+	e.Right, e.Accuracy = &right, &share
+	return e, nil
+}
+
+func (o *inspectOptions) print(a *app, in *inspection) error {
+	if o.format == "json" {
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		return toStdout(e.Encode(in))
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	if m := in.Model; m != nil {
+		fmt.Fprintf(w, "network\t%s\n", m.Name)
+		fmt.Fprintf(w, "parameters\t%d\n", m.Parameters)
+		fmt.Fprintf(w, "input\t%s\n", model.ShapeString(m.Input))
+		fmt.Fprintf(w, "outputs\t%d\n", m.Outputs)
+		if m.SHA256 != nil {
+			fmt.Fprintf(w, "sha256\t%s\n", *m.SHA256)
+		}
+		for _, n := range m.Notes {
+			fmt.Fprintf(w, "note\t%s\n", n)
+		}
+	}
+	if d := in.Data; d != nil {
+		fmt.Fprintf(w, "data\t%s (%s)\n", strings.TrimSpace(d.Name+" "+d.Split), d.Format)
+		fmt.Fprintf(w, "examples\t%d of %d, inputs %s\n", d.Examples, d.Total, model.ShapeString(d.Input))
+		if d.Stats.Values > 0 {
+			fmt.Fprintf(w, "values\t%.4g to %.4g, mean %.4g (first %d examples)\n", d.Stats.Min, d.Stats.Max, d.Stats.Mean, d.Stats.Examples)
+		}
+		if len(d.Classes) > 0 {
+			var c []string
+			for _, x := range d.Classes {
+				c = append(c, fmt.Sprintf("%d: %d", x.Class, x.Count))
+			}
+			if len(c) > 20 {
+				c = append(c[:20], fmt.Sprintf("… (%d in all)", len(d.Classes)))
+			}
+			fmt.Fprintf(w, "classes\t%s\n", strings.Join(c, "  "))
+		}
+		fmt.Fprintf(w, "sha256\t%s\n", d.SHA256)
+	}
+	if c := in.Cost; c != nil {
+		groups := "does not fit: fewer --steps or --probes"
+		if c.Groups != nil {
+			groups = fmt.Sprintf("in %d lockstep group(s)", len(c.Groups))
+		}
+		fmt.Fprintf(w, "estimate\t%d products, basis %.1f MiB of %.1f MiB available, %s\n", c.Products, float64(c.BasisBytes)/(1<<20), float64(c.Available)/(1<<20), groups)
+	}
+	if e := in.Evaluation; e != nil {
+		fmt.Fprintf(w, "loss\t%.10g (%s)\n", e.Loss, e.LossKind)
+		if e.Right != nil {
+			fmt.Fprintf(w, "right\t%d of %d (%.2f %%)\n", *e.Right, e.Of, 100**e.Accuracy)
+		}
+	}
+	if m := in.Model; m != nil {
+		fmt.Fprintln(w)
+		writeTensors(w, m.Tensors, "")
+		writeTensors(w, m.Buffers, "constant")
+	}
+	return toStdout(w.Flush())
+}
+
+func writeTensors(w io.Writer, ts []tensorInfo, what string) {
+	for _, t := range ts {
+		note := what
+		if t.DType != "" {
+			note = t.DType
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", t.Name, model.ShapeString(t.Shape), size(t.Shape), note)
+	}
+}
+
+func size(shape []int) int {
+	n, err := tensor.CheckedCount(shape)
+	if err != nil {
+		return math.MaxInt
+	}
+	return n
+}
+
+// file shows what a checkpoint or a result file holds.
+func (o *inspectOptions) file(a *app, name string) error {
+	base := strings.TrimSuffix(name, ".gz")
+	if name == "-" || strings.HasSuffix(base, ".json") || strings.HasSuffix(base, ".jsonl") {
+		rs, err := readResults(a, name)
+		if err != nil {
+			return err
+		}
+		for _, r := range rs {
+			if o.format == "json" {
+				e := json.NewEncoder(a.stdout)
+				e.SetIndent("", "  ")
+				if err := e.Encode(map[string]any{"model": r.Model, "data": r.Data, "risk": r.Risk, "operator": r.Operator, "estimator": r.Estimator, "summary": r.Summary, "warnings": r.Warnings}); err != nil {
+					return toStdout(err)
+				}
+				continue
+			}
+			if err := picture(a, a.stdout, r); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if info, err := os.Stat(name); err == nil && info.IsDir() {
+		return usagef("%s: is a directory (for a data set: --data %s)", name, name)
+	}
+	f, size, err := openFile(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	ck, err := checkpoint.Open(f, size)
+	if err != nil {
+		return inputf("%s: %w", name, err)
+	}
+	var tensors []tensorInfo
+	var entries []zoo.Entry
+	total := 0
+	for _, e := range ck.Entries {
+		tensors = append(tensors, tensorInfo{e.Name, string(e.DType), e.Shape})
+		entries = append(entries, zoo.Entry{Name: e.Name, Shape: e.Shape})
+		total += tensor.Count(e.Shape)
+	}
+	recognised := "not recognised"
+	if net, err := zoo.Recognise(entries); err == nil {
+		recognised = net.Name
+	}
+	if o.format == "json" {
+		e := json.NewEncoder(a.stdout)
+		e.SetIndent("", "  ")
+		return toStdout(e.Encode(map[string]any{"format": ck.Format, "network": recognised, "values": total, "tensors": tensors}))
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "format\t%s\nnetwork\t%s\nvalues\t%d\n\n", ck.Format, recognised, total)
+	writeTensors(w, tensors, "")
+	return toStdout(errors.Join(w.Flush()))
+}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"math"
+	"os"
+	"runtime/debug"
+	"strconv"
+	"strings"
+)
+
+// availableMemory is how many bytes a run may take: what the system says is free, a container's
+// limit, GOMEMLIMIT, whichever is least; 4 GiB where nothing is known.
+func availableMemory() int64 {
+	least := int64(math.MaxInt64)
+	if b, err := os.ReadFile("/proc/meminfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); len(f) >= 2 && f[0] == "MemAvailable:" {
+				if kb, err := strconv.ParseInt(f[1], 10, 64); err == nil {
+					least = min(least, kb<<10)
+				}
+			}
+		}
+	}
+	number := func(name string) (int64, bool) {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return 0, false
+		}
+		v, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		return v, err == nil
+	}
+	for _, group := range [][2]string{{"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"},
+		{"/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"}} {
+		if limit, ok := number(group[0]); ok && limit < 1<<60 {
+			used, _ := number(group[1])
+			least = min(least, max(limit-used, 0))
+		}
+	}
+	if limit := debug.SetMemoryLimit(-1); limit < math.MaxInt64 {
+		least = min(least, limit)
+	}
+	if least == math.MaxInt64 {
+		return 4 << 30
+	}
+	return least
+}
+
+// Shares of the available memory: for the bases of Lanczos, and for primal parts that are kept
+// between products; the rest is for programs and data.
+const (
+	basisShare = 0.6
+	keepShare  = 0.2
+)

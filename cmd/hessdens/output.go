@@ -1,0 +1,240 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"hessdens/internal/density"
+	"hessdens/internal/hvp"
+	"hessdens/internal/kernel"
+	"hessdens/internal/report"
+	"hessdens/internal/spectrum"
+)
+
+// version is set by the linker in releases.
+var version = "0.1.0-dev"
+
+// outputOptions are the flags of a command that gives one result.
+type outputOptions struct {
+	file, format, table string
+	sigma2              string
+	points              int
+	smoothing           string
+}
+
+func (o *outputOptions) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVarP(&o.file, "output", "o", "", "write `FILE` (.json, .json.gz or .csv), whole or not at all")
+	f.StringVar(&o.format, "format", "", "of standard output: json, csv or text (default text on a terminal, else json)")
+	f.StringVar(&o.table, "table", "density", "what CSV holds: density or nodes")
+	f.StringVar(&o.sigma2, "sigma2", "auto", "variance of the smoothing kernel: auto or a number")
+	f.IntVar(&o.points, "points", 0, "points of the density's grid (default and least: two to a σ where there is density)")
+	f.StringVar(&o.smoothing, "smoothing", "scale", "rule of width and grid: scale, or ghorbani (that of the paper's code)")
+}
+
+// check validates the flags, and that the file can be written, before any work.
+func (o *outputOptions) check(a *app) error {
+	switch o.format {
+	case "":
+		o.format = "json"
+		if a.outTerminal {
+			o.format = "text"
+		}
+	case "json", "csv", "text":
+	default:
+		return usagef("--format %s: json, csv or text", o.format)
+	}
+	if o.table != "density" && o.table != "nodes" {
+		return usagef("--table %s: density or nodes", o.table)
+	}
+	if o.points < 0 {
+		return usagef("--points %d: a positive number", o.points)
+	}
+	if o.smoothing != string(spectrum.Scale) && o.smoothing != string(spectrum.Ghorbani) {
+		return usagef("--smoothing %s: scale or ghorbani", o.smoothing)
+	}
+	if _, err := o.variance(); err != nil {
+		return err
+	}
+	if o.file == "" {
+		return nil
+	}
+	if _, err := spectrum.FormatOf(o.file); err != nil {
+		return usagef("-o %w", err)
+	}
+	return writable(o.file)
+}
+
+func (o *outputOptions) variance() (float64, error) {
+	if o.sigma2 == "auto" {
+		return 0, nil
+	}
+	var v float64
+	if _, err := fmt.Sscan(o.sigma2, &v); err != nil || !(v > 0) || v-v != 0 {
+		return 0, usagef("--sigma2 %s: auto or a positive number", o.sigma2)
+	}
+	return v, nil
+}
+
+// settings are what a result is put together with.
+func (o *outputOptions) settings(steps int, seed uint64, precision string, threads int) spectrum.Settings {
+	v, _ := o.variance()
+	return spectrum.Settings{Steps: steps, Seed: seed, Precision: precision, Smoothing: spectrum.Smoothing(o.smoothing), Sigma2: v, Points: o.points, Threads: threads}
+}
+
+// writable finds out, before hours of work, whether a file could be written.
+func writable(name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case err == nil && info.IsDir():
+		return code(exitOutput, fmt.Errorf("-o %s: is a directory (name a file in it)", name))
+	case err == nil && !info.Mode().IsRegular():
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(name), ".hessdens-*.tmp")
+	if err != nil {
+		return code(exitOutput, fmt.Errorf("-o %s: %w (is the directory there, and yours to write to?)", name, cause(err)))
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// cause is an error of the file system without the name of the file.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	return err
+}
+
+// write hands a result to where the flags say.
+func (o *outputOptions) write(a *app, r *spectrum.Result) error {
+	csv := spectrum.CSV
+	if o.table == "nodes" {
+		csv = spectrum.NodesCSV
+	}
+	if o.file != "" {
+		format, err := spectrum.FormatOf(o.file)
+		if err != nil {
+			return usagef("-o %w", err)
+		}
+		if format == spectrum.CSV {
+			format = csv
+		}
+		if err := writeFile(o.file, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
+			return err
+		}
+		if a.errTerminal {
+			return picture(a, a.stderr, r)
+		}
+		return nil
+	}
+	switch o.format {
+	case "text":
+		return picture(a, a.stdout, r)
+	case "csv":
+		return toStdout(csv.Write(a.stdout, r))
+	}
+	return toStdout(spectrum.JSON.Write(a.stdout, r))
+}
+
+func toStdout(err error) error {
+	if err != nil {
+		return code(exitOutput, fmt.Errorf("standard output: %w (the result is not complete)", err))
+	}
+	return nil
+}
+
+// writeFile writes whole or not at all.
+func writeFile(name string, write func(io.Writer) error) error {
+	if err := spectrum.WriteFile(name, write); err != nil {
+		return code(exitOutput, fmt.Errorf("-o %s: %w (nothing was written; what was there before still is)", name, cause(err)))
+	}
+	return nil
+}
+
+// picture is a result for people: the summary and the density.
+func picture(a *app, w io.Writer, r *spectrum.Result) error {
+	if err := report.Summary(w, r); err != nil {
+		return toStdout(err)
+	}
+	fmt.Fprintln(w)
+	return toStdout(report.Terminal(w, report.FromResult(r.Model.Name, r), min(a.width, 110), 18, report.TerminalOptions{Color: a.outTerminal && os.Getenv("NO_COLOR") == ""}))
+}
+
+// fill adds to a result what its estimator does not know.
+func (s *subject) fill(a *app, r *spectrum.Result, op *hvp.Operator, loss, gradientNorm float64, products int, start time.Time) error {
+	r.Operator = s.o.operator
+	r.Model.Name = s.net.Name
+	hash := s.net.SHA256()
+	r.Model.SHA256 = &hash
+	for _, g := range op.Groups() {
+		r.Model.Groups = append(r.Model.Groups, spectrum.Group{Name: g.Name, Size: g.Size})
+	}
+	data, err := s.set.SHA256()
+	if err != nil {
+		return err
+	}
+	r.Data = spectrum.Data{Name: s.name, Examples: s.set.N, SHA256: &data}
+	if t := s.tokens(); t > 0 {
+		r.Data.Tokens = &t
+	}
+	r.Risk = spectrum.Risk{Loss: &loss, GradientNorm: &gradientNorm, LossKind: op.Loss(), WeightDecay: s.o.weightDecay}
+	if s.net.BatchNorm {
+		bn := spectrum.BatchNormEval
+		if s.o.batchNorm == "batch" {
+			bn = spectrum.BatchNormBatch
+		}
+		r.Risk.BatchNorm = &bn
+	}
+	var said []density.Warning
+	for _, w := range s.warnings {
+		said = append(said, density.Warning{Code: w.code, Message: w.message})
+	}
+	for _, w := range r.Warnings {
+		a.warn("%s", w.Message)
+	}
+	r.Warnings = append(r.Warnings, said...)
+	r.Provenance = provenance(a, s.o.threads, products, start)
+	return nil
+}
+
+// provenance is all that two equal runs may differ in.
+func provenance(a *app, threads, products int, start time.Time) spectrum.Provenance {
+	if threads == 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
+	p := spectrum.Provenance{Version: version, Go: runtime.Version(), CPU: cpuName(), KernelPath: kernel.Path(), Threads: threads,
+		Seconds: time.Since(start).Seconds(), Products: products, Command: strings.Join(append([]string{"hessdens"}, a.args...), " ")}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				p.Commit = s.Value
+			}
+		}
+	}
+	return p
+}
+
+// cpuName is what the system calls the processor, or its architecture.
+func cpuName() string {
+	b, err := os.ReadFile("/proc/cpuinfo")
+	if err == nil {
+		for line := range strings.Lines(string(b)) {
+			if name, ok := strings.CutPrefix(line, "model name"); ok {
+				return strings.TrimSpace(strings.TrimLeft(name, "\t :"))
+			}
+		}
+	}
+	return runtime.GOARCH
+}

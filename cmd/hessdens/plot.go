@@ -1,0 +1,115 @@
+package main
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"hessdens/internal/report"
+)
+
+type plotOptions struct {
+	file          string
+	title         string
+	x             string
+	from, to      float64
+	width, height int
+	evolution     bool
+	ascii         bool
+}
+
+func newPlot(a *app) *cobra.Command {
+	o := &plotOptions{}
+	cmd := &cobra.Command{
+		Use:   "plot RESULT…",
+		Short: "Result files to SVG, PNG, PDF, or the terminal",
+		Long: `plot draws the densities of one or more result files (- is standard input) over each
+other, the density on a logarithmic axis. With -o it writes a picture, by suffix .svg,
+.png or .pdf; without, it draws in the terminal.`,
+		Example: `  hessdens plot net.json
+  hessdens plot net.json -o net.svg
+  hessdens plot early.json late.json --x symlog -o both.png
+  hessdens plot series.jsonl --evolution -o series.svg
+  hessdens estimate | hessdens plot -`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			return o.run(a, args)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVarP(&o.file, "output", "o", "", "write the picture to `FILE`.svg, .png or .pdf")
+	f.StringVar(&o.title, "title", "", "`TEXT` above the picture")
+	f.StringVar(&o.x, "x", "auto", "axis of the eigenvalues: auto, linear or symlog")
+	f.Float64Var(&o.from, "from", 0, "smallest eigenvalue shown (with --to)")
+	f.Float64Var(&o.to, "to", 0, "largest eigenvalue shown (with --from)")
+	f.IntVar(&o.width, "width", 0, "of the picture, in pixels (default 900), or columns of the terminal")
+	f.IntVar(&o.height, "height", 0, "of the picture, in pixels (default 540), or lines of the terminal")
+	f.BoolVar(&o.evolution, "evolution", false, "draw the results as a series, one row each")
+	f.BoolVar(&o.ascii, "ascii", false, "in the terminal keep to ASCII characters")
+	return cmd
+}
+
+// axis is the axis that a flag names.
+func axis(flag, name string) (report.XScale, error) {
+	switch name {
+	case "auto":
+		return report.Auto, nil
+	case "linear":
+		return report.Linear, nil
+	case "symlog":
+		return report.SymLog, nil
+	}
+	return report.Auto, usagef("%s %s: auto, linear or symlog", flag, name)
+}
+
+func (o *plotOptions) run(a *app, args []string) error {
+	x, err := axis("--x", o.x)
+	if err != nil {
+		return err
+	}
+	if o.width < 0 || o.height < 0 {
+		return usagef("--width, --height: positive numbers")
+	}
+	format := ""
+	if o.file != "" {
+		if format, err = pictureFormat(o.file); err != nil {
+			return err
+		}
+		if err := writable(o.file); err != nil {
+			return err
+		}
+	}
+	var curves []report.Curve
+	for _, name := range args {
+		rs, err := readResults(a, name)
+		if err != nil {
+			return err
+		}
+		for i, r := range rs {
+			curves = append(curves, report.FromResult(legend(name, i, len(rs)), r))
+		}
+	}
+	if format == "" {
+		width, height := o.width, o.height
+		if width == 0 {
+			width = min(a.width, 110)
+		}
+		if height == 0 {
+			height = 18
+		}
+		for _, c := range curves {
+			opt := report.TerminalOptions{Color: a.outTerminal, ASCII: o.ascii, X: x, From: o.from, To: o.to}
+			if err := report.Terminal(a.stdout, c, width, height, opt); err != nil {
+				return usagef("%w", err)
+			}
+		}
+		return nil
+	}
+	opt := report.Options{Title: o.title, Width: o.width, Height: o.height, X: x, From: o.from, To: o.to}
+	draw := report.Plot
+	if o.evolution {
+		draw = report.PlotEvolution
+	}
+	return writePicture(o.file, func(w io.Writer) error { return draw(w, format, curves, opt) })
+}

@@ -1,0 +1,354 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"hessdens/internal/dataset"
+	"hessdens/internal/example"
+	"hessdens/internal/hvp"
+	"hessdens/internal/model"
+	"hessdens/internal/model/checkpoint"
+	"hessdens/internal/model/zoo"
+	"hessdens/internal/tensor"
+)
+
+// subjectOptions are the flags that say what is measured: the same for every command that
+// measures.
+type subjectOptions struct {
+	model, weights             string
+	data, dataFormat, split    string
+	examples, sample           int
+	dataSeed                   uint64
+	mean, std                  string
+	loss                       string
+	weightDecay                float64
+	batchNorm, batchSize       string
+	params                     []string
+	operator                   string
+	precision                  string
+	threads                    int
+	givenExamples, givenSample bool
+}
+
+func (o *subjectOptions) register(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.StringVar(&o.model, "model", "", "architecture: mlp:784-20-10[,tanh], lenet5, smallcnn, resnet20[:shortcut=B],\ngpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
+	f.StringVar(&o.weights, "weights", "", "`FILE`.safetensors or .npz with the parameters; without it and --model: the embedded example")
+	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, or X.npy,Y.npy")
+	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
+	f.StringVar(&o.split, "split", "train", "train or test")
+	f.IntVar(&o.examples, "examples", 0, "use the first `N` examples (default all)")
+	f.IntVar(&o.sample, "sample", 0, "use `N` examples drawn at random")
+	f.Uint64Var(&o.dataSeed, "data-seed", 0, "seed of --sample")
+	f.StringVar(&o.mean, "mean", "", "subtract `R,G,B` (or one number) from inputs, after bytes are scaled to 0..1")
+	f.StringVar(&o.std, "std", "", "then divide by `R,G,B` (or one number)")
+	f.StringVar(&o.loss, "loss", "", "cross-entropy, mse or bce (default cross-entropy for integer targets, mse for others)")
+	f.Float64Var(&o.weightDecay, "weight-decay", 0, "add `WD`/2 ‖θ‖² to the risk")
+	f.StringVar(&o.batchNorm, "batchnorm", "", "eval: running statistics; batch: statistics of each batch of --batch-size (default eval)")
+	f.StringVar(&o.batchSize, "batch-size", "", "examples computed at once (`B` or all); part of the risk with --batchnorm batch only (default chosen)")
+	f.StringArrayVar(&o.params, "params", nil, "only parameters whose names match `GLOB` vary (repeatable)")
+	f.StringVar(&o.operator, "operator", "hessian", "the operator measured: hessian")
+	f.StringVar(&o.precision, "precision", hvp.Float32, "of the products: float32 or float64")
+	f.IntVar(&o.threads, "threads", 0, "`T` threads (default all processors); never changes a result")
+}
+
+// check validates what needs no file.
+func (o *subjectOptions) check(cmd *cobra.Command) error {
+	o.givenExamples, o.givenSample = cmd.Flags().Changed("examples"), cmd.Flags().Changed("sample")
+	switch {
+	case o.givenExamples && o.examples < 1:
+		return usagef("--examples %d: at least one example is needed", o.examples)
+	case o.givenSample && o.sample < 1:
+		return usagef("--sample %d: at least one example is needed", o.sample)
+	case o.threads < 0:
+		return usagef("--threads %d: a positive number, or 0 for all processors", o.threads)
+	case o.operator != "hessian":
+		return usagef("--operator %s: this version measures hessian only", o.operator)
+	case o.batchNorm != "" && o.batchNorm != "eval" && o.batchNorm != "batch":
+		return usagef("--batchnorm %s: eval or batch", o.batchNorm)
+	case o.precision != hvp.Float32 && o.precision != hvp.Float64:
+		return usagef("--precision %s: float32 or float64", o.precision)
+	case !slices.Contains([]string{"", model.CrossEntropy, model.MSE, model.BCE}, o.loss):
+		return usagef("--loss %s: cross-entropy, mse or bce", o.loss)
+	case !(o.weightDecay >= 0):
+		return usagef("--weight-decay %v: a number of at least 0", o.weightDecay)
+	case o.batchNorm == "batch" && o.batchSize == "":
+		return usagef("--batchnorm batch: the statistics are those of each batch (give --batch-size B, or --batch-size all for one batch)")
+	case o.split != "train" && o.split != "test":
+		return usagef("--split %s: train or test", o.split)
+	}
+	if o.batchSize != "" && o.batchSize != "all" {
+		if b, err := strconv.Atoi(o.batchSize); err != nil || b < 1 {
+			return usagef("--batch-size %s: a positive number or all", o.batchSize)
+		}
+	}
+	return nil
+}
+
+// numbers parses a list of the --mean kind.
+func numbers(flag, s string) ([]float64, error) {
+	if s == "" {
+		return nil, nil
+	}
+	var out []float64
+	for p := range strings.SplitSeq(s, ",") {
+		v, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
+		if err != nil {
+			return nil, usagef("%s %s: %q is no number", flag, s, p)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// subject is what is measured, opened.
+type subject struct {
+	o        *subjectOptions
+	net      *model.Network
+	set      *dataset.Set
+	embedded bool
+	name     string // of the data
+	warnings []warning
+}
+
+type warning struct{ code, message string }
+
+func (s *subject) warn(a *app, code, format string, args ...any) {
+	w := warning{code, fmt.Sprintf(format, args...)}
+	s.warnings = append(s.warnings, w)
+	a.warn("%s", w.message)
+}
+
+// open reads the network and the data set.
+func (o *subjectOptions) open(a *app) (*subject, error) {
+	if (o.model != "" || o.weights != "") && o.data == "" {
+		return nil, usagef("--data: a network needs the data that its loss is over (only the embedded example has its own)")
+	}
+	return o.openAny(a)
+}
+
+// openAny is open for commands that can do without data.
+func (o *subjectOptions) openAny(a *app) (*subject, error) {
+	s := &subject{o: o}
+	s.embedded = o.model == "" && o.weights == ""
+	var err error
+	if s.net, err = o.network(); err != nil {
+		return nil, err
+	}
+	for _, n := range s.net.Notes {
+		s.warn(a, "assumption", "%s", n)
+	}
+	if o.data != "" || s.embedded {
+		if err := s.openData(); err != nil {
+			return nil, err
+		}
+	}
+	if o.batchNorm == "batch" && !s.net.BatchNorm {
+		s.warn(a, "no_batchnorm", "--batchnorm batch: %s has no batch normalisation", s.net.Name)
+	}
+	return s, nil
+}
+
+func (s *subject) close() {
+	if s.set != nil {
+		s.set.Close()
+	}
+}
+
+// network makes the network with its weights, where there are any.
+func (o *subjectOptions) network() (*model.Network, error) {
+	if o.model == "" && o.weights == "" {
+		net, err := zoo.Parse(example.Architecture)
+		if err != nil {
+			return nil, err
+		}
+		b, err := fs.ReadFile(example.FS(), example.Weights)
+		if err != nil {
+			return nil, err
+		}
+		return net, setWeights(net, "the embedded example", strings.NewReader(string(b)), int64(len(b)))
+	}
+	var net *model.Network
+	if o.model != "" {
+		if ext := filepath.Ext(o.model); ext == ".onnx" {
+			return nil, inputf("--model %s: this version reads no ONNX files (give an architecture: mlp:…, lenet5, smallcnn, resnet20, gpt2:…)", o.model)
+		}
+		if info, err := os.Stat(o.model); err == nil && info.IsDir() {
+			return nil, inputf("--model %s: this version reads no model directories (give an architecture and --weights)", o.model)
+		}
+		var err error
+		if net, err = zoo.Parse(o.model); err != nil {
+			return nil, usagef("--model %w", err)
+		}
+	}
+	if o.weights == "" {
+		return net, nil
+	}
+	f, size, err := openFile(o.weights)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if net == nil {
+		ck, err := checkpoint.Open(f, size)
+		if err != nil {
+			return nil, inputf("%s: %w", o.weights, err)
+		}
+		var entries []zoo.Entry
+		for _, e := range ck.Entries {
+			entries = append(entries, zoo.Entry{Name: e.Name, Shape: e.Shape})
+		}
+		if net, err = zoo.Recognise(entries); err != nil {
+			return nil, inputf("%s: %w", o.weights, err)
+		}
+	}
+	return net, setWeights(net, o.weights, f, size)
+}
+
+func setWeights(net *model.Network, name string, r interface {
+	ReadAt(p []byte, off int64) (int, error)
+}, size int64) error {
+	ck, err := checkpoint.Open(r, size)
+	if err != nil {
+		return inputf("%s: %w", name, err)
+	}
+	var names []string
+	for _, e := range ck.Entries {
+		names = append(names, e.Name)
+	}
+	if err := net.SetWeights(names, ck.Tensor); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// openFile opens a regular file for reading at random.
+func openFile(name string) (*os.File, int64, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err
+		}
+		return nil, 0, inputf("%s: %w", name, err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = errors.New("is a directory, not a file")
+	} else if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is not a regular file (copy it to one first)")
+	}
+	if err != nil {
+		f.Close()
+		return nil, 0, inputf("%s: %w", name, err)
+	}
+	return f, info.Size(), nil
+}
+
+// openData opens the data set that the flags name, or the embedded one.
+func (s *subject) openData() error {
+	o := s.o
+	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed}
+	var err error
+	if opts.Mean, err = numbers("--mean", o.mean); err != nil {
+		return err
+	}
+	if opts.Std, err = numbers("--std", o.std); err != nil {
+		return err
+	}
+	var sources []dataset.Source
+	switch {
+	case o.data == "" && s.embedded:
+		sources = []dataset.Source{{FS: example.FS(), Name: example.Images, Path: "embedded " + example.Images}}
+		s.name = "fashion-mnist (embedded, 1,000 images)"
+	case o.data == "":
+		return usagef("--data: a data set is needed")
+	default:
+		parts := []string{o.data}
+		if _, err := os.Stat(o.data); err != nil && strings.Contains(o.data, ",") {
+			parts = strings.Split(o.data, ",")
+		}
+		if len(parts) > 2 {
+			return usagef("--data %s: one file or directory, or X.npy,Y.npy", o.data)
+		}
+		for _, p := range parts {
+			abs, err := filepath.Abs(p)
+			if err != nil {
+				return inputf("--data %s: %w", p, err)
+			}
+			dir, base := filepath.Split(abs)
+			if base == "" {
+				base = "."
+			}
+			sources = append(sources, dataset.Source{FS: os.DirFS(dir), Name: base, Path: p})
+		}
+	}
+	if s.set, err = dataset.Open(sources, opts); err != nil {
+		return err
+	}
+	if s.name == "" {
+		s.name = s.set.Name
+	}
+	return nil
+}
+
+// operator makes the Hessian over the data.
+func (s *subject) operator(a *app, keep int64) (*hvp.Operator, error) {
+	return s.operatorOn(a, s.set.N, keep)
+}
+
+// operatorOn makes the Hessian over the first examples.
+func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, error) {
+	o := s.o
+	opt := hvp.Options{Loss: o.loss, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, Progress: a.line.pass}
+	if o.batchSize == "all" {
+		opt.BatchSize = examples
+	} else if o.batchSize != "" {
+		opt.BatchSize, _ = strconv.Atoi(o.batchSize)
+	}
+	op, err := hvp.New(s.net, hvp.Data{N: examples, X: s.set.X, Y: s.set.Y}, opt)
+	if err != nil {
+		var label *hvp.LabelError
+		if errors.As(err, &label) {
+			return nil, inputf("%s: %w", s.dataName(), err)
+		}
+		return nil, code(exitInput, err)
+	}
+	return op, nil
+}
+
+// dataName is what messages call the data.
+func (s *subject) dataName() string {
+	if s.o.data == "" {
+		return "the embedded data"
+	}
+	return s.o.data
+}
+
+// tokens is the number of tokens of a language model's data, 0 for others.
+func (s *subject) tokens() int {
+	if !s.net.Tokens {
+		return 0
+	}
+	return s.set.N * tensor.Count(s.set.Y.Shape())
+}
+
+// gradient is the loss and gradient at the checkpoint, with errors that name the data.
+func (s *subject) gradient(ctx context.Context, op *hvp.Operator) (float64, []float64, error) {
+	loss, grad, err := op.Gradient(ctx)
+	if err != nil {
+		return 0, nil, fmt.Errorf("%s: %w", s.dataName(), err)
+	}
+	return loss, grad, nil
+}

@@ -1,0 +1,20 @@
+//go:build !amd64 || purego
+
+package kernel
+
+func bestPath() string { return pathGeneric }
+
+func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) { mulGeneric(ws, d, c, a, b) }
+
+func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) { mulGatherGeneric(ws, d, c, a, b) }
+
+func mulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
+	mulGatherTGeneric(ws, d, c, a, b)
+}
+
+func maxOffset(off []int32) int32 { return maxOffsetGeneric(off) }
+
+func peakRounds[T Float](n int) (flops float64) {
+	flops, _ = peakGeneric[T](n)
+	return flops
+}

@@ -1,0 +1,68 @@
+package spectrum
+
+import (
+	"bufio"
+	"io"
+	"strconv"
+)
+
+// EncodeCSV writes the density, one grid point a line: eigenvalue,density and, when there is a band, lower,upper. The zero operator
+// has no density: its table is the header. Nothing is written when r is not valid.
+func EncodeCSV(w io.Writer, r *Result) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	t := table{w: bufio.NewWriter(w)}
+	d := r.Density
+	if d == nil {
+		_, _ = t.w.WriteString("eigenvalue,density\n")
+		return t.w.Flush()
+	}
+	if d.Lower == nil {
+		_, _ = t.w.WriteString("eigenvalue,density\n")
+		for i, x := range d.Grid {
+			t.row(x, d.Density[i])
+		}
+	} else {
+		_, _ = t.w.WriteString("eigenvalue,density,lower,upper\n")
+		for i, x := range d.Grid {
+			t.row(x, d.Density[i], d.Lower[i], d.Upper[i])
+		}
+	}
+	return t.w.Flush()
+}
+
+// EncodeNodesCSV writes the quadratures, one node a line: probe,node,weight. The nodes of an exact spectrum are its eigenvalues, of probe 0.
+func EncodeNodesCSV(w io.Writer, r *Result) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	t := table{w: bufio.NewWriter(w)}
+	_, _ = t.w.WriteString("probe,node,weight\n")
+	for p, m := range r.Measures() {
+		for i, x := range m.Nodes {
+			_, _ = t.w.WriteString(strconv.Itoa(p))
+			_ = t.w.WriteByte(',')
+			t.row(x, m.Weights[i])
+		}
+	}
+	return t.w.Flush()
+}
+
+// table writes lines of numbers; the buffered writer keeps the first error for Flush.
+type table struct {
+	w *bufio.Writer
+	b []byte
+}
+
+func (t *table) row(values ...float64) {
+	t.b = t.b[:0]
+	for i, x := range values {
+		if i > 0 {
+			t.b = append(t.b, ',')
+		}
+		t.b = appendNumber(t.b, x)
+	}
+	t.b = append(t.b, '\n')
+	_, _ = t.w.Write(t.b)
+}
