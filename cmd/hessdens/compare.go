@@ -28,8 +28,8 @@ func newCompare(a *app) *cobra.Command {
 		Use:   "compare OLD NEW",
 		Short: "Two results to distances; exit 1 beyond a limit",
 		Long: `compare says how far two spectra are apart: the Wasserstein-1 distance of their
-quadratures (in units of λ, and relative to the mean |λ| of OLD), and the differences of
-the numbers that both report. With a limit it is a gate: exit 1 when one is exceeded.
+quadratures (in units of λ, and relative to the mean |λ| of OLD), the L1 distance of their
+densities smoothed alike (0 to 2), and the differences of the numbers that both report. With a limit it is a gate: exit 1 when one is exceeded.
 - is standard input.`,
 		Example: `  hessdens compare main.json branch.json
   hessdens compare main.json branch.json --max-w1-rel 0.1 --max-rel lambda_max=20%
@@ -176,6 +176,11 @@ func (o *compareOptions) compare(before, after *spectrum.Result, limits map[stri
 	}
 	distance("w1", w1, o.maxW1)
 	distance("w1_rel", rel, o.maxW1Rel)
+	if sigma2 := commonWidth(before, after); sigma2 > 0 {
+		if l1, err := density.L1(mb, ma, sigma2); err == nil {
+			distance("density_l1", l1, math.Inf(1))
+		}
+	}
 	fb, fa := fields(&before.Summary), fields(&after.Summary)
 	names := slices.Clone(shown)
 	for _, name := range slices.Sorted(maps.Keys(limits)) {
@@ -199,6 +204,20 @@ func (o *compareOptions) compare(before, after *spectrum.Result, limits map[stri
 		add(r)
 	}
 	return c
+}
+
+// commonWidth is the variance with which two densities are compared: that of the estimate, where
+// the other is exact, else the larger; 0 where one has no density.
+func commonWidth(a, b *spectrum.Result) float64 {
+	switch {
+	case a.Density == nil || b.Density == nil:
+		return 0
+	case a.Estimator.Method == spectrum.MethodExact && b.Estimator.Method != spectrum.MethodExact:
+		return b.Density.Sigma2
+	case b.Estimator.Method == spectrum.MethodExact && a.Estimator.Method != spectrum.MethodExact:
+		return a.Density.Sigma2
+	}
+	return max(a.Density.Sigma2, b.Density.Sigma2)
 }
 
 // finite is nil for what JSON cannot hold.

@@ -12,8 +12,8 @@ const (
 	// underflow is the distance, in σ, at which exp(−z²/2) is 0.
 	underflow = 39
 
-	// defaultStep and widestStep are the grid's steps in σ: a peak drawn with straight lines loses at most 0.8 % of its height at
-	// σ/4 and 3.1 % at σ/2, and the trapezoid rule is exact to rounding at both.
+	// defaultStep and widestStep are the grid's steps in σ: a peak drawn with straight lines loses at most 0.8 %
+	// of its height at σ/4 and 3.1 % at σ/2, and the trapezoid rule is exact to rounding at both.
 	defaultStep = 0.25
 	widestStep  = 0.5
 
@@ -64,9 +64,11 @@ func count(s []stretch, h float64) float64 {
 //
 //	φ(t) = Σ w_i exp(−(t − x_i)²/(2σ²)) / √(2πσ²).
 //
-// The grid covers 8σ around every node in even steps of at most σ/4 and leaves the voids between them empty (the density there is below 1e-14 of the
-// peaks beside it), so that nothing is cut and the trapezoid rule integrates the curve to 1. points, when positive, asks for another number of points: at least
-// so many are used if that is finer, and steps of σ/2, and never wider ones, if it is coarser. Nothing is added to the density and it is not renormalised.
+// The grid covers 8σ around every node in even steps of at most σ/4 and leaves the voids between them empty
+// (the density there is below 1e-14 of the peaks beside it), so that nothing is cut and the trapezoid rule
+// integrates the curve to 1. points, when positive, asks for another number of points: at least so many are
+// used if that is finer, and steps of σ/2, and never wider ones, if it is coarser. Nothing is added to the
+// density and it is not renormalised.
 //
 // It fails with ErrTooFine when σ is below the spacing of float64 numbers at the nodes, or the grid above 2²² points.
 func Smooth(m Measure, sigma2 float64, points int) (Curve, error) {
@@ -110,7 +112,8 @@ func Smooth(m Measure, sigma2 float64, points int) (Curve, error) {
 	return c, nil
 }
 
-// FewestPoints returns the number of points of the coarsest grid that Smooth makes, steps of σ/2: below that a request cannot be met.
+// FewestPoints returns the number of points of the coarsest grid that Smooth makes, steps of σ/2: below that a
+// request cannot be met.
 func FewestPoints(m Measure, sigma2 float64) int {
 	sigma := math.Sqrt(sigma2)
 	return int(min(count(stretches(m.Nodes, sigma), widestStep*sigma), math.MaxInt32))
@@ -152,15 +155,16 @@ func (c Curve) Integral() float64 {
 	return sum
 }
 
-// Ghorbani returns the density as the code of Ghorbani, Krishnan and Xiao (2019) draws it, for comparison with pictures made by it. For the
-// quadratures of the probes:
+// Ghorbani returns the density as the code of Ghorbani, Krishnan and Xiao (2019) draws it, for comparison with
+// pictures made by it. For the quadratures of the probes:
 //
 //	a = mean over probes of the smallest node − 0.01,  b = mean over probes of the largest + 0.01,
 //	σ² = 1e-5 · max(1, b − a),
 //	10,000 even points from a to b, the mean over probes of Σ w_i g(t − x_i; σ²), divided by (sum of it) · spacing.
 //
-// That is not scale free, may cut the outermost peaks, may be coarser than the kernel and hides both by renormalising; nothing of it is mended here.
-// sigma2 > 0 replaces the variance, points > 0 the number of points (at least 2).
+// That is not scale free, may cut the outermost peaks, may be coarser than the kernel and hides both by
+// renormalising; nothing of it is mended here. sigma2 > 0 replaces the variance, points > 0 the number of
+// points (at least 2).
 func Ghorbani(probes []Measure, sigma2 float64, points int) Curve {
 	if len(probes) == 0 {
 		panic(empty)
@@ -197,8 +201,8 @@ func Ghorbani(probes []Measure, sigma2 float64, points int) Curve {
 	return c
 }
 
-// L1 returns ∫ |φ_a − φ_b| of two measures smoothed by one kernel of variance sigma2: 0 when they agree, 2 when they are
-// apart. It fails as Smooth does.
+// L1 returns ∫ |φ_a − φ_b| of two measures smoothed by one kernel of variance sigma2: 0 when they agree, 2
+// when they are apart. It fails as Smooth does.
 func L1(a, b Measure, sigma2 float64) (float64, error) {
 	c, err := Smooth(Pool(a, b), sigma2, 0)
 	if err != nil {

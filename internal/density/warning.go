@@ -34,7 +34,8 @@ func warn(code, format string, args ...any) Warning {
 	return Warning{code, fmt.Sprintf(format, args...)}
 }
 
-// Widths returns the warnings about a variance: chosen is the one in use, set says that it was asked for and not taken from def.
+// Widths returns the warnings about a variance: chosen is the one in use, set says that it was asked for and
+// not taken from def.
 func Widths(def Width, chosen float64, set bool) []Warning {
 	var w []Warning
 	switch {
@@ -59,7 +60,8 @@ func Shape(m Measure, c Curve) []Warning {
 	return nil
 }
 
-// Close returns the warning about converged eigenvalues, descending, that a kernel of variance sigma2 does not separate.
+// Close returns the warning about converged eigenvalues, descending, that a kernel of variance sigma2 does not
+// separate.
 func Close(rows []lanczos.Eigenvalue, sigma2 float64) []Warning {
 	pairs, first := 0, 0
 	for i := 1; i < len(rows); i++ {

@@ -30,8 +30,9 @@ type Width struct {
 //
 //	σ = (largest − smallest node of the rest, over all probes) / (median number of nodes of a probe's rest).
 //
-// Measured on seven exact spectra with 10 probes of 90 steps, the smoothed quadrature is then within 0.002 to 0.034 in L1 of the smoothed spectrum; below 0.7 of this width
-// the quadrature's nodes begin to show.
+// Measured on five exact spectra of trained networks (n = 517 to 15,910), 10 probes of 90 steps: the smoothed
+// quadrature is within 0.003 to 0.05 in L1 of the smoothed spectrum, sampling included. Below 0.7 of this width
+// the nodes of the quadrature begin to show.
 //
 // Where the median rest has fewer than 5 nodes, or its σ is below the rounding of the products, there is no bulk: the
 // width is then 0.005·(λmax − λmin), and 0.005·|λ| when that difference is itself rounding, that is for H = c·I.
@@ -61,8 +62,9 @@ func DefaultWidth(d lanczos.Decomposition) Width {
 	return w
 }
 
-// ExactWidth returns the width that a quadrature with 10 probes and 90 steps would choose for a spectrum: it runs one on the
-// diagonal matrix of the eigenvalues, whose quadratures have the law of any matrix with that spectrum.
+// ExactWidth returns the width that a quadrature with 10 probes and 90 steps would choose for a spectrum: it
+// runs one on the diagonal matrix of the eigenvalues, whose quadratures have the law of any matrix with that
+// spectrum.
 func ExactWidth(ctx context.Context, eigenvalues []float64, seed uint64, threads int) (Width, error) {
 	groups, err := lanczos.Groups(exactProbes, len(eigenvalues), exactSteps, 1<<29)
 	if err != nil {

@@ -58,17 +58,18 @@ func Eigenvalues(probes []Probe, n int, productError float64) []Eigenvalue {
 // Decompose finds the eigenvalues that probes of an operator of order n have converged to.
 //
 // Within a probe: nodes closer than 100·2⁻⁵²·‖H‖ are one, of their joint weight, at the heaviest of them, with
-// the residual of the Ritz vector along the probe's own direction, |β_m Σ S_1i S_mi| / √Σ S_1i². What then weighs less
-// than 1e-8/n is ignored. A node has converged when its residual is at most 1e-4 of the distance to the next one. No
-// residual is taken below productError·‖H‖.
+// the residual of the Ritz vector along the probe's own direction, |β_m Σ S_1i S_mi| / √Σ S_1i². What then
+// weighs less than 1e-8/n is ignored. A node has converged when its residual is at most 1e-4 of the distance
+// to the next one. No residual is taken below productError·‖H‖.
 //
-// Across probes: values within the sum of their residuals are one eigenvalue, with the value and the residual of
-// the node of smallest residual (of the first probe among equals). Its weight is the mean over all probes of the weight of its
-// nodes, a probe in which it has not converged counting 0, so that the weights of the eigenvalues and of what has not converged add
-// up to one.
+// Across probes: values within the sum of their residuals are one eigenvalue, with the value and the residual
+// of the node of smallest residual (of the first probe among equals). Its weight is the mean over all probes
+// of the weight of its nodes, a probe in which it has not converged counting 0, so that the weights of the
+// eigenvalues and of what has not converged add up to one.
 //
-// The rest of a probe is what is neither ignored nor an eigenvalue. A node that has not converged itself is struck from the rest too when it
-// is its probe's nearest to an eigenvalue of other probes and within the residuals of it.
+// The rest of a probe is what is neither ignored nor an eigenvalue. A node that has not converged itself is
+// struck from the rest too when it is its probe's nearest to an eigenvalue of other probes and within the
+// residuals of it.
 func Decompose(probes []Probe, n int, productError float64) Decomposition {
 	d := Decomposition{ProductError: productError, Largest: math.Inf(-1), Smallest: math.Inf(1)}
 	for _, p := range probes {

@@ -40,8 +40,9 @@ func ProductError(precision string) float64 {
 	return lanczos.ProductError64
 }
 
-// FromProbes puts a result together from the probes of an operator of order n: Schema, Estimator, Summary, Eigenvalues, Probes,
-// Density and Warnings are set, Model.Parameters is n, and the rest is the caller's to fill in. Warnings of the caller go behind those that are there.
+// FromProbes puts a result together from the probes of an operator of order n: Schema, Estimator, Summary,
+// Eigenvalues, Probes, Density and Warnings are set, Model.Parameters is n, and the rest is the caller's to
+// fill in. Warnings of the caller go behind those that are there.
 //
 // It fails with density.ErrTooFine when Sigma2 or Points cannot be drawn.
 func FromProbes(probes []lanczos.Probe, n int, s Settings) (*Result, error) {
@@ -72,8 +73,9 @@ func FromProbes(probes []lanczos.Probe, n int, s Settings) (*Result, error) {
 	return r, nil
 }
 
-// FromExact puts a result together from all eigenvalues of an operator, in any order. The width of the density is the one that a
-// quadrature of 10 probes and 90 steps (of seed s.Seed) would choose, so that the curve is the one that FromProbes estimates.
+// FromExact puts a result together from all eigenvalues of an operator, in any order. The width of the density
+// is the one that a quadrature of 10 probes and 90 steps (of seed s.Seed) would choose, so that the curve is
+// the one that FromProbes estimates.
 func FromExact(ctx context.Context, eigenvalues []float64, s Settings) (*Result, error) {
 	n := len(eigenvalues)
 	m := density.Exact(eigenvalues)
@@ -124,7 +126,8 @@ func (r *Result) smooth(m density.Measure, each []density.Measure, def density.W
 	return nil
 }
 
-// summarise sets the summary from the mean measure of k probes; k = 0: of the whole spectrum, whose numbers have no error.
+// summarise sets the summary from the mean measure of k probes; k = 0: of the whole spectrum, whose numbers
+// have no error.
 func (r *Result) summarise(m density.Measure, n, k int) {
 	sigma := 0.0
 	if r.Density != nil {

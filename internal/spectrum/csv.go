@@ -6,8 +6,9 @@ import (
 	"strconv"
 )
 
-// EncodeCSV writes the density, one grid point a line: eigenvalue,density and, when there is a band, lower,upper. The zero operator
-// has no density: its table is the header. Nothing is written when r is not valid.
+// EncodeCSV writes the density, one grid point a line: eigenvalue,density and, when there is a band,
+// lower,upper. The zero operator has no density: its table is the header. Nothing is written when r is not
+// valid.
 func EncodeCSV(w io.Writer, r *Result) error {
 	if err := r.Validate(); err != nil {
 		return err
@@ -32,7 +33,8 @@ func EncodeCSV(w io.Writer, r *Result) error {
 	return t.w.Flush()
 }
 
-// EncodeNodesCSV writes the quadratures, one node a line: probe,node,weight. The nodes of an exact spectrum are its eigenvalues, of probe 0.
+// EncodeNodesCSV writes the quadratures, one node a line: probe,node,weight. The nodes of an exact spectrum
+// are its eigenvalues, of probe 0.
 func EncodeNodesCSV(w io.Writer, r *Result) error {
 	if err := r.Validate(); err != nil {
 		return err

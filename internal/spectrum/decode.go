@@ -22,9 +22,10 @@ const (
 	maxValues = 1 << 24
 )
 
-// Read reads one result, .json or .json.gz by its content. It is strict: a field that is unknown, missing, given twice or of another type is an
-// error, and so is whatever Validate objects to and anything behind the result. An error about the content is a *FormatError. Memory stays within a small
-// multiple of the file's size, and that below MaxBytes.
+// Read reads one result, .json or .json.gz by its content. It is strict: a field that is unknown, missing,
+// given twice or of another type is an error, and so is whatever Validate objects to and anything behind the
+// result. An error about the content is a *FormatError. Memory stays within a small multiple of the file's
+// size, and that below MaxBytes.
 func Read(r io.Reader) (*Result, error) {
 	all, err := read(r, true, MaxBytes, maxValues)
 	if err != nil {
@@ -33,7 +34,8 @@ func Read(r io.Reader) (*Result, error) {
 	return all[0], nil
 }
 
-// ReadSeries reads one result after another, as EncodeLine writes them, compressed or not. A file of one result is a series of one.
+// ReadSeries reads one result after another, as EncodeLine writes them, compressed or not. A file of one
+// result is a series of one.
 func ReadSeries(r io.Reader) ([]*Result, error) {
 	return read(r, false, MaxBytes, maxValues)
 }
@@ -115,9 +117,9 @@ func (d *decoder) failed(err error, path string, first bool) error {
 	switch {
 	case errors.Is(err, errTooLong):
 		return d.wrong(path, "too long a file (more than %d MiB of JSON)", MaxBytes>>20)
-	case err == io.EOF && first && d.json.InputOffset() == 0:
+	case errors.Is(err, io.EOF) && first && d.json.InputOffset() == 0:
 		return &FormatError{Offset: -1, Err: "the file is empty"}
-	case err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF):
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
 		return d.wrong(path, "the file ends too early")
 	case errors.As(err, &syntax):
 		if first && path == "" {

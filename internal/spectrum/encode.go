@@ -15,8 +15,9 @@ import (
 // numbersPerLine keeps a file of long arrays readable and its differences local.
 const numbersPerLine = 16
 
-// Encode writes r as indented JSON: fields in the order of the schema, arrays of numbers sixteen to a line, numbers in the shortest form that reads
-// back to the same float64. Equal results give equal bytes. Nothing is written when r is not valid (a number that is not finite, lengths that differ).
+// Encode writes r as indented JSON: fields in the order of the schema, arrays of numbers sixteen to a line,
+// numbers in the shortest form that reads back to the same float64. Equal results give equal bytes. Nothing is
+// written when r is not valid (a number that is not finite, lengths that differ).
 func Encode(w io.Writer, r *Result) error {
 	b, err := encode(r, false)
 	if err != nil {

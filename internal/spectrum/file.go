@@ -52,11 +52,13 @@ func (f Format) Write(w io.Writer, r *Result) error {
 	panic("spectrum: no such format")
 }
 
-// WriteFile writes what write writes to path, whole or not at all: to a new file in the same directory, synced, then renamed to path. When
-// anything fails, write included, path is as it was before and the new file is gone. An existing file gives its permissions to the new
-// one, a symbolic link stays and its target is replaced, and a file that may not be written is refused.
+// WriteFile writes what write writes to path, whole or not at all: to a new file in the same directory,
+// synced, then renamed to path. When anything fails, write included, path is as it was before and the new file
+// is gone. An existing file gives its permissions to the new one, a symbolic link stays and its target is
+// replaced, and a file that may not be written is refused.
 //
-// What is no regular file (a pipe, a terminal, /dev/stdout) cannot be replaced: it is written to directly, but only after write has succeeded.
+// What is no regular file (a pipe, a terminal, /dev/stdout) cannot be replaced: it is written to directly, but
+// only after write has succeeded.
 func WriteFile(path string, write func(io.Writer) error) error {
 	switch filepath.Clean(path) { // opened anew, a redirected standard output would be overwritten from its beginning
 	case "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1":

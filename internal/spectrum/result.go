@@ -7,7 +7,8 @@ import (
 	"hessdens/internal/density"
 )
 
-// Schema names the version of the result file that this package writes and reads. docs/spectrum.schema.json says the same as the types here.
+// Schema names the version of the result file that this package writes and reads. docs/spectrum.schema.json
+// says the same as the types here.
 const Schema = "hessdens.spectrum/v1"
 
 // Values of fields that are one of a few words.
@@ -31,8 +32,8 @@ var (
 	batchNorms = []string{BatchNormEval, BatchNormBatch}
 )
 
-// Result is one spectrum. A nil pointer, and a nil slice marked nullable, is JSON's null: not known. Everything that two equal runs
-// may differ in is in Provenance.
+// Result is one spectrum. A nil pointer, and a nil slice marked nullable, is JSON's null: not known.
+// Everything that two equal runs may differ in is in Provenance.
 type Result struct {
 	Schema      string            `json:"schema"`
 	Model       Model             `json:"model"`
@@ -92,7 +93,8 @@ type Estimator struct {
 // Interval is [lower, upper].
 type Interval [2]float64
 
-// Summary holds the numbers that need no smoothing. An error that is not known is nil; a share of a total that is 0 is nil.
+// Summary holds the numbers that need no smoothing. An error that is not known is nil; a share of a total that
+// is 0 is nil.
 type Summary struct {
 	LambdaMax                float64   `json:"lambda_max"`
 	LambdaMaxInterval        *Interval `json:"lambda_max_interval"`
@@ -159,8 +161,8 @@ type Provenance struct {
 	Command    string  `json:"command"`
 }
 
-// Measures returns the quadrature of each probe, or the whole spectrum as one measure when the method is exact. It shares the
-// slices of r where it can.
+// Measures returns the quadrature of each probe, or the whole spectrum as one measure when the method is
+// exact. It shares the slices of r where it can.
 func (r *Result) Measures() []density.Measure {
 	if len(r.Probes) == 0 {
 		m := density.Measure{Nodes: make([]float64, len(r.Eigenvalues)), Weights: make([]float64, len(r.Eigenvalues))}

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// massTolerance is how far weights may be from summing to 1: well above the rounding of any writer, well below a weight that is missing.
+// massTolerance is how far weights may be from summing to 1: well above the rounding of any writer, well below
+// a weight that is missing.
 const massTolerance = 1e-6
 
 var digest = regexp.MustCompile(`^[0-9a-f]{64}$`)
