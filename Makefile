@@ -31,7 +31,7 @@ race: ## run the concurrent packages' tests under the race detector (needs a C c
 purego: ## run the tests with the assembly left out
 	.ci/run purego
 
-exact-large: ## the long checks against exact spectra of thousands of eigenvalues (minutes, gigabytes)
+exact-large: ## the long checks against exact spectra of thousands of eigenvalues (an hour, gigabytes)
 	HESSDENS_LONG=1 $(GO) test -count=1 -timeout 120m -run Large -v $(PKG)
 
 fuzz: ## fuzz each target for FUZZTIME (30s)

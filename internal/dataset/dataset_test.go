@@ -22,10 +22,10 @@ import (
 )
 
 // idx is an IDX file of any type code and shape.
-func idx(code byte, shape []int, values []byte) []byte {
+func idx(code byte, shape []uint32, values []byte) []byte {
 	b := []byte{0, 0, code, byte(len(shape))}
 	for _, s := range shape {
-		b = binary.BigEndian.AppendUint32(b, uint32(s))
+		b = binary.BigEndian.AppendUint32(b, s)
 	}
 	return append(b, values...)
 }
@@ -114,7 +114,7 @@ func scaled(b []byte, mean, std float64) []float64 {
 
 // The test's own writers give the bytes that the formats' descriptions show.
 func TestHelpers(t *testing.T) {
-	if got, want := idx(8, []int{1, 2}, []byte{7, 9}), []byte("\x00\x00\x08\x02\x00\x00\x00\x01\x00\x00\x00\x02\x07\x09"); !bytes.Equal(got, want) {
+	if got, want := idx(8, []uint32{1, 2}, []byte{7, 9}), []byte("\x00\x00\x08\x02\x00\x00\x00\x01\x00\x00\x00\x02\x07\x09"); !bytes.Equal(got, want) {
 		t.Errorf("idx: got %q, want %q", got, want)
 	}
 	r, err := gzip.NewReader(bytes.NewReader(zipped([]byte("hello"))))
@@ -145,8 +145,8 @@ func (p plain) Open(name string) (fs.File, error) {
 
 func TestIDX(t *testing.T) {
 	pixels := count(3 * 2 * 5)
-	images := idx(8, []int{3, 2, 5}, pixels)
-	labels := idx(8, []int{3}, []byte{1, 7, 0})
+	images := idx(8, []uint32{3, 2, 5}, pixels)
+	labels := idx(8, []uint32{3}, []byte{1, 7, 0})
 	for _, tt := range []struct {
 		images, labels string
 		gz             bool
@@ -190,7 +190,7 @@ func TestIDX(t *testing.T) {
 
 // A labels file under any name is given as the second of two.
 func TestIDXPair(t *testing.T) {
-	files := disk(map[string][]byte{"a": idx(0x0d, []int{2, 2, 2}, npytest.Bytes([]float32{1, 2, 3, 4, 5, 6, 7, 8}, true)), "b": zipped(idx(0x0c, []int{2}, npytest.Bytes([]int32{5, 4}, true)))})
+	files := disk(map[string][]byte{"a": idx(0x0d, []uint32{2, 2, 2}, npytest.Bytes([]float32{1, 2, 3, 4, 5, 6, 7, 8}, true)), "b": zipped(idx(0x0c, []uint32{2}, npytest.Bytes([]int32{5, 4}, true)))})
 	s := mustOpen(t, from(files, "a", "b"), Options{})
 	if s.Format != IDX || s.Name != "a,b" || s.Classes != 6 || !slices.Equal(s.X.Shape(), []int{1, 2, 2}) {
 		t.Errorf("%+v of shape %v", s, s.X.Shape())
@@ -202,8 +202,8 @@ func TestIDXPair(t *testing.T) {
 
 func TestIDXSplit(t *testing.T) {
 	files := disk(map[string][]byte{
-		"train-images-idx3-ubyte": idx(8, []int{1, 1, 1}, []byte{1}), "train-labels-idx1-ubyte": idx(8, []int{1}, []byte{1}),
-		"t10k-images-idx3-ubyte": idx(8, []int{1, 1, 1}, []byte{2}), "t10k-labels-idx1-ubyte": idx(8, []int{1}, []byte{2}),
+		"train-images-idx3-ubyte": idx(8, []uint32{1, 1, 1}, []byte{1}), "train-labels-idx1-ubyte": idx(8, []uint32{1}, []byte{1}),
+		"t10k-images-idx3-ubyte": idx(8, []uint32{1, 1, 1}, []byte{2}), "t10k-labels-idx1-ubyte": idx(8, []uint32{1}, []byte{2}),
 	})
 	for split, want := range map[string]int64{"": 1, "train": 1, "test": 2} {
 		s := mustOpen(t, from(files, "."), Options{Split: split})
@@ -460,8 +460,8 @@ func TestNormalise(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	images := idx(8, []int{3, 2, 5}, count(30))
-	labels := idx(8, []int{3}, []byte{1, 7, 0})
+	images := idx(8, []uint32{3, 2, 5}, count(30))
+	labels := idx(8, []uint32{3}, []byte{1, 7, 0})
 	x := npytest.File("<f4", false, []int{2, 3}, make([]float32, 6))
 	y := npytest.File("<i8", false, []int{2}, []int64{0, 1})
 	npz := func(entries ...npytest.Entry) []byte { return npytest.Archive(true, entries...) }
@@ -476,18 +476,18 @@ func TestErrors(t *testing.T) {
 		"cuthead/train-images-idx3-ubyte":  images[:10],
 		"long/train-images-idx3-ubyte":     append(slices.Clone(images), 0),
 		"short/train-images-idx3-ubyte":    images,
-		"short/train-labels-idx1-ubyte":    idx(8, []int{2}, []byte{1, 7}),
-		"none/train-images-idx3-ubyte":     idx(8, []int{0, 2, 5}, nil),
-		"none/train-labels-idx1-ubyte":     idx(8, []int{0}, nil),
-		"flat/train-images-idx3-ubyte":     idx(8, []int{3, 0, 5}, nil),
+		"short/train-labels-idx1-ubyte":    idx(8, []uint32{2}, []byte{1, 7}),
+		"none/train-images-idx3-ubyte":     idx(8, []uint32{0, 2, 5}, nil),
+		"none/train-labels-idx1-ubyte":     idx(8, []uint32{0}, nil),
+		"flat/train-images-idx3-ubyte":     idx(8, []uint32{3, 0, 5}, nil),
 		"flat/train-labels-idx1-ubyte":     labels,
 		"cutgz/train-images-idx3-ubyte.gz": zipped(images[:len(images)-1]),
 		"longgz/train-images-idx3-ubyte":   zipped(append(slices.Clone(images), 0)),
-		"liegz/train-images-idx3-ubyte.gz": zipped(idx(8, []int{60000, 28, 28}, nil)),
-		"liegz/huge-images.gz":             zipped(idx(14, []int{1 << 31, 1 << 31, 1 << 31}, nil)),
+		"liegz/train-images-idx3-ubyte.gz": zipped(idx(8, []uint32{60000, 28, 28}, nil)),
+		"liegz/huge-images.gz":             zipped(idx(14, []uint32{1 << 31, 1 << 31, 1 << 31}, nil)),
 		"badgz":                            zipped(images)[:25],
 		"textgz":                           zipped([]byte("hello, hello")),
-		"lie":                              idx(8, []int{1 << 31, 1 << 31, 1}, count(30)),
+		"lie":                              idx(8, []uint32{1 << 31, 1 << 31, 1}, count(30)),
 		"pictures":                         images,
 		"train-labels-idx1-ubyte":          labels,
 		"python/data_batch_1":              nil,
@@ -709,7 +709,7 @@ func TestTruncatedLater(t *testing.T) {
 
 // A path that the user typed stands in messages and in Files.
 func TestPath(t *testing.T) {
-	s := Source{FS: disk(map[string][]byte{"d/train-images-idx3-ubyte": idx(8, []int{1, 1, 1}, []byte{1})}), Name: "d", Path: "../data/d"}
+	s := Source{FS: disk(map[string][]byte{"d/train-images-idx3-ubyte": idx(8, []uint32{1, 1, 1}, []byte{1})}), Name: "d", Path: "../data/d"}
 	_, err := Open([]Source{s}, Options{})
 	if err == nil || !strings.HasPrefix(err.Error(), "../data/d/train-images-idx3-ubyte: ") {
 		t.Errorf("got %v", err)
@@ -776,7 +776,7 @@ func TestSHA256(t *testing.T) {
 	pixels := []byte{0, 1, 128, 255, 4, 5, 6, 7}
 	reals := scaled(pixels, 0, 1)
 	files := disk(map[string][]byte{
-		"train-images-idx3-ubyte": idx(8, []int{2, 2, 2}, pixels), "train-labels-idx1-ubyte": idx(8, []int{2}, []byte{3, 0}),
+		"train-images-idx3-ubyte": idx(8, []uint32{2, 2, 2}, pixels), "train-labels-idx1-ubyte": idx(8, []uint32{2}, []byte{3, 0}),
 		"x": npytest.File(">f8", false, []int{2, 4}, reals), "y": npytest.File("<i2", false, []int{2}, []int16{3, 0}),
 	})
 	for _, sources := range [][]string{{"."}, {"x", "y"}} {

@@ -39,8 +39,8 @@ func readAll(t *testing.T, s *Set, err error, size int) {
 }
 
 func FuzzIDX(f *testing.F) {
-	labels := idx(8, []int{3}, []byte{1, 7, 0})
-	for _, images := range [][]byte{idx(8, []int{3, 2, 5}, count(30)), idx(0x0e, []int{3, 2}, count(48)), idx(0x0b, []int{3, 2}, count(12)), idx(8, []int{1 << 31, 1 << 31, 1}, nil)} {
+	labels := idx(8, []uint32{3}, []byte{1, 7, 0})
+	for _, images := range [][]byte{idx(8, []uint32{3, 2, 5}, count(30)), idx(0x0e, []uint32{3, 2}, count(48)), idx(0x0b, []uint32{3, 2}, count(12)), idx(8, []uint32{1 << 31, 1 << 31, 1}, nil)} {
 		f.Add(images, labels, uint8(0))
 		f.Add(zipped(images), zipped(labels), uint8(2))
 		f.Add(images, zipped(labels), uint8(1)) // gzipped by the target

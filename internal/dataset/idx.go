@@ -94,7 +94,7 @@ func idxHeader(r io.Reader) (a *npy.Array, length int64, err error) {
 	}
 	// A product with the size of a value beyond 2^62 bytes is as false as one that overflows.
 	count, err := tensor.CheckedCount(a.Shape)
-	if err == nil && count > 1<<59 {
+	if err == nil && int64(count) > 1<<59 {
 		err = fmt.Errorf("shape %v holds more values than any file", a.Shape)
 	}
 	if err != nil {

@@ -83,7 +83,9 @@ func opCases() []opCase {
 		unary("log", true, (*graph.Graph).Log), unary("sqrt", true, (*graph.Graph).Sqrt), unary("rsqrt", true, (*graph.Graph).Rsqrt),
 		unary("recip", true, (*graph.Graph).Recip), unary("tanh", false, (*graph.Graph).Tanh), unary("sigmoid", false, (*graph.Graph).Sigmoid),
 		unary("softplus", false, (*graph.Graph).Softplus), unary("erf", false, (*graph.Graph).Erf), unary("sin", false, (*graph.Graph).Sin),
-		unary("cos", false, (*graph.Graph).Cos), unary("neg", false, (*graph.Graph).Neg),
+		unary("cos", false, (*graph.Graph).Cos), unary("atan", false, (*graph.Graph).Atan),
+		unary("floor", false, func(g *graph.Graph, x *graph.Node) *graph.Node { return g.Mul(x, g.Floor(g.Scale(x, 3))) }),
+		unary("round", false, func(g *graph.Graph, x *graph.Node) *graph.Node { return g.Mul(x, g.Round(g.Scale(x, 3))) }), unary("neg", false, (*graph.Graph).Neg),
 		unary("powc", true, func(g *graph.Graph, x *graph.Node) *graph.Node { return g.PowC(x, 2.5) }),
 		unary("scale", false, func(g *graph.Graph, x *graph.Node) *graph.Node { return g.Scale(x, 1.7) }),
 		unary("addc", false, func(g *graph.Graph, x *graph.Node) *graph.Node { return g.Exp(g.AddC(x, -0.3)) }),
@@ -94,7 +96,9 @@ func opCases() []opCase {
 		binary("sub", false, func(g *graph.Graph, x, y *graph.Node) *graph.Node { return g.Tanh(g.Sub(x, y)) }),
 		binary("mul", false, (*graph.Graph).Mul), binary("div", true, (*graph.Graph).Div), binary("max", false, (*graph.Graph).Max),
 		binary("min", false, (*graph.Graph).Min), binary("pow", true, (*graph.Graph).Pow),
-		binary("where", false, func(g *graph.Graph, x, y *graph.Node) *graph.Node { return g.Where(g.Less(x, y), g.Mul(x, x), g.Sin(y)) }),
+		binary("where", false, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
+			return g.Where(g.Less(x, y), g.Mul(x, x), g.Sin(y))
+		}),
 		binary("shared", false, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
 			u := g.Tanh(g.Mul(x, y))
 			return g.Add(g.Mul(u, g.Exp(u)), g.Mul(g.Sum(u, 0), x))

@@ -1,7 +1,9 @@
 package exec
 
 import (
+	"fmt"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -13,6 +15,8 @@ type Pool struct {
 	task task
 	next atomic.Int64
 	left sync.WaitGroup
+
+	defect atomic.Pointer[string] // of a helper's panic
 }
 
 // task is work that has been cut into parts by its shapes alone.
@@ -33,8 +37,7 @@ func NewPool(n int) *Pool {
 		p.wake = append(p.wake, c)
 		go func() {
 			for range c {
-				p.work(w)
-				p.left.Done()
+				p.help(w)
 			}
 		}()
 	}
@@ -50,6 +53,18 @@ func (p *Pool) Close() {
 		close(c)
 	}
 	p.wake = nil
+}
+
+// help is work on another thread, whose panic is kept for the caller of do.
+func (p *Pool) help(w int) {
+	defer p.left.Done()
+	defer func() {
+		if r := recover(); r != nil {
+			s := fmt.Sprintf("%v\n\n%s", r, debug.Stack())
+			p.defect.CompareAndSwap(nil, &s)
+		}
+	}()
+	p.work(w)
 }
 
 func (p *Pool) work(w int) {
@@ -82,4 +97,7 @@ func (p *Pool) do(t task) {
 	p.work(0)
 	p.left.Wait()
 	p.task = nil
+	if s := p.defect.Swap(nil); s != nil {
+		panic(*s)
+	}
 }

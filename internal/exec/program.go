@@ -23,6 +23,9 @@ import (
 	"hessdens/internal/kernel"
 )
 
+// Float is what a program computes in: float32 or float64.
+type Float = kernel.Float
+
 // ref is where a buffer lies: an arena, an offset and a length in elements.
 type ref struct {
 	arena  stage // scratch stands at stageTangent

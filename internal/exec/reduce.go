@@ -19,7 +19,7 @@ type sum[T kernel.Float] struct {
 	from    []T
 	a, r, b int
 	each    bool // b counts directions only
-	rows    int // of a part, where b > 1: columns
+	rows    int  // of a part, where b > 1: columns
 	cuts    int
 }
 

@@ -145,7 +145,7 @@ func (g *Graph) add(op Op, kind Kind, shape []int, attr any, in ...*Node) *Node 
 		b.WriteByte(' ')
 		b.WriteString(strconv.Itoa(x.id))
 	}
-	fmt.Fprintf(&b, "|%v|", shape)
+	fmt.Fprintf(&b, "|%d%v|", kind, shape)
 	b.WriteString(attrKey(attr))
 	k := b.String()
 	if n, ok := g.known[k]; ok {
@@ -254,3 +254,7 @@ func Ancestors(outs ...*Node) []bool {
 
 // Graph is the graph that the node belongs to.
 func (n *Node) Graph() *Graph { return n.g }
+
+// Failf panics with an *[Error], for those that build graphs from files and find operands that do
+// not fit before a constructor does.
+func Failf(format string, args ...any) { fail(format, args...) }

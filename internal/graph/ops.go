@@ -20,6 +20,8 @@ const (
 	OpAbs      // |x|
 	OpSign     // -1, 0, 1
 	OpStep     // 1 where x > 0, else 0
+	OpFloor    // the largest integer that is not larger
+	OpRound    // the nearest integer, an even one where two are
 	OpRelu     // max(x, 0)
 	OpExp      // eˣ
 	OpLog      // ln x
@@ -32,6 +34,7 @@ const (
 	OpErf      // erf x
 	OpSin      // sin x
 	OpCos      // cos x
+	OpAtan     // arctan x
 	OpPowC     // float64 c: xᶜ
 	OpScale    // float64 c: c·x
 	OpAddC     // float64 c: x + c
@@ -98,7 +101,7 @@ func (op Op) Eval(x, y, z, c float64) float64 { return ops[op].eval(x, y, z, c) 
 // point lies on.
 func (op Op) Kink() bool {
 	switch op {
-	case OpStep, OpSign, OpLess, OpEqual, OpArgMax:
+	case OpStep, OpFloor, OpRound, OpSign, OpLess, OpEqual, OpArgMax:
 		return true
 	}
 	return false
@@ -260,13 +263,15 @@ func table() [numOps]entry {
 		OpDirection: {name: "direction"},
 		OpConst:     {name: "const"},
 
-		OpAbs:  pointwise("abs", fn1(math.Abs), d1(func(g *Graph, x, _ *Node) *Node { return g.Sign(x) })),
-		OpSign: pointwise("sign", fn1(sign), nil),
-		OpStep: pointwise("step", fn1(func(x float64) float64 { return truth(x > 0) }), nil),
-		OpRelu: pointwise("relu", fn1(relu), d1(func(g *Graph, x, _ *Node) *Node { return g.Step(x) })),
-		OpExp:  pointwise("exp", fn1(math.Exp), d1(func(_ *Graph, _, y *Node) *Node { return y })),
-		OpLog:  pointwise("log", fn1(math.Log), d1(func(g *Graph, x, _ *Node) *Node { return g.Recip(x) })),
-		OpSqrt: pointwise("sqrt", fn1(math.Sqrt), d1(func(g *Graph, _, y *Node) *Node { return g.Scale(g.Recip(y), 0.5) })),
+		OpAbs:   pointwise("abs", fn1(math.Abs), d1(func(g *Graph, x, _ *Node) *Node { return g.Sign(x) })),
+		OpSign:  pointwise("sign", fn1(sign), nil),
+		OpStep:  pointwise("step", fn1(func(x float64) float64 { return truth(x > 0) }), nil),
+		OpFloor: pointwise("floor", fn1(math.Floor), nil),
+		OpRound: pointwise("round", fn1(math.RoundToEven), nil),
+		OpRelu:  pointwise("relu", fn1(relu), d1(func(g *Graph, x, _ *Node) *Node { return g.Step(x) })),
+		OpExp:   pointwise("exp", fn1(math.Exp), d1(func(_ *Graph, _, y *Node) *Node { return y })),
+		OpLog:   pointwise("log", fn1(math.Log), d1(func(g *Graph, x, _ *Node) *Node { return g.Recip(x) })),
+		OpSqrt:  pointwise("sqrt", fn1(math.Sqrt), d1(func(g *Graph, _, y *Node) *Node { return g.Scale(g.Recip(y), 0.5) })),
 		OpRsqrt: pointwise("rsqrt", fn1(func(x float64) float64 { return 1 / math.Sqrt(x) }), d1(func(g *Graph, _, y *Node) *Node {
 			return g.Scale(g.Mul(y, g.Mul(y, y)), -0.5)
 		})),
@@ -277,8 +282,9 @@ func table() [numOps]entry {
 		OpErf: pointwise("erf", fn1(math.Erf), d1(func(g *Graph, x, _ *Node) *Node {
 			return g.Scale(g.Exp(g.Neg(g.Mul(x, x))), 2/math.SqrtPi)
 		})),
-		OpSin: pointwise("sin", fn1(math.Sin), d1(func(g *Graph, x, _ *Node) *Node { return g.Cos(x) })),
-		OpCos: pointwise("cos", fn1(math.Cos), d1(func(g *Graph, x, _ *Node) *Node { return g.Neg(g.Sin(x)) })),
+		OpSin:  pointwise("sin", fn1(math.Sin), d1(func(g *Graph, x, _ *Node) *Node { return g.Cos(x) })),
+		OpCos:  pointwise("cos", fn1(math.Cos), d1(func(g *Graph, x, _ *Node) *Node { return g.Neg(g.Sin(x)) })),
+		OpAtan: pointwise("atan", fn1(math.Atan), d1(func(g *Graph, x, _ *Node) *Node { return g.Recip(g.AddC(g.Mul(x, x), 1)) })),
 		OpPowC: pointwise("powc", func(x, _, _, c float64) float64 { return math.Pow(x, c) }, func(g *Graph, n *Node, _ int) *Node {
 			c := n.attr.(float64)
 			return g.Scale(g.PowC(n.in[0], c-1), c)
@@ -423,7 +429,6 @@ func concatEntry() entry {
 	return entry{
 		name: "concat",
 		jvp: func(g *Graph, n *Node, dot []*Node) *Node {
-			// Zero parts are padding, so that only what is there is computed.
 			axis := int(n.attr.(Axis))
 			if !slices.Contains(dot, nil) {
 				return g.Concat(axis, dot...)

@@ -108,6 +108,12 @@ func (g *Graph) Sign(x *Node) *Node { return g.unary(OpSign, x, nil) }
 // Step is 1 where x > 0, else 0; its derivative is zero.
 func (g *Graph) Step(x *Node) *Node { return g.unary(OpStep, x, nil) }
 
+// Floor is the largest integer that is not larger; its derivative is zero.
+func (g *Graph) Floor(x *Node) *Node { return g.unary(OpFloor, x, nil) }
+
+// Round is the nearest integer, an even one where two are; its derivative is zero.
+func (g *Graph) Round(x *Node) *Node { return g.unary(OpRound, x, nil) }
+
 // Relu is max(x, 0), with derivative 0 at 0.
 func (g *Graph) Relu(x *Node) *Node { return g.unary(OpRelu, x, nil) }
 
@@ -143,6 +149,9 @@ func (g *Graph) Sin(x *Node) *Node { return g.unary(OpSin, x, nil) }
 
 // Cos is the cosine.
 func (g *Graph) Cos(x *Node) *Node { return g.unary(OpCos, x, nil) }
+
+// Atan is the inverse tangent.
+func (g *Graph) Atan(x *Node) *Node { return g.unary(OpAtan, x, nil) }
 
 // Detach is x with derivative zero.
 func (g *Graph) Detach(x *Node) *Node { return g.unary(OpDetach, x, nil) }

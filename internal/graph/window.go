@@ -171,6 +171,9 @@ func (g *Graph) ReduceMax(x *Node, axis int) *Node {
 	if axis < 0 {
 		axis += x.Rank()
 	}
+	if axis < 0 || axis >= x.Rank() {
+		fail("reducemax: no axis %d in %v", axis, x.shape)
+	}
 	shape := slices.Clone(x.shape)
 	r := shape[axis]
 	shape[axis] = 1

@@ -21,7 +21,6 @@ import (
 
 	"hessdens/internal/exec"
 	"hessdens/internal/graph"
-	"hessdens/internal/kernel"
 	"hessdens/internal/model"
 	"hessdens/internal/tensor"
 )
@@ -357,7 +356,7 @@ type programKey struct {
 }
 
 // program is a compiled graph with its leaves.
-type program[T kernel.Float] struct {
+type program[T exec.Float] struct {
 	*exec.Program[T]
 	graph *model.Graph
 	wrt   []*graph.Node
@@ -367,7 +366,7 @@ type program[T kernel.Float] struct {
 	kept  []*exec.Primal[T] // by batch
 }
 
-type engineOf[T kernel.Float] struct {
+type engineOf[T exec.Float] struct {
 	o        *Operator
 	programs map[programKey]*program[T]
 	theta    map[*program[T]]bool // whose parameters are those of o
@@ -378,7 +377,7 @@ type engineOf[T kernel.Float] struct {
 	seed     maphash.Seed
 }
 
-func newEngine[T kernel.Float](o *Operator) *engineOf[T] {
+func newEngine[T exec.Float](o *Operator) *engineOf[T] {
 	return &engineOf[T]{o: o, programs: map[programKey]*program[T]{}, theta: map[*program[T]]bool{}, seed: maphash.MakeSeed()}
 }
 
@@ -529,7 +528,7 @@ func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit fu
 	return nil
 }
 
-func finite[T kernel.Float](x T) bool { return x-x == 0 }
+func finite[T exec.Float](x T) bool { return x-x == 0 }
 
 func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	o := e.o

@@ -46,7 +46,7 @@ func (t *translation) node(n *graph.Node) {
 	}
 	y := rules[n.Op()](t, n, in)
 	if !slices.Equal(y.Shape(), shapeOf(n.Shape())) {
-		panic(failure{fmt.Errorf("Gorgonia's %v has shape %v", n, y.Shape())})
+		panic(failure{fmt.Errorf("the translation of %v has shape %v", n, y.Shape())})
 	}
 	t.nodes[n] = y
 }
@@ -92,7 +92,7 @@ func (t *translation) need(size int) {
 // do counts a node that Gorgonia made.
 func (t *translation) do(n *gorgonia.Node, err error) *gorgonia.Node {
 	if err != nil {
-		panic(failure{fmt.Errorf("Gorgonia: %w", err)})
+		panic(failure{err})
 	}
 	t.need(n.Shape().TotalSize())
 	return n

@@ -94,10 +94,10 @@ func parse(name string, o *options) (*model.Network, error) {
 	default:
 		return nil, errors.New("unknown architecture")
 	}
-	total := 0
+	total := 0.0
 	for _, p := range n.Params {
 		size, err := tensor.CheckedCount(p.Shape)
-		if total += min(size, maxSize+1); err != nil || total > maxSize {
+		if total += float64(size); err != nil || total > maxSize {
 			return nil, errors.New("more parameters than memory can hold")
 		}
 	}
