@@ -8,10 +8,12 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"hessdens/internal/dataset"
@@ -115,11 +117,13 @@ type app struct {
 	width          int
 	args           []string
 	line           *progress
+	said           map[string]bool // warnings, so that each is given once
 }
 
 // run is the whole program.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (status int) {
-	a := &app{stdin: stdin, stdout: &watched{w: stdout}, stderr: stderr, args: args, width: 80}
+	out := &watched{w: stdout}
+	a := &app{stdout: out, stderr: stderr, args: args, width: 80, said: map[string]bool{}}
 	a.outTerminal, a.errTerminal = isTerminal(stdout), isTerminal(stderr)
 	for _, w := range []io.Writer{stderr, stdout} {
 		if f, ok := w.(*os.File); ok {
@@ -129,23 +133,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		}
 	}
 	a.line = &progress{w: stderr, on: a.errTerminal}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
-	go func() {
-		for range 2 {
-			s, ok := <-signals
-			if !ok {
-				return
-			}
-			if ctx.Err() != nil { // the second stops at once
-				os.Exit(exitCode(&signalError{s}))
-			}
-			cancel(&signalError{s})
-		}
-	}()
+	ctx, stop := untilSignal(ctx)
+	defer stop()
+	a.stdin = &interruptible{ctx, stdin}
 	defer func() {
 		if r := recover(); r != nil {
 			a.line.clear()
@@ -156,17 +146,74 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root := newRoot(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
-	if w := a.stdout.(*watched); err == nil && w.err != nil {
-		err = code(exitOutput, fmt.Errorf("standard output: %w (the result is not complete)", w.err))
-	}
 	a.line.clear()
-	if err != nil && !errors.Is(err, errCheck) {
-		if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
-			err = cause
-		}
+	switch {
+	case err != nil && errors.Is(err, context.Canceled) && context.Cause(ctx) != nil:
+		err = context.Cause(ctx)
+	case out.err != nil: // whatever a command made of it
+		err = toStdout(out.err)
+	}
+	// Who reads no further, as head does, need not be told.
+	if err != nil && !errors.Is(err, errCheck) && !errors.Is(err, syscall.EPIPE) {
 		fmt.Fprintf(stderr, "hessdens: %v\n", err)
 	}
 	return exitCode(err)
+}
+
+// untilSignal is a context that ends with an interruption or a termination, its cause a
+// *signalError; a second one ends the program at once. Until stop is called a closed pipe is an
+// error of the write and not a signal.
+func untilSignal(ctx context.Context) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	signals, pipe := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	signal.Notify(pipe, syscall.SIGPIPE)
+	done := make(chan struct{})
+	go func() {
+		for first := true; ; first = false {
+			select {
+			case <-done:
+				return
+			case s := <-signals:
+				if !first {
+					os.Exit(exitCode(&signalError{s}))
+				}
+				cancel(&signalError{s})
+			}
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		signal.Stop(pipe)
+		close(done)
+		cancel(nil)
+	}
+}
+
+// interruptible is a reader that a context ends, also while it waits.
+type interruptible struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (r *interruptible) Read(b []byte) (int, error) {
+	type outcome struct {
+		n   int
+		err error
+	}
+	own := make([]byte, len(b)) // left to the read when the context ends first
+	done := make(chan outcome, 1)
+	go func() {
+		n, err := r.r.Read(own)
+		done <- outcome{n, err}
+	}()
+	select {
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	case o := <-done:
+		copy(b, own[:o.n])
+		return o.n, o.err
+	}
 }
 
 // watched remembers the first error of a writer, so that a full disk or a closed pipe behind
@@ -190,11 +237,13 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// warn says something on a terminal; in a pipeline the result says it.
+// warn says something on a terminal, once; in a pipeline the result says it.
 func (a *app) warn(format string, args ...any) {
-	if a.errTerminal {
+	message := fmt.Sprintf(format, args...)
+	if a.errTerminal && !a.said[message] {
+		a.said[message] = true
 		a.line.clear()
-		fmt.Fprintf(a.stderr, "hessdens: warning: "+format+"\n", args...)
+		fmt.Fprintf(a.stderr, "hessdens: warning: %s\n", message)
 	}
 }
 
@@ -211,39 +260,43 @@ quadrature, Gaussian-smoothed densities (Ghorbani, Krishnan and Xiao, ICML 2019)
   hessdens estimate --weights net.safetensors --data ./mnist -o net.json
   hessdens plot net.json -o net.svg
   hessdens compare main.json net.json --max-w1 0.05`,
+		Version:       versionLine(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return cmd.Help()
 		},
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%v (see %s --help)", err, cmd.CommandPath())
-	})
-	root.CompletionOptions.HiddenDefaultCmd = false
+	root.SetFlagErrorFunc(flagError)
+	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(commands(a)...)
 	for _, c := range root.Commands() {
-		if c.Args != nil {
-			check := c.Args
-			c.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
-					return usagef("%v (see %s --help)", err, cmd.CommandPath())
-				}
-				return nil
+		c.Long += "\n\n" + exitCodes
+		work := c.RunE
+		c.RunE = func(cmd *cobra.Command, args []string) error {
+			if err := notEmpty(cmd.Flags()); err != nil {
+				return err
 			}
-		}
-		if c.Long != "" {
-			c.Long += "\n\n" + exitCodes
+			return work(cmd, args)
 		}
 	}
-	root.Args = func(cmd *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return usagef("%s: there is no such command (see hessdens --help)", args[0])
-		}
-		return nil
-	}
+	root.SetHelpCommand(newHelp(root))
+	root.Args = noCommand
 	return root
+}
+
+// notEmpty refuses flags with an empty value, as an unset variable of a script gives them: they would
+// be taken as left out, and something else be measured.
+func notEmpty(flags *pflag.FlagSet) error {
+	var err error
+	flags.Visit(func(f *pflag.Flag) {
+		list, isList := f.Value.(pflag.SliceValue)
+		if err == nil && f.Name != "title" && (f.Value.Type() == "string" && f.Value.String() == "" || isList && slices.Contains(list.GetSlice(), "")) {
+			err = usagef("--%s: the value is empty (give one, or leave the flag out)", f.Name)
+		}
+	})
+	return err
 }

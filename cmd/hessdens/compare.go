@@ -29,12 +29,12 @@ func newCompare(a *app) *cobra.Command {
 		Short: "Two results to distances; exit 1 beyond a limit",
 		Long: `compare says how far two spectra are apart: the Wasserstein-1 distance of their
 quadratures (in units of λ, and relative to the mean |λ| of OLD), the L1 distance of their
-densities smoothed alike (0 to 2), and the differences of the numbers that both report. With a limit it is a gate: exit 1 when one is exceeded.
-- is standard input.`,
+densities smoothed alike (0 to 2), and the differences of the numbers that both report.
+With a limit it is a gate: exit 1 when one is exceeded. - is standard input.`,
 		Example: `  hessdens compare main.json branch.json
   hessdens compare main.json branch.json --max-w1-rel 0.1 --max-rel lambda_max=20%
   hessdens estimate --weights new.safetensors --data ./mnist | hessdens compare main.json - --max-w1 0.05`,
-		Args: cobra.ExactArgs(2),
+		Args: arguments(2, 2, "OLD and NEW are"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			return o.run(a, args[0], args[1])
 		},
@@ -46,7 +46,7 @@ densities smoothed alike (0 to 2), and the differences of the numbers that both 
 	f.StringArrayVar(&o.maxRel, "max-rel", nil, "`FIELD=P%`: largest change of a number of the summary allowed (repeatable)")
 	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
 	for _, name := range []string{"max-w1", "max-w1-rel"} {
-		f.Lookup(name).DefValue = ""
+		f.Lookup(name).DefValue = "0" // so that help shows none
 	}
 	return cmd
 }
@@ -89,8 +89,8 @@ func (o *compareOptions) limits() (map[string]float64, error) {
 		name, value, ok := strings.Cut(l, "=")
 		number, percent := strings.CutSuffix(value, "%")
 		v, err := strconv.ParseFloat(number, 64)
-		if !ok || err != nil || !(v >= 0) {
-			return nil, usagef("--max-rel %s: FIELD=P%%, for example lambda_max=20%%", l)
+		if !ok || err != nil || !(v >= 0) || math.IsInf(v, 0) {
+			return nil, usagef("--max-rel %s: not of the form FIELD=P%% (for example lambda_max=20%%)", l)
 		}
 		if !slices.Contains(known, name) {
 			return nil, usagef("--max-rel %s: no such field (known: %s)", l, strings.Join(known, ", "))
@@ -115,13 +115,16 @@ func (o *compareOptions) run(a *app, oldName, newName string) error {
 		}
 	}
 	if o.format != "json" && o.format != "text" {
-		return usagef("--format %s: text or json", o.format)
+		return usagef("--format %s: no such form (give text or json)", o.format)
 	}
-	if !(o.maxW1 >= 0) || !(o.maxW1Rel >= 0) {
-		return usagef("--max-w1, --max-w1-rel: a number of at least 0")
+	if !(o.maxW1 >= 0) {
+		return usagef("--max-w1 %v: a distance of at least 0 is needed", o.maxW1)
+	}
+	if !(o.maxW1Rel >= 0) {
+		return usagef("--max-w1-rel %v: a distance of at least 0 is needed", o.maxW1Rel)
 	}
 	if oldName == "-" && newName == "-" {
-		return usagef("only one of the two results can be standard input")
+		return usagef("-: only one of the two results can be standard input (give a file for the other)")
 	}
 	before, err := readResult(a, oldName)
 	if err != nil {

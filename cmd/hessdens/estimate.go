@@ -21,16 +21,16 @@ type estimatorOptions struct {
 func (o *estimatorOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.IntVar(&o.probes, "probes", 10, "`K` random vectors; probe p depends on (--seed, p) alone")
-	f.IntVar(&o.steps, "steps", 90, "`M` Lanczos steps")
-	f.Uint64Var(&o.seed, "seed", 0, "`S` of the probes")
+	f.IntVar(&o.steps, "steps", 90, "`M` Lanczos steps for each probe")
+	f.Uint64Var(&o.seed, "seed", 0, "seed `S` of the probes")
 }
 
 func (o *estimatorOptions) check() error {
 	switch {
 	case o.probes < 1:
-		return usagef("--probes %d: at least one probe is needed", o.probes)
+		return usagef("--probes %d: at least one probe is needed (give 1 or more, 10 by default)", o.probes)
 	case o.steps < 1:
-		return usagef("--steps %d: at least one step is needed", o.steps)
+		return usagef("--steps %d: at least one step is needed (give 1 or more, 90 by default)", o.steps)
 	}
 	return nil
 }
@@ -58,7 +58,7 @@ and a picture; in a pipeline, JSON.`,
   hessdens estimate --weights resnet20.safetensors --data cifar-10-batches-bin --examples 1000 \
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 | jq .summary.lambda_max
   hessdens estimate --weights net.safetensors --data x.npy,y.npy --format csv > density.csv`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.subject.check(cmd); err != nil {
 				return err
@@ -114,12 +114,12 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err != nil {
 		return nil, err
 	}
-	a.line.begin("loss and gradient")
+	a.line.begin("loss and gradient", 1)
 	loss, grad, err := s.gradient(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)))
+	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
 	products := 0
 	progress := func(p lanczos.Progress) {
 		products = p.Products
@@ -128,12 +128,12 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	probes, err := lanczos.Run(ctx, op, lanczos.Options{Steps: e.steps, Probes: e.probes, Seed: e.seed, Groups: groups, Threads: threads(s.o.threads),
 		ProductError: spectrum.ProductError(s.o.precision), Progress: progress})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.net.Name, err)
+		return nil, s.product(err)
 	}
 	a.line.clear()
 	r, err := spectrum.FromProbes(probes, n, out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads)))
 	if err != nil {
-		return nil, usagef("--sigma2 or --points: %w", err)
+		return nil, out.refused(err)
 	}
 	return r, s.fill(a, r, op, loss, norm(grad), products, start)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,7 +29,7 @@ choose, so that the two can be laid over each other. It takes 16 n² bytes and t
 grows with n³: a minute for n = 2,000, more than an hour for n = 10,000.`,
 		Example: `  hessdens exact --weights small.safetensors --data x.npy,y.npy -o exact.json
   hessdens exact --params '3.*' --precision float64      one layer of the embedded example`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.subject.check(cmd); err != nil {
 				return err
@@ -49,7 +50,7 @@ grows with n³: a minute for n = 2,000, more than an hour for n = 10,000.`,
 		},
 	}
 	o.subject.register(cmd)
-	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "`S` of the quadrature that chooses the width")
+	cmd.Flags().Uint64Var(&o.seed, "seed", 0, "seed `S` of the quadrature that chooses the width")
 	o.output.register(cmd)
 	return cmd
 }
@@ -60,18 +61,36 @@ func (s *subject) eigenvalues(ctx context.Context, a *app, op *hvp.Operator) (*h
 	if need, have := hvp.DenseBytes(op.Dim()), availableMemory(); need > have {
 		return nil, nil, code(exitUsage, &hvp.MemoryError{N: n, Need: need, Available: have})
 	}
-	a.line.begin("dense Hessian")
+	a.line.begin("dense Hessian", (int(n)+dense-1)/dense)
 	d, err := op.Dense(ctx, a.line.steps)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, s.product(err)
 	}
-	a.line.begin("eigenvalues")
-	values, err := d.Eigenvalues()
-	if err != nil {
-		return nil, nil, code(exitNumerics, err)
+	a.line.begin(fmt.Sprintf("eigenvalues of a matrix of %d rows", len(d.Live)), 0)
+	type outcome struct {
+		values []float64
+		err    error
+		defect any
 	}
-	a.line.clear()
-	return d, values, nil
+	done := make(chan outcome, 1)
+	go func() { // it cannot be interrupted: a signal leaves it behind
+		var o outcome
+		defer func() {
+			o.defect = recover()
+			done <- o
+		}()
+		o.values, o.err = d.Eigenvalues()
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	case o := <-done:
+		if o.defect != nil {
+			panic(o.defect)
+		}
+		a.line.clear()
+		return d, o.values, code(exitNumerics, o.err)
+	}
 }
 
 func (s *subject) exact(ctx context.Context, a *app, seed uint64, out *outputOptions) (*spectrum.Result, error) {
@@ -94,7 +113,7 @@ func (s *subject) exact(ctx context.Context, a *app, seed uint64, out *outputOpt
 	}
 	r, err := spectrum.FromExact(ctx, values, out.settings(0, seed, s.o.precision, threads(s.o.threads)))
 	if err != nil {
-		return nil, usagef("--sigma2 or --points: %w", err)
+		return nil, out.refused(err)
 	}
 	return r, s.fill(a, r, op, loss, norm(grad), len(d.Live), start)
 }

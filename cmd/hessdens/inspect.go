@@ -44,7 +44,7 @@ data are not prepared as they were there (--mean, --std).`,
   hessdens inspect --weights net.safetensors --data ./cifar-10-batches-bin --split test --evaluate \
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
   hessdens inspect --model resnet56`,
-		Args: cobra.MaximumNArgs(1),
+		Args: arguments(0, 1, "at most one FILE is"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.format == "" {
 				o.format = "json"
@@ -53,7 +53,7 @@ data are not prepared as they were there (--mean, --std).`,
 				}
 			}
 			if o.format != "json" && o.format != "text" {
-				return usagef("--format %s: text or json", o.format)
+				return usagef("--format %s: no such form (give text or json)", o.format)
 			}
 			if err := o.subject.check(cmd); err != nil {
 				return err
@@ -62,6 +62,11 @@ data are not prepared as they were there (--mean, --std).`,
 				return err
 			}
 			if len(args) == 1 {
+				for _, name := range []string{"model", "weights", "data", "evaluate"} {
+					if cmd.Flags().Changed(name) {
+						return usagef("--%s: inspect FILE shows what that file holds (give a checkpoint as --weights to measure it)", name)
+					}
+				}
 				return o.file(a, args[0])
 			}
 			return o.run(cmd.Context(), a)
@@ -165,8 +170,8 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 			if !trained {
 				return usagef("--evaluate: %s needs the values of its parameters (--weights)", net.Name)
 			}
-			a.line.begin("evaluating")
-			if in.Evaluation, err = s.evaluate(ctx); err != nil {
+			a.line.begin("evaluating", 2)
+			if in.Evaluation, err = s.evaluate(ctx, a); err != nil {
 				return err
 			}
 			a.line.clear()
@@ -198,12 +203,12 @@ func (s *subject) describeData() (*dataInfo, error) {
 }
 
 // evaluate runs the network over the data. Its loss is without weight decay.
-func (s *subject) evaluate(ctx context.Context) (*evaluation, error) {
+func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 	o := *s.o
 	o.weightDecay = 0
 	plain := *s
 	plain.o = &o
-	op, err := plain.operator(&app{line: &progress{}, stderr: io.Discard}, 0)
+	op, err := plain.operator(a, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -354,6 +359,9 @@ func (o *inspectOptions) file(a *app, name string) error {
 		return err
 	}
 	defer f.Close()
+	if err := notONNX(name); err != nil {
+		return err
+	}
 	ck, err := checkpoint.Open(f, size)
 	if err != nil {
 		return inputf("%s: %w", name, err)

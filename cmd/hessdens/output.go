@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,6 +46,7 @@ func (o *outputOptions) register(cmd *cobra.Command) {
 
 // check validates the flags, and that the file can be written, before any work.
 func (o *outputOptions) check(a *app) error {
+	asked := o.format
 	switch o.format {
 	case "":
 		o.format = "json"
@@ -52,36 +55,60 @@ func (o *outputOptions) check(a *app) error {
 		}
 	case "json", "csv", "text":
 	default:
-		return usagef("--format %s: json, csv or text", o.format)
+		return usagef("--format %s: no such form (give json, csv or text)", o.format)
 	}
 	if o.table != "density" && o.table != "nodes" {
-		return usagef("--table %s: density or nodes", o.table)
+		return usagef("--table %s: no such table (give density or nodes)", o.table)
 	}
-	if o.points < 0 {
-		return usagef("--points %d: a positive number", o.points)
+	if o.points < 0 || o.points > maxPoints {
+		return usagef("--points %d: from 1 to %d, or 0 for as many as the density needs", o.points, maxPoints)
 	}
 	if o.smoothing != string(spectrum.Scale) && o.smoothing != string(spectrum.Ghorbani) {
-		return usagef("--smoothing %s: scale or ghorbani", o.smoothing)
+		return usagef("--smoothing %s: no such rule (give scale or ghorbani)", o.smoothing)
 	}
 	if _, err := o.variance(); err != nil {
 		return err
 	}
 	if o.file == "" {
+		if o.table == "nodes" && o.format != "csv" {
+			return usagef("--table nodes: only CSV is a table (add --format csv, or -o FILE.csv)")
+		}
 		return nil
 	}
-	if _, err := spectrum.FormatOf(o.file); err != nil {
+	format, err := spectrum.FormatOf(o.file)
+	switch {
+	case err != nil:
 		return usagef("-o %w", err)
+	case asked == "csv" && format != spectrum.CSV, asked == "json" && format == spectrum.CSV:
+		return usagef("--format %s: the suffix of -o %s says another (leave --format out, or change the suffix)", asked, o.file)
+	case o.table == "nodes" && format != spectrum.CSV:
+		return usagef("--table nodes: only CSV is a table, and -o %s is not (use the suffix .csv)", o.file)
 	}
-	return writable(o.file)
+	return writable("-o", o.file)
+}
+
+// maxPoints is the most points that package density gives a grid.
+const maxPoints = 1 << 22
+
+// refused is the error of a density that cannot be computed as asked.
+func (o *outputOptions) refused(err error) error {
+	if exitCode(err) != exitInput { // the width was not the reason
+		return err
+	}
+	flags := "--sigma2 " + o.sigma2
+	if o.points > 0 {
+		flags += fmt.Sprintf(", --points %d", o.points)
+	}
+	return usagef("%s: %w (give a larger --sigma2, or leave these flags out)", flags, err)
 }
 
 func (o *outputOptions) variance() (float64, error) {
 	if o.sigma2 == "auto" {
 		return 0, nil
 	}
-	var v float64
-	if _, err := fmt.Sscan(o.sigma2, &v); err != nil || !(v > 0) || v-v != 0 {
-		return 0, usagef("--sigma2 %s: auto or a positive number", o.sigma2)
+	v, err := strconv.ParseFloat(o.sigma2, 64)
+	if err != nil || !(v > 0) || math.IsInf(v, 0) {
+		return 0, usagef("--sigma2 %s: not a variance (give auto or a positive number)", o.sigma2)
 	}
 	return v, nil
 }
@@ -92,20 +119,35 @@ func (o *outputOptions) settings(steps int, seed uint64, precision string, threa
 	return spectrum.Settings{Steps: steps, Seed: seed, Precision: precision, Smoothing: spectrum.Smoothing(o.smoothing), Sigma2: v, Points: o.points, Threads: threads}
 }
 
-// writable finds out, before hours of work, whether a file could be written.
-func writable(name string) error {
-	info, err := os.Stat(name)
-	switch {
+// writable finds out, before hours of work, whether the file that a flag names could be written.
+func writable(flag, name string) error {
+	refuse := func(err error) error {
+		return code(exitOutput, fmt.Errorf("%s %s: %w (is the directory there, and yours to write to?)", flag, name, cause(err)))
+	}
+	at := name
+	switch info, err := os.Stat(name); {
 	case err == nil && info.IsDir():
-		return code(exitOutput, fmt.Errorf("-o %s: is a directory (name a file in it)", name))
+		return code(exitOutput, fmt.Errorf("%s %s: is a directory (name a file in it)", flag, name))
 	case err == nil && !info.Mode().IsRegular():
 		return nil
+	case err == nil:
+		f, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return refuse(err)
+		}
+		f.Close()
+		if at, err = filepath.EvalSymlinks(name); err != nil {
+			return refuse(err)
+		}
 	}
-	f, err := os.CreateTemp(filepath.Dir(name), ".hessdens-*.tmp")
+	f, err := os.CreateTemp(filepath.Dir(at), ".hessdens-*.tmp")
 	if err != nil {
-		return code(exitOutput, fmt.Errorf("-o %s: %w (is the directory there, and yours to write to?)", name, cause(err)))
+		return refuse(err)
 	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return refuse(err)
+	}
+	return nil
 }
 
 // cause is an error of the file system without the name of the file.
@@ -131,7 +173,7 @@ func (o *outputOptions) write(a *app, r *spectrum.Result) error {
 		if format == spectrum.CSV {
 			format = csv
 		}
-		if err := writeFile(o.file, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
+		if err := writeFile("-o", o.file, func(w io.Writer) error { return format.Write(w, r) }); err != nil {
 			return err
 		}
 		if a.errTerminal {
@@ -139,26 +181,34 @@ func (o *outputOptions) write(a *app, r *spectrum.Result) error {
 		}
 		return nil
 	}
-	switch o.format {
-	case "text":
+	if o.format == "text" {
 		return picture(a, a.stdout, r)
-	case "csv":
+	}
+	a.warnOf(r)
+	if o.format == "csv" {
 		return toStdout(csv.Write(a.stdout, r))
 	}
 	return toStdout(spectrum.JSON.Write(a.stdout, r))
 }
 
+// warnOf says the warnings of a result that nobody sees the summary of.
+func (a *app) warnOf(r *spectrum.Result) {
+	for _, w := range r.Warnings {
+		a.warn("%s", w.Message)
+	}
+}
+
 func toStdout(err error) error {
 	if err != nil {
-		return code(exitOutput, fmt.Errorf("standard output: %w (the result is not complete)", err))
+		return code(exitOutput, fmt.Errorf("standard output: %w (what was written is not complete)", cause(err)))
 	}
 	return nil
 }
 
-// writeFile writes whole or not at all.
-func writeFile(name string, write func(io.Writer) error) error {
+// writeFile writes the file that a flag names, whole or not at all.
+func writeFile(flag, name string, write func(io.Writer) error) error {
 	if err := spectrum.WriteFile(name, write); err != nil {
-		return code(exitOutput, fmt.Errorf("-o %s: %w (nothing was written; what was there before still is)", name, cause(err)))
+		return code(exitOutput, fmt.Errorf("%s %s: %w (nothing was written; what was there before still is)", flag, name, cause(err)))
 	}
 	return nil
 }
@@ -169,7 +219,16 @@ func picture(a *app, w io.Writer, r *spectrum.Result) error {
 		return toStdout(err)
 	}
 	fmt.Fprintln(w)
-	return toStdout(report.Terminal(w, report.FromResult(r.Model.Name, r), min(a.width, 110), 18, report.TerminalOptions{Color: a.outTerminal && os.Getenv("NO_COLOR") == ""}))
+	return toStdout(report.Terminal(w, report.FromResult(r.Model.Name, r), min(a.width, 110), 18, report.TerminalOptions{Color: a.color(w)}))
+}
+
+// color says whether what is shown to people may be coloured.
+func (a *app) color(w io.Writer) bool {
+	terminal := a.outTerminal
+	if w == a.stderr {
+		terminal = a.errTerminal
+	}
+	return terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 }
 
 // fill adds to a result what its estimator does not know.
@@ -200,9 +259,6 @@ func (s *subject) fill(a *app, r *spectrum.Result, op *hvp.Operator, loss, gradi
 	var said []density.Warning
 	for _, w := range s.warnings {
 		said = append(said, density.Warning{Code: w.code, Message: w.message})
-	}
-	for _, w := range r.Warnings {
-		a.warn("%s", w.Message)
 	}
 	r.Warnings = append(r.Warnings, said...)
 	r.Provenance = provenance(a, s.o.threads, products, start)

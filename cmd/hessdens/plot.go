@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"io"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -31,8 +33,11 @@ other, the density on a logarithmic axis. With -o it writes a picture, by suffix
   hessdens plot early.json late.json --x symlog -o both.png
   hessdens plot series.jsonl --evolution -o series.svg
   hessdens estimate | hessdens plot -`,
-		Args: cobra.MinimumNArgs(1),
-		RunE: func(_ *cobra.Command, args []string) error {
+		Args: arguments(1, -1, "at least one RESULT is"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.check(cmd); err != nil {
+				return err
+			}
 			return o.run(a, args)
 		},
 	}
@@ -50,6 +55,37 @@ other, the density on a logarithmic axis. With -o it writes a picture, by suffix
 	return cmd
 }
 
+// check validates what needs no file.
+func (o *plotOptions) check(cmd *cobra.Command) error {
+	given := cmd.Flags().Changed
+	switch {
+	case given("from") != given("to"):
+		return usagef("--from, --to: one without the other (give both, or neither)")
+	case given("from") && !(o.from < o.to && o.to-o.from <= math.MaxFloat64):
+		return usagef("--from %v --to %v: no interval (give the smaller first)", o.from, o.to)
+	case o.file == "" && o.evolution:
+		return usagef("--evolution: needs a picture (add -o FILE.svg, .png or .pdf)")
+	case o.file != "" && o.ascii:
+		return usagef("--ascii: is for the terminal (leave out -o)")
+	}
+	least := smallestPicture
+	if o.file == "" {
+		least = 1
+	}
+	for name, v := range map[string]int{"width": o.width, "height": o.height} {
+		if given(name) && (v < least || v > largestPicture) {
+			return usagef("--%s %d: out of range (give %d to %d)", name, v, least, largestPicture)
+		}
+	}
+	return nil
+}
+
+// Sides of a picture that package report draws, in pixels.
+const (
+	smallestPicture = 160
+	largestPicture  = 10000
+)
+
 // axis is the axis that a flag names.
 func axis(flag, name string) (report.XScale, error) {
 	switch name {
@@ -60,7 +96,7 @@ func axis(flag, name string) (report.XScale, error) {
 	case "symlog":
 		return report.SymLog, nil
 	}
-	return report.Auto, usagef("%s %s: auto, linear or symlog", flag, name)
+	return report.Auto, usagef("%s %s: no such axis (give auto, linear or symlog)", flag, name)
 }
 
 func (o *plotOptions) run(a *app, args []string) error {
@@ -68,15 +104,12 @@ func (o *plotOptions) run(a *app, args []string) error {
 	if err != nil {
 		return err
 	}
-	if o.width < 0 || o.height < 0 {
-		return usagef("--width, --height: positive numbers")
-	}
 	format := ""
 	if o.file != "" {
-		if format, err = pictureFormat(o.file); err != nil {
+		if format, err = pictureFormat("-o", o.file); err != nil {
 			return err
 		}
-		if err := writable(o.file); err != nil {
+		if err := writable("-o", o.file); err != nil {
 			return err
 		}
 	}
@@ -86,8 +119,12 @@ func (o *plotOptions) run(a *app, args []string) error {
 		if err != nil {
 			return err
 		}
-		for i, r := range rs {
-			curves = append(curves, report.FromResult(legend(name, i, len(rs)), r))
+		for _, r := range rs {
+			label := legend(name)
+			if len(rs) > 1 { // a series says itself what each is
+				label = r.Model.Name
+			}
+			curves = append(curves, report.FromResult(label, r))
 		}
 	}
 	if format == "" {
@@ -98,8 +135,14 @@ func (o *plotOptions) run(a *app, args []string) error {
 		if height == 0 {
 			height = 18
 		}
+		if o.title != "" {
+			fmt.Fprintln(a.stdout, o.title)
+		}
 		for _, c := range curves {
-			opt := report.TerminalOptions{Color: a.outTerminal, ASCII: o.ascii, X: x, From: o.from, To: o.to}
+			if len(curves) > 1 {
+				fmt.Fprintln(a.stdout, c.Name)
+			}
+			opt := report.TerminalOptions{Color: a.color(a.stdout), ASCII: o.ascii, X: x, From: o.from, To: o.to}
 			if err := report.Terminal(a.stdout, c, width, height, opt); err != nil {
 				return usagef("%w", err)
 			}
@@ -111,5 +154,5 @@ func (o *plotOptions) run(a *app, args []string) error {
 	if o.evolution {
 		draw = report.PlotEvolution
 	}
-	return writePicture(o.file, func(w io.Writer) error { return draw(w, format, curves, opt) })
+	return writePicture("-o", o.file, func(w io.Writer) error { return draw(w, format, curves, opt) })
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -42,13 +41,13 @@ func readResult(a *app, name string) (*spectrum.Result, error) {
 		return nil, err
 	}
 	if len(rs) != 1 {
-		return nil, inputf("%s: holds %d results where one is needed (pick one: sed -n 1p)", label(name), len(rs))
+		return nil, inputf("%s: holds %d results where one is needed (pick one of its lines: sed -n 1p)", label(name), len(rs))
 	}
 	return rs[0], nil
 }
 
 // legend is a short name for a result file.
-func legend(name string, i, of int) string {
+func legend(name string) string {
 	base := filepath.Base(name)
 	for _, suffix := range []string{".gz", ".json", ".jsonl", ".safetensors", ".npz"} {
 		base = strings.TrimSuffix(base, suffix)
@@ -56,28 +55,25 @@ func legend(name string, i, of int) string {
 	if name == "-" {
 		base = "stdin"
 	}
-	if of > 1 {
-		return fmt.Sprintf("%s[%d]", base, i)
-	}
 	return base
 }
 
 // pictureFormat is the form of a picture that a file's name asks for.
-func pictureFormat(name string) (string, error) {
+func pictureFormat(flag, name string) (string, error) {
 	switch ext := strings.ToLower(filepath.Ext(name)); ext {
 	case ".svg", ".png", ".pdf":
 		return ext[1:], nil
 	}
-	return "", usagef("%s: the suffix says no picture (use .svg, .png or .pdf)", name)
+	return "", usagef("%s %s: the suffix says no picture (use .svg, .png or .pdf)", flag, name)
 }
 
 // writePicture draws to a file, whole or not at all.
-func writePicture(name string, draw func(w io.Writer) error) error {
+func writePicture(flag, name string, draw func(w io.Writer) error) error {
 	var b bytes.Buffer
 	if err := draw(&b); err != nil {
-		return inputf("%s: %w", name, err)
+		return inputf("%s %s: %w", flag, name, err)
 	}
-	return writeFile(name, func(w io.Writer) error {
+	return writeFile(flag, name, func(w io.Writer) error {
 		_, err := w.Write(b.Bytes())
 		return err
 	})

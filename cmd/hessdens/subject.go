@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,6 +18,7 @@ import (
 	"hessdens/internal/dataset"
 	"hessdens/internal/example"
 	"hessdens/internal/hvp"
+	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
@@ -60,7 +63,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.StringArrayVar(&o.params, "params", nil, "only parameters whose names match `GLOB` vary (repeatable)")
 	f.StringVar(&o.operator, "operator", "hessian", "the operator measured: hessian")
 	f.StringVar(&o.precision, "precision", hvp.Float32, "of the products: float32 or float64")
-	f.IntVar(&o.threads, "threads", 0, "`T` threads (default all processors); never changes a result")
+	f.IntVar(&o.threads, "threads", 0, "use `T` threads (default all processors); never changes a result")
 }
 
 // check validates what needs no file.
@@ -81,12 +84,17 @@ func (o *subjectOptions) check(cmd *cobra.Command) error {
 		return usagef("--precision %s: float32 or float64", o.precision)
 	case !slices.Contains([]string{"", model.CrossEntropy, model.MSE, model.BCE}, o.loss):
 		return usagef("--loss %s: cross-entropy, mse or bce", o.loss)
-	case !(o.weightDecay >= 0):
-		return usagef("--weight-decay %v: a number of at least 0", o.weightDecay)
+	case !(o.weightDecay >= 0 && o.weightDecay <= math.MaxFloat64):
+		return usagef("--weight-decay %v: a finite number of at least 0", o.weightDecay)
 	case o.batchNorm == "batch" && o.batchSize == "":
 		return usagef("--batchnorm batch: the statistics are those of each batch (give --batch-size B, or --batch-size all for one batch)")
 	case o.split != "train" && o.split != "test":
 		return usagef("--split %s: train or test", o.split)
+	}
+	for _, p := range o.params {
+		if _, err := path.Match(p, ""); err != nil {
+			return usagef("--params %s: %w (for example --params '3.*')", p, err)
+		}
 	}
 	if o.batchSize != "" && o.batchSize != "all" {
 		if b, err := strconv.Atoi(o.batchSize); err != nil || b < 1 {
@@ -105,7 +113,7 @@ func numbers(flag, s string) ([]float64, error) {
 	for p := range strings.SplitSeq(s, ",") {
 		v, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
 		if err != nil {
-			return nil, usagef("%s %s: %q is no number", flag, s, p)
+			return nil, usagef("%s %s: %q is no number (give one, or one a channel: R,G,B)", flag, s, p)
 		}
 		out = append(out, v)
 	}
@@ -181,11 +189,13 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	}
 	var net *model.Network
 	if o.model != "" {
-		if ext := filepath.Ext(o.model); ext == ".onnx" {
-			return nil, inputf("--model %s: this version reads no ONNX files (give an architecture: mlp:…, lenet5, smallcnn, resnet20, gpt2:…)", o.model)
+		if err := notONNX(o.model); err != nil {
+			return nil, err
 		}
 		if info, err := os.Stat(o.model); err == nil && info.IsDir() {
-			return nil, inputf("--model %s: this version reads no model directories (give an architecture and --weights)", o.model)
+			return nil, inputf("--model %s: model directories are not read by this version (give an architecture and --weights)", o.model)
+		} else if err == nil && info.Mode().IsRegular() {
+			return nil, usagef("--model %s: is a file (give the architecture as --model, or leave it out, and the file as --weights)", o.model)
 		}
 		var err error
 		if net, err = zoo.Parse(o.model); err != nil {
@@ -200,6 +210,9 @@ func (o *subjectOptions) network() (*model.Network, error) {
 		return nil, err
 	}
 	defer f.Close()
+	if err := notONNX(o.weights); err != nil {
+		return nil, err
+	}
 	if net == nil {
 		ck, err := checkpoint.Open(f, size)
 		if err != nil {
@@ -229,6 +242,14 @@ func setWeights(net *model.Network, name string, r interface {
 	}
 	if err := net.SetWeights(names, ck.Tensor); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}
+
+// notONNX refuses a file by its name: the content of an ONNX file says little of what it is.
+func notONNX(name string) error {
+	if strings.EqualFold(filepath.Ext(name), ".onnx") {
+		return inputf("%s: ONNX files are not read by this version (save the weights as .safetensors or .npz, and give the architecture as --model)", name)
 	}
 	return nil
 }
@@ -318,12 +339,11 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 		opt.BatchSize, _ = strconv.Atoi(o.batchSize)
 	}
 	op, err := hvp.New(s.net, hvp.Data{N: examples, X: s.set.X, Y: s.set.Y}, opt)
+	if err != nil && strings.HasPrefix(err.Error(), "--") {
+		return nil, code(exitUsage, err)
+	}
 	if err != nil {
-		var label *hvp.LabelError
-		if errors.As(err, &label) {
-			return nil, inputf("%s: %w", s.dataName(), err)
-		}
-		return nil, code(exitInput, err)
+		return nil, inputf("%s: %w", s.dataName(), err)
 	}
 	return op, nil
 }
@@ -342,6 +362,26 @@ func (s *subject) tokens() int {
 		return 0
 	}
 	return s.set.N * tensor.Count(s.set.Y.Shape())
+}
+
+// weightsName is what messages call the weights.
+func (s *subject) weightsName() string {
+	if s.o.weights == "" {
+		return "the embedded example"
+	}
+	return s.o.weights
+}
+
+// product is an error of the products at the checkpoint, with its name and what can be done.
+func (s *subject) product(err error) error {
+	if exitCode(err) != exitNumerics {
+		return err
+	}
+	var lanczosError *lanczos.NonFiniteError
+	if errors.As(err, &lanczosError) {
+		return fmt.Errorf("%s: %w (check that inputs are scaled as in training: --mean, --std; --precision float64 has a wider range)", s.weightsName(), err)
+	}
+	return fmt.Errorf("%s: %w", s.weightsName(), err)
 }
 
 // gradient is the loss and gradient at the checkpoint, with errors that name the data.

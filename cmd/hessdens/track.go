@@ -31,7 +31,7 @@ output or -o FILE.jsonl, a table on a terminal, and with --plot one picture of h
 density moves in training.`,
 		Example: `  hessdens track --data ./fashion-mnist --examples 1000 step*.safetensors
   hessdens track --data ./fashion-mnist -o run.jsonl --plot run.svg step*.safetensors`,
-		Args: cobra.MinimumNArgs(1),
+		Args: arguments(1, -1, "at least one CHECKPOINT is"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd, a, args)
 		},
@@ -53,7 +53,7 @@ density moves in training.`,
 
 func (o *trackOptions) run(cmd *cobra.Command, a *app, files []string) error {
 	if o.subject.weights != "" {
-		return usagef("--weights: track takes checkpoints as arguments")
+		return usagef("--weights: track takes checkpoints as arguments (leave the flag out)")
 	}
 	o.subject.weights = files[0] // so that the network is not taken for the embedded one
 	if err := o.subject.check(cmd); err != nil {
@@ -68,7 +68,7 @@ func (o *trackOptions) run(cmd *cobra.Command, a *app, files []string) error {
 		return err
 	}
 	if o.output.format == "csv" {
-		return usagef("--format csv: json or text")
+		return usagef("--format csv: no table of a series (give json or text)")
 	}
 	x, err := axis("--x", o.x)
 	if err != nil {
@@ -78,16 +78,16 @@ func (o *trackOptions) run(cmd *cobra.Command, a *app, files []string) error {
 		if !strings.HasSuffix(file, ".jsonl") {
 			return usagef("-o %s: the suffix says no format (use .jsonl)", file)
 		}
-		if err := writable(file); err != nil {
+		if err := writable("-o", file); err != nil {
 			return err
 		}
 	}
 	format := ""
 	if o.plot != "" {
-		if format, err = pictureFormat(o.plot); err != nil {
+		if format, err = pictureFormat("--plot", o.plot); err != nil {
 			return err
 		}
-		if err := writable(o.plot); err != nil {
+		if err := writable("--plot", o.plot); err != nil {
 			return err
 		}
 	}
@@ -95,13 +95,13 @@ func (o *trackOptions) run(cmd *cobra.Command, a *app, files []string) error {
 	var names []string
 	var curves []report.Curve
 	for i, name := range files {
-		a.line.prefix = fmt.Sprintf("%s (%d of %d): ", legend(name, 0, 1), i+1, len(files))
+		a.line.prefix = fmt.Sprintf("%s (%d of %d): ", legend(name), i+1, len(files))
 		r, err := o.one(cmd.Context(), a, name)
 		if err != nil {
 			return err
 		}
-		results, names = append(results, r), append(names, legend(name, 0, 1))
-		curves = append(curves, report.FromResult(legend(name, 0, 1), r))
+		results, names = append(results, r), append(names, legend(name))
+		curves = append(curves, report.FromResult(legend(name), r))
 		if file == "" && o.output.format == "json" {
 			if err := toStdout(spectrum.EncodeLine(a.stdout, r)); err != nil {
 				return err
@@ -109,7 +109,7 @@ func (o *trackOptions) run(cmd *cobra.Command, a *app, files []string) error {
 		}
 	}
 	if file != "" {
-		err := writeFile(file, func(w io.Writer) error {
+		err := writeFile("-o", file, func(w io.Writer) error {
 			for _, r := range results {
 				if err := spectrum.EncodeLine(w, r); err != nil {
 					return err
@@ -123,7 +123,7 @@ func (o *trackOptions) run(cmd *cobra.Command, a *app, files []string) error {
 	}
 	if o.plot != "" {
 		opt := report.Options{Title: o.title, X: x}
-		if err := writePicture(o.plot, func(w io.Writer) error { return report.PlotEvolution(w, format, curves, opt) }); err != nil {
+		if err := writePicture("--plot", o.plot, func(w io.Writer) error { return report.PlotEvolution(w, format, curves, opt) }); err != nil {
 			return err
 		}
 	}
@@ -149,6 +149,7 @@ func (o *trackOptions) one(ctx context.Context, a *app, name string) (*spectrum.
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	r.Model.Name += " " + legend(name, 0, 1)
+	a.warnOf(r)
+	r.Model.Name += " " + legend(name)
 	return r, nil
 }

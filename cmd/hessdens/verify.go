@@ -49,13 +49,16 @@ It exits 1 when a check does not hold.`,
 		Example: `  hessdens verify
   hessdens verify --weights net.safetensors --data x.npy,y.npy
   hessdens verify --params '3.*'       one layer, small enough for the exact spectrum`,
-		Args: cobra.NoArgs,
+		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.subject.check(cmd); err != nil {
 				return err
 			}
 			if err := o.estimator.check(); err != nil {
 				return err
+			}
+			if o.exactLimit < 0 {
+				return usagef("--exact-limit %d: a number of parameters of at least 0", o.exactLimit)
 			}
 			return o.run(cmd.Context(), a)
 		},
@@ -116,7 +119,7 @@ func (o *verifyOptions) run(ctx context.Context, a *app) error {
 		}
 	}
 	if o.format != "json" && o.format != "text" {
-		return usagef("--format %s: text or json", o.format)
+		return usagef("--format %s: no such form (give text or json)", o.format)
 	}
 	s, err := o.subject.open(a)
 	if err != nil {
@@ -193,6 +196,14 @@ func dot(x, y []float64) float64 {
 	return s
 }
 
+// ratio is a/b, and 0 where both are.
+func ratio(a, b float64) float64 {
+	if a == 0 {
+		return 0
+	}
+	return a / b
+}
+
 // whole makes the checks on all data, in the precision that is asked for.
 func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verification) error {
 	op, err := s.operator(a, int64(keepShare*float64(availableMemory())))
@@ -201,7 +212,7 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	}
 	defer op.Close()
 	n := op.Dim()
-	a.line.begin("symmetry")
+	a.line.begin("symmetry", 2)
 	u, w := gaussian(n, o.estimator.seed, 1<<20), gaussian(n, o.estimator.seed, 1<<20+1)
 	product := func() ([][]float64, error) {
 		dst := [][]float64{make([]float64, n), make([]float64, n)}
@@ -209,16 +220,13 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	}
 	first, err := product()
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.dataName(), err)
+		return s.product(err)
 	}
 	second, err := product()
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.dataName(), err)
+		return s.product(err)
 	}
-	asymmetry := math.Abs(dot(u, first[1]) - dot(w, first[0]))
-	if asymmetry > 0 {
-		asymmetry /= norm(first[1])
-	}
+	asymmetry := ratio(math.Abs(dot(u, first[1])-dot(w, first[0])), norm(first[1]))
 	limit := limitSymmetry32
 	if s.o.precision == hvp.Float64 {
 		limit = limitSymmetry64
@@ -242,11 +250,11 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	if err != nil {
 		return err
 	}
-	a.line.begin("Lanczos")
+	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
 	probes, err := lanczos.Run(ctx, op, lanczos.Options{Steps: e.steps, Probes: e.probes, Seed: e.seed, Groups: groups, Threads: threads(s.o.threads),
 		ProductError: spectrum.ProductError(s.o.precision), Orthogonality: true, Progress: a.line.lanczos})
 	if err != nil {
-		return fmt.Errorf("%s: %w", s.net.Name, err)
+		return s.product(err)
 	}
 	worst := 0.0
 	for _, p := range probes {
@@ -316,11 +324,11 @@ func (o *verifyOptions) few(ctx context.Context, a *app, s *subject, v *verifica
 	theta := slices.Clone(op.Theta())
 	w := gaussian(op.Dim(), o.estimator.seed, 1<<20+2)
 	hw := make([]float64, op.Dim())
-	a.line.begin("differences")
+	a.line.begin("differences of gradients", 0)
 	if err := op.Apply(ctx, [][]float64{hw}, [][]float64{w}); err != nil {
-		return err
+		return s.product(err)
 	}
-	_, grad, err := op.Gradient(ctx)
+	_, grad, err := s.gradient(ctx, op)
 	if err != nil {
 		return err
 	}
@@ -343,7 +351,7 @@ func (o *verifyOptions) few(ctx context.Context, a *app, s *subject, v *verifica
 		for i := range hw {
 			off += math.Pow((plus[i]-minus[i])/(2*step)-hw[i], 2)
 		}
-		return math.Sqrt(off) / norm(hw), nil
+		return ratio(math.Sqrt(off), norm(hw)), nil
 	}
 	if step == 0 {
 		v.skip("difference", limitDifference, none)
@@ -380,7 +388,7 @@ func (o *verifyOptions) few(ctx context.Context, a *app, s *subject, v *verifica
 	for i := range g {
 		off += (g[i] - grad[i]) * (g[i] - grad[i])
 	}
-	v.add("gorgonia_gradient", math.Sqrt(off)/norm(grad), limitGradient)
+	v.add("gorgonia_gradient", ratio(math.Sqrt(off), norm(grad)), limitGradient)
 	if step == 0 {
 		v.skip("gorgonia_product", limitDifference, none)
 		return nil
