@@ -76,6 +76,7 @@ func exitCode(err error) int {
 		product   *hvp.NonFiniteError
 		sig       *signalError
 		noMemory  *lanczos.MemoryError
+		noBatch   *hvp.BatchError
 		nonFinite *lanczos.NonFiniteError
 	)
 	switch {
@@ -90,7 +91,7 @@ func exitCode(err error) int {
 		return exitCheck
 	case errors.As(err, &weight), errors.As(err, &product), errors.As(err, &nonFinite):
 		return exitNumerics
-	case errors.As(err, &option), errors.As(err, &noMemory):
+	case errors.As(err, &option), errors.As(err, &noMemory), errors.As(err, &noBatch):
 		return exitUsage
 	case errors.As(err, &c):
 		return c.code

@@ -48,6 +48,7 @@ func availableMemory() int64 {
 // Shares of the available memory: for the bases of Lanczos, and for primal parts that are kept
 // between products; the rest is for programs and data.
 const (
-	basisShare = 0.6
-	keepShare  = 0.2
+	basisShare   = 0.6
+	keepShare    = 0.2
+	programShare = 0.7 // of what is there for one program's buffers
 )

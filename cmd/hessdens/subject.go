@@ -332,7 +332,7 @@ func (s *subject) operator(a *app, keep int64) (*hvp.Operator, error) {
 // operatorOn makes the Hessian over the first examples.
 func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, error) {
 	o := s.o
-	opt := hvp.Options{Loss: o.loss, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, Progress: a.line.pass}
+	opt := hvp.Options{Loss: o.loss, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: int64(programShare * float64(availableMemory())), Progress: a.line.pass}
 	if o.batchSize == "all" {
 		opt.BatchSize = examples
 	} else if o.batchSize != "" {

@@ -65,6 +65,14 @@ type Program[T kernel.Float] struct {
 type Options struct {
 	Directions int // k: how many directions are followed at once; 0 stands for 1
 	Pool       *Pool
+	MaxBytes   int64 // that the program's buffers may take; 0: any
+}
+
+// MemoryError says that a program's buffers would be too large.
+type MemoryError struct{ Need, Limit int64 }
+
+func (e *MemoryError) Error() string {
+	return fmt.Sprintf("the program needs %.1f GiB of buffers, %.1f GiB are there", float64(e.Need)/(1<<30), float64(e.Limit)/(1<<30))
 }
 
 // Compile makes a program that computes outs. Every leaf under outs must be set before the
@@ -98,7 +106,9 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 		p.outs = append(p.outs, v)
 	}
 	groups := schedule(fuse(c.values))
-	p.plan(c.values, groups)
+	if err := p.plan(c.values, groups, opt.MaxBytes); err != nil {
+		return nil, err
+	}
 	var slots, block int
 	for _, h := range groups {
 		t, name := p.lower(h)
@@ -133,7 +143,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 
 // plan gives every root that is kept in memory its place. What a later stage reads or the caller
 // sees stays in its stage's arena; the rest shares scratch, by the steps between which it lives.
-func (p *Program[T]) plan(values []*value, groups []*group) {
+func (p *Program[T]) plan(values []*value, groups []*group, limit int64) error {
 	var steps [numStages]int
 	written := map[*value]int{}
 	read := map[*value]int{}
@@ -203,10 +213,18 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 		scratch = max(scratch, free.top)
 	}
 	size[stageTangent] = scratch
+	var need int64
+	for s := range numStages {
+		need += int64(size[s])*int64(sizeof[T]()) + 4*int64(ints[s])
+	}
+	if limit > 0 && need > limit {
+		return &MemoryError{need, limit}
+	}
 	for s := range numStages {
 		p.arena[s] = make([]T, size[s])
 		p.ints[s] = make([]int32, ints[s])
 	}
+	return nil
 }
 
 func align(n int) int { return (n + 15) &^ 15 }

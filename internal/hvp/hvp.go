@@ -54,6 +54,7 @@ type Options struct {
 	Params      []string // patterns (path.Match) of the names that vary; none: all
 	Precision   string   // Float32 or Float64; "" is Float32
 	Threads     int      // 0: as many as the process may use
+	MaxBytes    int64    // memory that a program's buffers may take; 0: any
 	KeepBytes   int64    // memory in which the primal part of batches may be kept between products
 	// Progress is called after each batch of a pass with the examples done and in all.
 	Progress func(done, of int)
@@ -78,6 +79,19 @@ func (e *NonFiniteError) Error() string {
 	}
 	return fmt.Sprintf("the %s%s is not finite (check that inputs are scaled as in training: --mean, --std; --precision float64 has a wider range)", e.What, where)
 }
+
+// BatchError says that a batch with so many vectors at once does not fit into memory.
+type BatchError struct {
+	Batch, Vectors int
+	err            error
+}
+
+func (e *BatchError) Error() string {
+	return fmt.Sprintf("%d examples with %d vectors at once: %v (use a smaller --batch-size, or fewer --probes)", e.Batch, e.Vectors, e.err)
+}
+
+// Unwrap is the need and the limit.
+func (e *BatchError) Unwrap() error { return e.err }
 
 // LabelError is a target or a token that the network has no class or row for.
 type LabelError struct {
@@ -470,7 +484,11 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 		}
 		derivatives(all)
 	}
-	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: o.pool})
+	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: o.pool, MaxBytes: o.opt.MaxBytes})
+	var memory *exec.MemoryError
+	if errors.As(err, &memory) {
+		return nil, &BatchError{key.batch, key.k, err}
+	}
 	return p, err
 }
 
