@@ -16,7 +16,6 @@ import (
 	"hessdens/internal/dataset"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
-	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
 	"hessdens/internal/tensor"
 )
@@ -354,25 +353,21 @@ func (o *inspectOptions) file(a *app, name string) error {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return usagef("%s: is a directory (for a data set: --data %s)", name, name)
 	}
-	f, size, err := openFile(name)
+	if err := notONNX(name); err != nil {
+		return err
+	}
+	ck, f, err := openCheckpoint(name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if err := notONNX(name); err != nil {
-		return err
-	}
-	ck, err := checkpoint.Open(f, size)
-	if err != nil {
-		return inputf("%s: %w", name, err)
-	}
 	var tensors []tensorInfo
 	var entries []zoo.Entry
 	total := 0
 	for _, e := range ck.Entries {
 		tensors = append(tensors, tensorInfo{e.Name, string(e.DType), e.Shape})
 		entries = append(entries, zoo.Entry{Name: e.Name, Shape: e.Shape})
-		total += tensor.Count(e.Shape)
+		total += size(e.Shape)
 	}
 	recognised := "not recognised"
 	if net, err := zoo.Recognise(entries); err == nil {

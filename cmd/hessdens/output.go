@@ -135,7 +135,7 @@ func writable(flag, name string) error {
 		if err != nil {
 			return refuse(err)
 		}
-		f.Close()
+		_ = f.Close() // nothing was written
 		if at, err = filepath.EvalSymlinks(name); err != nil {
 			return refuse(err)
 		}

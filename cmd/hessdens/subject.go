@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
@@ -47,7 +49,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.StringVar(&o.model, "model", "", "architecture: mlp:784-20-10[,tanh], lenet5, smallcnn, resnet20[:shortcut=B],\ngpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
-	f.StringVar(&o.weights, "weights", "", "`FILE`.safetensors or .npz with the parameters; without it and --model: the embedded example")
+	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, or PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint); without it and --model: the embedded example")
 	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, or X.npy,Y.npy")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
 	f.StringVar(&o.split, "split", "train", "train or test")
@@ -185,7 +187,11 @@ func (o *subjectOptions) network() (*model.Network, error) {
 		if err != nil {
 			return nil, err
 		}
-		return net, setWeights(net, "the embedded example", strings.NewReader(string(b)), int64(len(b)))
+		ck, err := checkpoint.Open(bytes.NewReader(b), int64(len(b)))
+		if err != nil {
+			return nil, err
+		}
+		return net, setWeights(net, "the embedded example", ck)
 	}
 	var net *model.Network
 	if o.model != "" {
@@ -205,19 +211,15 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	if o.weights == "" {
 		return net, nil
 	}
-	f, size, err := openFile(o.weights)
+	if err := notONNX(o.weights); err != nil {
+		return nil, err
+	}
+	ck, f, err := openCheckpoint(o.weights)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if err := notONNX(o.weights); err != nil {
-		return nil, err
-	}
 	if net == nil {
-		ck, err := checkpoint.Open(f, size)
-		if err != nil {
-			return nil, inputf("%s: %w", o.weights, err)
-		}
 		var entries []zoo.Entry
 		for _, e := range ck.Entries {
 			entries = append(entries, zoo.Entry{Name: e.Name, Shape: e.Shape})
@@ -226,30 +228,45 @@ func (o *subjectOptions) network() (*model.Network, error) {
 			return nil, inputf("%s: %w", o.weights, err)
 		}
 	}
-	return net, setWeights(net, o.weights, f, size)
-}
-
-func setWeights(net *model.Network, name string, r interface {
-	ReadAt(p []byte, off int64) (int, error)
-}, size int64) error {
-	ck, err := checkpoint.Open(r, size)
-	if err != nil {
-		return inputf("%s: %w", name, err)
-	}
-	var names []string
-	for _, e := range ck.Entries {
-		names = append(names, e.Name)
-	}
-	if err := net.SetWeights(names, ck.Tensor); err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	return nil
+	return net, setWeights(net, o.weights, ck)
 }
 
 // notONNX refuses a file by its name: the content of an ONNX file says little of what it is.
 func notONNX(name string) error {
 	if strings.EqualFold(filepath.Ext(name), ".onnx") {
 		return inputf("%s: ONNX files are not read by this version (save the weights as .safetensors or .npz, and give the architecture as --model)", name)
+	}
+	return nil
+}
+
+// openCheckpoint opens FILE, or FILE#KEY: what is under a key of a PyTorch training checkpoint.
+func openCheckpoint(spec string) (*checkpoint.File, io.Closer, error) {
+	name, key := spec, ""
+	if _, err := os.Stat(spec); err != nil {
+		if i := strings.LastIndexByte(spec, '#'); i > 0 {
+			name, key = spec[:i], spec[i+1:]
+		}
+	}
+	f, size, err := openFile(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	ck, err := checkpoint.OpenAt(f, size, key)
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, nil, inputf("%s: %w", spec, err)
+	}
+	return ck, f, nil
+}
+
+// setWeights gives a network the tensors of a checkpoint.
+func setWeights(net *model.Network, name string, ck *checkpoint.File) error {
+	var names []string
+	for _, e := range ck.Entries {
+		names = append(names, e.Name)
+	}
+	if err := net.SetWeights(names, ck.Tensor); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
 	}
 	return nil
 }
@@ -271,7 +288,7 @@ func openFile(name string) (*os.File, int64, error) {
 		err = errors.New("is not a regular file (copy it to one first)")
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close() // nothing was written
 		return nil, 0, inputf("%s: %w", name, err)
 	}
 	return f, info.Size(), nil
@@ -339,7 +356,8 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 		opt.BatchSize, _ = strconv.Atoi(o.batchSize)
 	}
 	op, err := hvp.New(s.net, hvp.Data{N: examples, X: s.set.X, Y: s.set.Y}, opt)
-	if err != nil && strings.HasPrefix(err.Error(), "--") {
+	var option *hvp.OptionError
+	if errors.As(err, &option) {
 		return nil, code(exitUsage, err)
 	}
 	if err != nil {

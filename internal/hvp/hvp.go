@@ -80,6 +80,11 @@ func (e *NonFiniteError) Error() string {
 	return fmt.Sprintf("the %s%s is not finite (check that inputs are scaled as in training: --mean, --std; --precision float64 has a wider range)", e.What, where)
 }
 
+// OptionError is a fault of an option: a usage error.
+type OptionError struct{ msg string }
+
+func (e *OptionError) Error() string { return e.msg }
+
 // BatchError says that a batch with so many vectors at once does not fit into memory.
 type BatchError struct {
 	Batch, Vectors int
@@ -159,14 +164,14 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		}
 	}
 	if len(o.theta) == 0 {
-		return nil, fmt.Errorf("--params %s: no parameter has such a name (the network has %s)", strings.Join(opt.Params, ", "), names(net))
+		return nil, &OptionError{fmt.Sprintf("--params %s: no parameter has such a name (the network has %s)", strings.Join(opt.Params, ", "), names(net))}
 	}
 	probe, err := net.Build(1, o.set)
 	if err != nil {
 		return nil, err
 	}
 	if opt.BatchStats && opt.BatchSize < 1 {
-		return nil, errors.New("--batchnorm batch: the statistics are those of each batch (give --batch-size, or --batch-size all for one batch)")
+		return nil, &OptionError{"--batchnorm batch: the statistics are those of each batch (give --batch-size, or --batch-size all for one batch)"}
 	}
 	o.batch = opt.BatchSize
 	if o.batch < 1 {
@@ -184,7 +189,7 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		o.engine = newEngine[float64](o)
 	default:
 		o.pool.Close()
-		return nil, fmt.Errorf("--precision %s: float32 or float64", opt.Precision)
+		return nil, &OptionError{fmt.Sprintf("--precision %s: float32 or float64", opt.Precision)}
 	}
 	return o, nil
 }
@@ -193,7 +198,7 @@ func matches(patterns []string, name string) (bool, error) {
 	for _, p := range patterns {
 		ok, err := path.Match(p, name)
 		if err != nil {
-			return false, fmt.Errorf("--params %s: %w", p, err)
+			return false, &OptionError{fmt.Sprintf("--params %s: %v", p, err)}
 		}
 		if ok {
 			return true, nil

@@ -1,7 +1,9 @@
 package lanczos
 
 import (
+	"fmt"
 	"math"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -30,6 +32,8 @@ type team struct {
 	next  atomic.Int64
 	tasks int64
 	f     func(int)
+
+	defect atomic.Pointer[string] // of a helper's panic
 }
 
 func newTeam(threads int) *team {
@@ -37,8 +41,7 @@ func newTeam(threads int) *team {
 	for range threads - 1 {
 		go func() {
 			for range t.wake {
-				t.take()
-				t.done.Done()
+				t.help()
 			}
 		}()
 	}
@@ -46,6 +49,18 @@ func newTeam(threads int) *team {
 }
 
 func (t *team) close() { close(t.wake) }
+
+// help is take on another goroutine, whose panic is kept for the caller of do.
+func (t *team) help() {
+	defer t.done.Done()
+	defer func() {
+		if r := recover(); r != nil {
+			s := fmt.Sprintf("%v\n\n%s", r, debug.Stack())
+			t.defect.CompareAndSwap(nil, &s)
+		}
+	}()
+	t.take()
+}
 
 func (t *team) take() {
 	for i := t.next.Add(1) - 1; i < t.tasks; i = t.next.Add(1) - 1 {
@@ -70,6 +85,9 @@ func (t *team) do(tasks int, f func(int)) {
 	}
 	t.take()
 	t.done.Wait()
+	if s := t.defect.Swap(nil); s != nil {
+		panic(*s)
+	}
 }
 
 // chunking cuts n coordinates into pieces of whole blocks.

@@ -29,6 +29,9 @@ type Param struct {
 	Name   string
 	Shape  []int
 	Values []float64
+
+	// Optional says that a checkpoint may leave it out: it keeps the values that it has.
+	Optional bool
 }
 
 // Network is what is measured.
@@ -55,6 +58,9 @@ type Network struct {
 	// out; a name that is not in the map stands for itself. Where several stand for one tensor they
 	// must be equal. nil: all stand for themselves.
 	Match func(names []string) map[string]string
+
+	// Reject says why a checkpoint with tensors of these names must not be taken, although they may fit. nil: never.
+	Reject func(names []string) error
 }
 
 // Losses that a Build takes: of one example (token) with outputs f of C values, cross-entropy is

@@ -110,7 +110,7 @@ func (n *Network) match(names []string) *matching {
 		}
 	}
 	for _, p := range n.tensors() {
-		if m.given[p.Name] == nil {
+		if m.given[p.Name] == nil && !p.Optional {
 			m.problem(p.Name, "missing")
 		}
 	}
@@ -149,6 +149,11 @@ func (n *Network) Fits(names []string, shapes [][]int) error {
 // another shape, or not of floating-point numbers; with a *NonFiniteError at a NaN or an infinity;
 // and with get's error. The network is then as it was.
 func (n *Network) SetWeights(names []string, get func(name string) (*tensor.Tensor, error)) error {
+	if n.Reject != nil {
+		if err := n.Reject(Unwrap(names)); err != nil {
+			return err
+		}
+	}
 	m := n.match(names)
 	values := map[string][]float64{}
 	var nonFinite error
@@ -184,7 +189,9 @@ func (n *Network) SetWeights(names []string, get func(name string) (*tensor.Tens
 	}
 	for _, ps := range [][]Param{n.Params, n.Buffers} {
 		for i := range ps {
-			ps[i].Values = values[ps[i].Name]
+			if m.given[ps[i].Name] != nil {
+				ps[i].Values = values[ps[i].Name]
+			}
 		}
 	}
 	return nil

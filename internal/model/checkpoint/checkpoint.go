@@ -1,8 +1,9 @@
-// Package checkpoint reads the named tensors of a trained network from a safetensors or an .npz
-// file.
+// Package checkpoint reads the named tensors of a trained network from a safetensors, a PyTorch or an
+// .npz file.
 //
 // A file is hostile until parsed: every length is held against the size of the file before
-// memory is asked for, and nothing in a file is executed. Errors say what is wrong, at which offset
+// memory is asked for, and nothing in a file is executed: the pickle of a PyTorch file is read by a
+// machine that knows a fixed list of names, and makes inert objects of all others. Errors say what is wrong, at which offset
 // or tensor, and what to do; they do not name the file, which only the caller knows.
 package checkpoint
 
@@ -21,6 +22,11 @@ import (
 const (
 	Safetensors = "safetensors"
 	NPZ         = "npz"
+
+	PyTorch       = "pytorch"        // a zip, since PyTorch 1.6; TorchScript's too
+	PyTorchLegacy = "pytorch-legacy" // a sequence of pickles, since PyTorch 0.1.10
+	PyTorchTar    = "pytorch-tar"    // before that
+	Pickle        = "pickle"         // a plain pickle of NumPy arrays
 )
 
 // File is an open checkpoint: its directory, and tensors on demand.
@@ -28,6 +34,11 @@ type File struct {
 	Format   string
 	Entries  []Entry           // in the order of the file; safetensors: by offset of the values
 	Metadata map[string]string // what safetensors keeps under __metadata__; nil when there is none
+
+	// PyTorch's formats alone have these.
+	Key        string      // where the tensors were in a training checkpoint; "" at the top
+	Optimizers []Optimizer // the states of optimisers beside them
+	Unknown    []string    // classes and functions that the file calls and that are not known: none was called
 
 	load map[string]func() (*tensor.Tensor, error)
 }
@@ -40,13 +51,22 @@ type Entry struct {
 	Shape []int
 }
 
-// errPyTorch is the answer to torch.save in any of its formats.
-var errPyTorch = errors.New("a PyTorch file (pickle): this version does not read it (save the state_dict as .safetensors with safetensors.torch.save_file, or as .npz with numpy.savez)")
+// errKey is the answer to a key where there are none.
+var errKey = errors.New("only PyTorch files have keys (leave out # and what follows it)")
 
 // Open recognises the format of a checkpoint of size bytes by its content and reads its
 // directory, not its values. r stays in use until the last call of Tensor. It fails on an unknown
-// format, on PyTorch's, and on a directory that is malformed or does not fit the file.
-func Open(r io.ReaderAt, size int64) (*File, error) {
+// format, on a directory that is malformed or does not fit the file, and, for a PyTorch file, on
+// what holds several networks or none.
+func Open(r io.ReaderAt, size int64) (*File, error) { return OpenAt(r, size, "") }
+
+// OpenAt is Open for the tensors at a key of a PyTorch training checkpoint: keys joined by dots,
+// indices for lists, for instance "model", "nets.0" or, for the state of an optimiser, "optimizer";
+// "." is the top level alone. An empty key takes the top level where it has tensors and nothing
+// else does, or else the one of the usual keys that is there (state_dict, model_state_dict,
+// model, net, network, module, params); averaged weights are never taken for others. It fails
+// when there is no such key, or, without one, when several are possible, and lists them.
+func OpenAt(r io.ReaderAt, size int64, key string) (*File, error) {
 	head := make([]byte, min(size, 512))
 	if n, err := r.ReadAt(head, 0); n < len(head) {
 		return nil, fmt.Errorf("reading the first %d bytes: %w", len(head), err)
@@ -54,20 +74,24 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
 	switch {
 	case size == 0:
-		return nil, errors.New("the file is empty (save the weights as .safetensors or .npz)")
+		return nil, errors.New("the file is empty (save the weights as .safetensors, .pt or .npz)")
 	case len(head) > 8 && head[8] == '{': // before all magics: these bytes are a length
+		if key != "" {
+			return nil, errKey
+		}
 		return openSafetensors(r, size)
 	case has("PK\x03\x04"), has("PK\x05\x06"):
-		return openNPZ(r, size)
-	case len(head) > 1 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5, // a pickle
-		len(head) > 262 && string(head[257:262]) == "ustar": // PyTorch before 0.1.10
-		return nil, errPyTorch
+		return openZip(r, size, key)
+	case len(head) > 1 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5:
+		return openPickle(r, size, key)
+	case len(head) > 262 && string(head[257:262]) == "ustar":
+		return openTar(r, size, key)
 	case has(npy.Magic):
 		return nil, errors.New("a single .npy array has no parameter names (save the weights as .npz, a key a parameter, with numpy.savez)")
 	case has("version https://git-lfs"):
 		return nil, errors.New("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
 	}
-	return nil, errors.New("the format is not recognised: neither safetensors nor .npz, or truncated (save the weights as .safetensors or .npz)")
+	return nil, errors.New("the format is not recognised: neither safetensors, PyTorch nor .npz, or truncated (save the weights as .safetensors, .pt or .npz)")
 }
 
 // Tensor loads the values of one entry: float16, bfloat16 and 8-bit floats as float32, exactly;

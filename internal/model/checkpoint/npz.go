@@ -3,7 +3,6 @@ package checkpoint
 import (
 	"errors"
 	"io"
-	"path"
 
 	"hessdens/internal/npy"
 	"hessdens/internal/tensor"
@@ -16,12 +15,7 @@ func openNPZ(r io.ReaderAt, size int64) (*File, error) {
 		return nil, err
 	}
 	if len(z.Members) == 0 {
-		for _, name := range z.Others {
-			if path.Base(name) == "data.pkl" {
-				return nil, errPyTorch
-			}
-		}
-		return nil, errors.New("a zip without .npy arrays (save the weights as .npz with numpy.savez, or as .safetensors)")
+		return nil, errors.New("a zip with neither .npy arrays nor PyTorch's data.pkl (save the weights as .npz with numpy.savez, or as .safetensors)")
 	}
 	f := &File{Format: NPZ, load: map[string]func() (*tensor.Tensor, error){}}
 	for i := range z.Members {

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A signal ends a run at once: the exit status tells which, one line says so, and no file is left.
+func TestSignal(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	for _, tt := range []struct {
+		name    string
+		signal  os.Signal
+		args    []string
+		want    int
+		message string
+	}{
+		{"estimate", os.Interrupt, []string{"estimate", "--probes", "100000", "-o", "out.json"}, exitInterrupted, "hessdens: interrupted\n"},
+		{"terminate", syscall.SIGTERM, []string{"estimate", "--probes", "100000", "-o", "out.json"}, exitTerminated, "hessdens: terminated\n"},
+		{"exact", os.Interrupt, []string{"exact", "--params", "1.weight", "-o", "out.csv"}, exitInterrupted, "hessdens: interrupted\n"},
+		{"stdin", os.Interrupt, []string{"plot", "-"}, exitInterrupted, "hessdens: interrupted\n"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			for wait := 200 * time.Millisecond; ; wait *= 3 {
+				dir := t.TempDir()
+				cmd := exec.Command("hessdens", tt.args...)
+				cmd.Dir = dir
+				var stdout, stderr bytes.Buffer
+				cmd.Stdout, cmd.Stderr = &stdout, &stderr
+				if tt.name == "stdin" {
+					r, w, err := os.Pipe() // nothing ever comes
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer r.Close()
+					defer w.Close()
+					cmd.Stdin = r
+				}
+				if err := cmd.Start(); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(wait)
+				sent := time.Now()
+				if err := cmd.Process.Signal(tt.signal); err != nil {
+					t.Fatal(err)
+				}
+				err := cmd.Wait()
+				took := time.Since(sent)
+				got := cmd.ProcessState.ExitCode()
+				if got == -1 && wait < 10*time.Second {
+					continue // it came before the program was ready for it
+				}
+				var exit *exec.ExitError
+				if !errors.As(err, &exit) || got != tt.want {
+					t.Fatalf("%v, want exit status %d; stderr %q", err, tt.want, stderr.String())
+				}
+				if stderr.String() != tt.message || stdout.Len() > 0 {
+					t.Errorf("stderr %q, want %q; stdout %q", stderr.String(), tt.message, stdout.String())
+				}
+				if took > 10*time.Second {
+					t.Errorf("it took %v", took)
+				}
+				left, err := filepath.Glob(filepath.Join(dir, "*"))
+				hidden, _ := filepath.Glob(filepath.Join(dir, ".*"))
+				if err != nil || len(left)+len(hidden) > 0 {
+					t.Errorf("left behind: %v %v", left, hidden)
+				}
+				return
+			}
+		})
+	}
+}
