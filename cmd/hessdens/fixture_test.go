@@ -127,10 +127,10 @@ func fixtures() map[string][]byte {
 		"cut-values.safetensors":  good[:len(good)-10],
 		"long-header.safetensors": long,
 		"lies.safetensors": safetensors(weights(1), func(h map[string]any) {
-			h["2.bias"].(map[string]any)["shape"] = []int{1 << 40}
+			h["2.bias"].(map[string]any)["shape"] = []int64{1 << 40}
 		}),
 		"beyond.safetensors": safetensors(weights(1), func(h map[string]any) {
-			h["2.bias"].(map[string]any)["data_offsets"] = []int{160, 1 << 50}
+			h["2.bias"].(map[string]any)["data_offsets"] = []int64{160, 1 << 50}
 		}),
 		"zip.pt":   npytest.Archive(false, npytest.Entry{Name: "archive/data.pkl", Data: []byte{0x80, 2}}, npytest.Entry{Name: "archive/data/0", Data: []byte{0, 0, 0, 0}}),
 		"old.pth":  {0x80, 2, 0x8a, 0x0a, 'l', 0xfc, 0x9c, 0x46, 0xf9},

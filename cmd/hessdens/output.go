@@ -184,17 +184,19 @@ func (o *outputOptions) write(a *app, r *spectrum.Result) error {
 	if o.format == "text" {
 		return picture(a, a.stdout, r)
 	}
-	a.warnOf(r)
+	a.warnOf("", r)
 	if o.format == "csv" {
 		return toStdout(csv.Write(a.stdout, r))
 	}
 	return toStdout(spectrum.JSON.Write(a.stdout, r))
 }
 
-// warnOf says the warnings of a result that nobody sees the summary of.
-func (a *app) warnOf(r *spectrum.Result) {
+// warnOf says the warnings of a result that nobody sees the summary of, unless they have been said.
+func (a *app) warnOf(prefix string, r *spectrum.Result) {
 	for _, w := range r.Warnings {
-		a.warn("%s", w.Message)
+		if !a.said[w.Message] {
+			a.warn("%s%s", prefix, w.Message)
+		}
 	}
 }
 

@@ -27,23 +27,16 @@ func TestMain(m *testing.M) {
 //
 //	status CODE ARGS…           hessdens ARGS… exits with CODE; on CODE 0 stderr is empty, on
 //	                            others (but 1) it is one message, and no temporary file is left
-//	[!] json FILE PATH [WANT [TOL]]  the value at a path such as .warnings.0.code is there; is WANT, within TOL
+//	json FILE PATH [WANT [TOL]] prints the value at a path such as .warnings.0.code, or holds it
+//	                            against WANT, within TOL; ! json FILE PATH: it is not there
 //	same FILE FILE              two result files have the same bytes but for their provenance
-//	cat FILE…                   prints files one after the other
-//	tojson FILE EDIT…           writes FILE anew with edits PATH=VALUE
+//	alter FILE OLD NEW          puts a text in the place of another, once
 func TestScript(t *testing.T) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("ROOT", root)
-			return writeFixtures(e.WorkDir)
-		},
+		Setup:               func(e *testscript.Env) error { return writeFixtures(e.WorkDir) },
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": status, "json": jsonValue, "same": same, "alter": alter,
 		},

@@ -17,6 +17,16 @@ func TestSignal(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no signals")
 	}
+	// A network large enough for seconds in the dense matrix and its eigenvalues.
+	const inputs, width = 40, 60
+	files := map[string][]byte{
+		"net.safetensors": safetensors([]named{
+			{"0.weight", []int{width, inputs}, random(1, width*inputs)}, {"0.bias", []int{width}, random(2, width)},
+			{"2.weight", []int{fixtureClasses, width}, random(3, fixtureClasses*width)}, {"2.bias", []int{fixtureClasses}, random(4, fixtureClasses)},
+		}, nil),
+		"x.npy": floats([]int{fixtureExamples, inputs}, random(5, fixtureExamples*inputs)),
+		"y.npy": labels(fixtureExamples, nil),
+	}
 	for _, tt := range []struct {
 		name    string
 		signal  os.Signal
@@ -26,7 +36,7 @@ func TestSignal(t *testing.T) {
 	}{
 		{"estimate", os.Interrupt, []string{"estimate", "--probes", "100000", "-o", "out.json"}, exitInterrupted, "hessdens: interrupted\n"},
 		{"terminate", syscall.SIGTERM, []string{"estimate", "--probes", "100000", "-o", "out.json"}, exitTerminated, "hessdens: terminated\n"},
-		{"exact", os.Interrupt, []string{"exact", "--params", "1.weight", "-o", "out.csv"}, exitInterrupted, "hessdens: interrupted\n"},
+		{"exact", os.Interrupt, []string{"exact", "--weights", "net.safetensors", "--data", "x.npy,y.npy", "--precision", "float64", "-o", "out.csv"}, exitInterrupted, "hessdens: interrupted\n"},
 		{"stdin", os.Interrupt, []string{"plot", "-"}, exitInterrupted, "hessdens: interrupted\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -35,6 +45,12 @@ func TestSignal(t *testing.T) {
 				dir := t.TempDir()
 				cmd := exec.Command("hessdens", tt.args...)
 				cmd.Dir = dir
+				cmd.Env = append(os.Environ(), "GOMEMLIMIT=500MiB")
+				for name, b := range files {
+					if err := os.WriteFile(filepath.Join(dir, name), b, 0o666); err != nil {
+						t.Fatal(err)
+					}
+				}
 				var stdout, stderr bytes.Buffer
 				cmd.Stdout, cmd.Stderr = &stdout, &stderr
 				if tt.name == "stdin" {
@@ -72,7 +88,7 @@ func TestSignal(t *testing.T) {
 				}
 				left, err := filepath.Glob(filepath.Join(dir, "*"))
 				hidden, _ := filepath.Glob(filepath.Join(dir, ".*"))
-				if err != nil || len(left)+len(hidden) > 0 {
+				if err != nil || len(left)+len(hidden) != len(files) {
 					t.Errorf("left behind: %v %v", left, hidden)
 				}
 				return

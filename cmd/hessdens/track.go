@@ -149,7 +149,7 @@ func (o *trackOptions) one(ctx context.Context, a *app, name string) (*spectrum.
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	a.warnOf(r)
+	a.warnOf(name+": ", r)
 	r.Model.Name += " " + legend(name)
 	return r, nil
 }
