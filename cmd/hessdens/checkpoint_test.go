@@ -42,3 +42,43 @@ func TestSameWeights(t *testing.T) {
 		t.Errorf("a key that is not there: exit status %d: %s", status, stderr.String())
 	}
 }
+
+// TestONNX holds that an ONNX file is a network with its weights, that a checkpoint's weights replace
+// them by name, and that they are refused where batch normalisation was folded away.
+func TestONNX(t *testing.T) {
+	const (
+		files   = "../../internal/model/onnx/testdata/onnx/"
+		weights = "../../testdata/reference/checkpoints/"
+	)
+	inspect := func(args ...string) (inspection, int, string) {
+		t.Helper()
+		var stdout, stderr bytes.Buffer
+		status := run(context.Background(), append([]string{"inspect"}, args...), strings.NewReader(""), &stdout, &stderr)
+		var in inspection
+		if status == exitDone {
+			if err := json.Unmarshal(stdout.Bytes(), &in); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return in, status, stderr.String()
+	}
+	plain, status, message := inspect("--weights", weights+"smallcnn-nobn-final.safetensors")
+	if status != exitDone {
+		t.Fatal(message)
+	}
+	for _, args := range [][]string{
+		{"--model", files + "smallcnn-nobn.torchscript.onnx"},
+		{"--model", files + "smallcnn-nobn.torchscript.onnx", "--weights", weights + "smallcnn-nobn-sgd.pt#model"},
+	} {
+		in, status, message := inspect(args...)
+		if status != exitDone || in.Model.Parameters != plain.Model.Parameters || *in.Model.SHA256 != *plain.Model.SHA256 {
+			t.Errorf("%v: exit status %d, not the network of the checkpoint: %s", args, status, message)
+		}
+	}
+	if _, status, message := inspect("--model", files+"smallcnn-bn.torchscript.onnx", "--weights", weights+"smallcnn-bn-final.safetensors"); status != exitInput {
+		t.Errorf("folded batch normalisation: exit status %d: %s", status, message)
+	}
+	if _, status, message := inspect("--model", files+"smallcnn-bn.torchscript.train.onnx"); status != exitUsage || !strings.Contains(message, "--batch-size") {
+		t.Errorf("training_mode without a batch size: exit status %d: %s", status, message)
+	}
+}

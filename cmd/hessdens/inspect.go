@@ -353,8 +353,8 @@ func (o *inspectOptions) file(a *app, name string) error {
 	if info, err := os.Stat(name); err == nil && info.IsDir() {
 		return usagef("%s: is a directory (for a data set: --data %s)", name, name)
 	}
-	if err := notONNX(name); err != nil {
-		return err
+	if isONNX(name) {
+		return usagef("%s: is an ONNX file (give it as --model)", name)
 	}
 	ck, f, err := openCheckpoint(name)
 	if err != nil {

@@ -23,6 +23,7 @@ import (
 	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
+	"hessdens/internal/model/onnx"
 	"hessdens/internal/model/zoo"
 	"hessdens/internal/tensor"
 )
@@ -48,7 +49,7 @@ type subjectOptions struct {
 func (o *subjectOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.model, "model", "", "architecture: mlp:784-20-10[,tanh], lenet5, smallcnn, resnet20[:shortcut=B],\ngpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
+	f.StringVar(&o.model, "model", "", "`FILE`.onnx, or an architecture: mlp:784-20-10[,tanh], lenet5, smallcnn, resnet20[:shortcut=B],\ngpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
 	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, or PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint); without it and --model: the embedded example")
 	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, or X.npy,Y.npy")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
@@ -60,7 +61,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.StringVar(&o.std, "std", "", "then divide by `R,G,B` (or one number)")
 	f.StringVar(&o.loss, "loss", "", "cross-entropy, mse or bce (default cross-entropy for integer targets, mse for others)")
 	f.Float64Var(&o.weightDecay, "weight-decay", 0, "add `WD`/2 ‖θ‖² to the risk")
-	f.StringVar(&o.batchNorm, "batchnorm", "", "eval: running statistics; batch: statistics of each batch of --batch-size (default eval)")
+	f.StringVar(&o.batchNorm, "batchnorm", "", "eval: running statistics; batch: statistics of each batch of --batch-size (default eval, or what an ONNX file says)")
 	f.StringVar(&o.batchSize, "batch-size", "", "examples computed at once (`B` or all); part of the risk with --batchnorm batch only (default chosen)")
 	f.StringArrayVar(&o.params, "params", nil, "only parameters whose names match `GLOB` vary (repeatable)")
 	f.StringVar(&o.operator, "operator", "hessian", "the operator measured: hessian")
@@ -194,10 +195,12 @@ func (o *subjectOptions) network() (*model.Network, error) {
 		return net, setWeights(net, "the embedded example", ck)
 	}
 	var net *model.Network
-	if o.model != "" {
-		if err := notONNX(o.model); err != nil {
+	if isONNX(o.model) {
+		var err error
+		if net, err = o.onnx(); err != nil {
 			return nil, err
 		}
+	} else if o.model != "" {
 		if info, err := os.Stat(o.model); err == nil && info.IsDir() {
 			return nil, inputf("--model %s: model directories are not read by this version (give an architecture and --weights)", o.model)
 		} else if err == nil && info.Mode().IsRegular() {
@@ -211,8 +214,8 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	if o.weights == "" {
 		return net, nil
 	}
-	if err := notONNX(o.weights); err != nil {
-		return nil, err
+	if isONNX(o.weights) {
+		return nil, usagef("--weights %s: is an ONNX file (give it as --model: it holds the network and its weights)", o.weights)
 	}
 	ck, f, err := openCheckpoint(o.weights)
 	if err != nil {
@@ -231,12 +234,38 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	return net, setWeights(net, o.weights, ck)
 }
 
-// notONNX refuses a file by its name: the content of an ONNX file says little of what it is.
-func notONNX(name string) error {
-	if strings.EqualFold(filepath.Ext(name), ".onnx") {
-		return inputf("%s: ONNX files are not read by this version (save the weights as .safetensors or .npz, and give the architecture as --model)", name)
+// isONNX tells an ONNX file by its name: the content says little of what it is.
+func isONNX(name string) bool { return strings.EqualFold(filepath.Ext(name), ".onnx") }
+
+// onnx makes the network of the ONNX file that --model names, with the weights that it holds. A
+// file whose batch normalisation trains decides --batchnorm where that is left out.
+func (o *subjectOptions) onnx() (*model.Network, error) {
+	f, _, err := openFile(o.model)
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	if err := f.Close(); err != nil {
+		return nil, inputf("%s: %w", o.model, cause(err))
+	}
+	file, err := onnx.Open(os.DirFS(filepath.Dir(o.model)), filepath.Base(o.model))
+	if err != nil {
+		return nil, inputf("%s: %w", o.model, err)
+	}
+	net, err := file.NetworkFor(onnx.Options{Loss: o.loss, Params: o.params})
+	if err != nil {
+		return nil, inputf("%s: %w", o.model, err)
+	}
+	switch {
+	case file.Training && o.batchNorm == "":
+		o.batchNorm = "batch"
+		net.Notes = append(net.Notes, "batch normalisation has training_mode = 1 in the file: measured with the statistics of each batch (--batchnorm eval overrides)")
+		if o.batchSize == "" {
+			return nil, usagef("--batch-size: the batch normalisation of %s has training_mode = 1, so its statistics are those of each batch (give --batch-size B or all, or --batchnorm eval)", o.model)
+		}
+	case file.Training && o.batchNorm == "eval":
+		net.Notes = append(net.Notes, "batch normalisation has training_mode = 1 in the file, but --batchnorm eval wins")
+	}
+	return net, nil
 }
 
 // openCheckpoint opens FILE, or FILE#KEY: what is under a key of a PyTorch training checkpoint.

@@ -1,0 +1,592 @@
+package onnx
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"hessdens/internal/graph"
+	"hessdens/internal/model"
+	"hessdens/internal/tensor"
+)
+
+// Options say what a network is made for.
+type Options struct {
+	// Loss is what the outputs go into, as model.Settings has it; "" is cross-entropy. A final
+	// Softmax or LogSoftmax is left out before cross-entropy, a final Sigmoid before bce: these losses have their own.
+	Loss string
+
+	// Params are the patterns of --params. A constant that one names in full varies.
+	Params []string
+}
+
+// Network is NetworkFor with no options.
+func (f *File) Network() (*model.Network, error) { return f.NetworkFor(Options{}) }
+
+// network is a graph on its way to a model.Network.
+type network struct {
+	f       *File
+	opt     Options
+	input   info
+	aux     []info // inputs that have values of their own
+	output  string
+	nodes   []*node
+	survey  *survey
+	alias   map[string]alias
+	copies  map[string]string
+	linear  map[string]string // names of weights of PyTorch's Linear that were stored transposed
+	net     *model.Network
+	buffers map[string]int // in net.Buffers
+	params  map[string][]int
+	tokens  bool
+	last    bool // images go in channels last, and are turned to channels first at once
+}
+
+// NetworkFor makes the network: its parameters with their values, its buffers, and the graph of its outputs for any
+// size of batch. It fails with an *UnsupportedError that lists every operator that is not known, and on graphs that
+// are no network of one input.
+func (f *File) NetworkFor(opt Options) (*model.Network, error) {
+	w := &network{f: f, opt: opt, buffers: map[string]int{}, params: map[string][]int{}}
+	w.net = &model.Network{Name: f.Name}
+	if f.Opset > newestOpset {
+		w.note("the file has opset %d, and this version knows operators up to opset %d", f.Opset, newestOpset)
+	}
+	if err := w.ends(); err != nil {
+		return nil, err
+	}
+	if err := check(w.nodes); err != nil {
+		return nil, err
+	}
+	w.tensors()
+	if err := w.shapes(); err != nil {
+		return nil, err
+	}
+	w.net.Forward = w.forward
+	w.net.Match = w.match
+	w.net.Reject = w.reject
+	return w.net, nil
+}
+
+func (w *network) note(format string, args ...any) {
+	w.net.Notes = append(w.net.Notes, fmt.Sprintf(format, args...))
+}
+
+// ends finds the output that is measured, the nodes that it needs, and the input.
+func (w *network) ends() error {
+	m := w.f.main
+	if len(m.outputs) == 0 {
+		return errors.New("the graph has no outputs")
+	}
+	maker := map[string]*node{}
+	for _, n := range m.nodes {
+		for _, o := range n.out {
+			maker[o] = n
+		}
+	}
+	w.output = m.outputs[0]
+	if len(m.outputs) > 1 {
+		if i := slices.IndexFunc(m.outputs, func(s string) bool { return strings.EqualFold(s, "logits") }); i > 0 {
+			w.output = m.outputs[i]
+		}
+		w.note("the file has %d outputs; %s is measured", len(m.outputs), w.output)
+	}
+	w.cutLoss(maker)
+	order, err := m.sorted([]string{w.output}, func(string) bool { return false })
+	if err != nil {
+		return err
+	}
+	// Copies, since reading merged vectors apart renames what nodes read.
+	read := map[string]bool{}
+	for _, n := range order {
+		c := *n
+		c.in = slices.Clone(n.in)
+		w.nodes = append(w.nodes, &c)
+		for _, s := range slices.Concat(n.in, n.free) {
+			read[s] = true
+		}
+	}
+	var data []info
+	for _, in := range m.inputs {
+		if !read[in.name] {
+			continue
+		}
+		name := strings.ToLower(in.name)
+		if strings.Contains(name, "mask") || strings.Contains(name, "token_type") || strings.Contains(name, "segment") || strings.Contains(name, "position_id") {
+			w.aux = append(w.aux, in)
+			continue
+		}
+		data = append(data, in)
+	}
+	if len(data) == 0 && len(w.aux) == 1 {
+		data, w.aux = w.aux, nil
+	}
+	if len(data) != 1 {
+		var names []string
+		for _, in := range data {
+			names = append(names, in.name)
+		}
+		return fmt.Errorf("the graph has %d inputs for data (%s), and one is needed", len(data), strings.Join(names, ", "))
+	}
+	w.input = data[0]
+	w.last = len(w.input.dims) == 4 && turned(w.nodes, w.input.name)
+	for _, in := range w.aux {
+		what := "ones"
+		switch name := strings.ToLower(in.name); {
+		case strings.Contains(name, "position"):
+			what = "0, 1, 2, …"
+		case !strings.Contains(name, "mask"):
+			what = "zeros"
+		}
+		w.note("the input %s is taken to be %s", in.name, what)
+	}
+	return nil
+}
+
+// turned says whether all that reads the input is a Transpose from [N, H, W, C] to [N, C, H, W], as files from
+// Keras have it. Data sets hold images channels first, so the network is then taken to begin after it.
+func turned(nodes []*node, input string) bool {
+	found := false
+	for _, n := range nodes {
+		if slices.Contains(n.in, input) || slices.Contains(n.free, input) {
+			if n.op != "Transpose" || !slices.Equal(n.ints("perm"), []int{0, 3, 1, 2}) {
+				return false
+			}
+			found = true
+		}
+	}
+	return found
+}
+
+// cutLoss steps back from the output over what the loss has itself.
+func (w *network) cutLoss(maker map[string]*node) {
+	through := func(name string) *node {
+		for range 64 {
+			n := maker[name]
+			if n == nil || n.op != "Identity" && n.op != "Cast" || n.domain != "" {
+				return n
+			}
+			name = n.in[0]
+		}
+		return nil
+	}
+	n := through(w.output)
+	if n == nil || n.domain != "" || len(n.in) == 0 {
+		return
+	}
+	loss := w.opt.Loss
+	switch {
+	case n.op == "SoftmaxCrossEntropyLoss" || n.op == "NegativeLogLikelihoodLoss":
+		w.note("the file ends in %s: the outputs are the scores that go into it", n.op)
+		w.output = n.in[0]
+		if n.op == "NegativeLogLikelihoodLoss" {
+			w.cutLoss(maker)
+		}
+	case (n.op == "Softmax" || n.op == "LogSoftmax") && (loss == "" || loss == model.CrossEntropy):
+		w.note("the file ends in %s: the outputs are taken before it, since cross-entropy has it", n.op)
+		w.output = n.in[0]
+	case n.op == "Sigmoid" && loss == model.BCE:
+		w.note("the file ends in Sigmoid: the outputs are taken before it, since bce has it")
+		w.output = n.in[0]
+	case n.op == "Softmax" || n.op == "Sigmoid":
+		w.note("the file ends in %s, which is part of the outputs", n.op)
+	}
+}
+
+// tensors decides what varies.
+func (w *network) tensors() {
+	m := w.f.main
+	w.survey = newSurvey(m, w.nodes, w.input.name)
+	s := w.survey
+	s.force(w.opt.Params)
+	var notes []string
+	w.alias, notes = s.ties()
+	w.net.Notes = append(w.net.Notes, notes...)
+	w.linear = w.linears()
+	w.copies, notes = s.apart()
+	w.net.Notes = append(w.net.Notes, notes...)
+	used := map[string]bool{}
+	for _, n := range w.nodes {
+		for _, in := range slices.Concat(n.in, n.free) {
+			used[in] = true
+		}
+	}
+	byName := func(of string) []string {
+		names := []string{of}
+		for k := 2; w.copies[fmt.Sprintf("%s#%d", of, k)] != ""; k++ {
+			names = append(names, fmt.Sprintf("%s#%d", of, k))
+		}
+		return names
+	}
+	var fixed []string
+	for _, name := range m.order {
+		a := m.inits[name]
+		if !isFloat(a.dt) || a.size() == 0 {
+			continue
+		}
+		switch {
+		case s.vary[name] && w.alias[name].of == "":
+			if to := w.linear[name]; to != "" {
+				shape, values := transposed(a)
+				w.net.Params = append(w.net.Params, model.Param{Name: to, Shape: shape, Values: values})
+				w.params[to] = shape
+				continue
+			}
+			for _, n := range byName(name) {
+				w.net.Params = append(w.net.Params, model.Param{Name: n, Shape: a.shape, Values: a.f})
+				w.params[n] = a.shape
+			}
+		case s.vary[name]:
+		case used[name] || s.stats[name]:
+			w.buffers[name] = len(w.net.Buffers)
+			w.net.Buffers = append(w.net.Buffers, model.Param{Name: name, Shape: a.shape, Values: a.f, Optional: !s.stats[name]})
+			if why := s.fixed[name]; why != "" && !s.stats[name] && !generated.MatchString(name) && !(a.size() == 1 && len(a.shape) == 0) {
+				fixed = append(fixed, fmt.Sprintf("%s (%s)", name, why))
+			}
+		}
+	}
+	if len(fixed) > 0 {
+		more := ""
+		if len(fixed) > 8 {
+			more, fixed = fmt.Sprintf(" and %d more", len(fixed)-8), fixed[:8]
+		}
+		w.note("taken for constants: %s%s; --params with a name in full makes one vary", strings.Join(fixed, ", "), more)
+	}
+	for _, n := range w.nodes {
+		w.net.BatchNorm = w.net.BatchNorm || n.op == "BatchNormalization"
+	}
+	if folded := slices.IndexFunc(w.net.Params, func(p model.Param) bool { return strings.HasPrefix(p.Name, "onnx::Conv_") }); folded >= 0 && !w.net.BatchNorm {
+		w.note("%s was named by the exporter, which does so when it folds batch normalisation into a convolution: the parameters are then others than those that were trained", w.net.Params[folded].Name)
+	}
+}
+
+// linears finds the weights of PyTorch's Linear that the exporter transposed and renamed (onnx::MatMul_12): the matrix of a
+// MatMul whose result goes to an Add with P.bias is the transpose of P.weight. As such it has the name and shape
+// that a checkpoint has.
+func (w *network) linears() map[string]string {
+	s, out := w.survey, map[string]string{}
+	taken := map[string]bool{}
+	for _, name := range s.body.order {
+		taken[name] = true
+	}
+	for _, n := range w.nodes {
+		if n.op != "Add" || len(n.in) != 2 {
+			continue
+		}
+		for i, bias := range n.in {
+			p, ok := strings.CutSuffix(bias, ".bias")
+			m := s.maker[n.in[1-i]]
+			if !ok || !s.vary[bias] || m == nil || m.op != "MatMul" || len(m.in) != 2 {
+				continue
+			}
+			name, to := m.in[1], p+".weight"
+			if a := s.body.inits[name]; a == nil || !s.vary[name] || w.alias[name].of != "" || len(a.shape) != 2 || !strings.HasPrefix(name, "onnx::MatMul_") || taken[to] || out[name] != "" {
+				continue
+			}
+			taken[to] = true
+			out[name] = to
+		}
+	}
+	if len(out) > 0 {
+		list, more := slices.Sorted(maps.Values(out)), ""
+		if len(list) > 4 {
+			list, more = list[:4], ", …"
+		}
+		w.note("stored transposed under names of the exporter's own, and given PyTorch's names and shapes again: %s%s", strings.Join(list, ", "), more)
+	}
+	return out
+}
+
+func transposed(a *array) (shape []int, values []float64) {
+	r, c := a.shape[0], a.shape[1]
+	values = make([]float64, r*c)
+	for i, v := range a.f {
+		values[i%c*r+i/c] = v
+	}
+	return []int{c, r}, values
+}
+
+// leaf is the value of an initialiser by its name.
+func (w *network) leaf(g *graph.Graph, name string) *value {
+	a := w.f.main.inits[name]
+	if of := w.copies[name]; of != "" {
+		a = w.f.main.inits[of]
+	}
+	if a == nil {
+		return nil
+	}
+	al, ok := w.alias[name]
+	if !ok {
+		al.of = name
+	}
+	if to := w.linear[al.of]; to != "" {
+		al.of, al.transposed, ok = to, !al.transposed, true
+	}
+	if ok {
+		p := g.Param(al.of, w.params[al.of]...)
+		if al.transposed {
+			p = g.Transpose(p, 1, 0)
+		}
+		return made(a.dt, p)
+	}
+	if shape, ok := w.params[name]; ok {
+		return made(a.dt, g.Param(name, shape...))
+	}
+	if i, ok := w.buffers[name]; ok {
+		if b := w.net.Buffers[i]; !b.Optional {
+			return made(a.dt, g.Param(name, b.Shape...))
+		} else if b.Values != nil {
+			return known(scalarMeant(&array{dt: a.dt, shape: a.shape, f: b.Values}))
+		}
+	}
+	return known(scalarMeant(a))
+}
+
+// outputs builds the graph's output for x [batch, Input...].
+func (w *network) outputs(g *graph.Graph, x *graph.Node, batch int, stats *bool) *value {
+	b := &builder{g: g, batchStats: stats, batch: batch}
+	if len(w.input.dims) > 0 && w.input.dims[0] > 0 {
+		b.declared = w.input.dims[0]
+	}
+	s := &scope{values: map[string]*value{}, leaf: func(name string) *value { return w.leaf(g, name) }}
+	switch d := w.input.dims; {
+	case w.last:
+		x = g.Transpose(g.Reshape(x, batch, d[3], d[1], d[2]), 0, 2, 3, 1)
+	case !w.tokens:
+		x = g.Reshape(x, append([]int{batch}, d[1:]...)...)
+	}
+	s.values[w.input.name] = made(w.input.dt, x)
+	for _, in := range w.aux {
+		shape := []int{batch, x.Dim(-1)}
+		if len(in.dims) == 1 {
+			shape = shape[1:]
+		}
+		if in.typ && len(in.dims) > 2 {
+			b.fail("the input %s has %d axes", in.name, len(in.dims))
+		}
+		dt := in.dt
+		if width(dt) == 0 {
+			dt = dtInt64
+		}
+		name := strings.ToLower(in.name)
+		s.values[in.name] = b.knownOf(dt, shape, func(i int) float64 {
+			switch {
+			case strings.Contains(name, "position"):
+				return float64(i % x.Dim(-1))
+			case strings.Contains(name, "mask"):
+				return 1
+			}
+			return 0
+		})
+	}
+	b.run(w.nodes, s)
+	v := s.get(w.output)
+	if v == nil || v.c == nil && v.n == nil {
+		b.fail("output %q is not computed", w.output)
+	}
+	if v.c != nil {
+		b.fail("output %q does not depend on the input", w.output)
+	}
+	return v
+}
+
+// rows is an output as [P, Outputs].
+func (w *network) rows(g *graph.Graph, v *value, x *graph.Node, batch int) *graph.Node {
+	b := &builder{g: g}
+	y := b.real(v)
+	switch {
+	case w.tokens && y.Rank() == 3 && y.Dim(0) == batch && y.Dim(1) == x.Dim(1):
+		return g.Reshape(y, batch*y.Dim(1), y.Dim(2))
+	case w.tokens && y.Rank() == 2 && y.Dim(0) == batch*x.Dim(1):
+		return y
+	case w.tokens:
+		b.fail("output %q has shape %v for %d sequences of %d tokens, and one output a token is needed", w.output, y.Shape(), batch, x.Dim(1))
+	case y.Rank() < 1 || y.Dim(0) != batch:
+		b.fail("output %q has shape %v for a batch of %d: its first axis is not the batch", w.output, y.Shape(), batch)
+	}
+	return g.Reshape(y, batch, y.Size()/batch)
+}
+
+func (w *network) forward(mb *model.Builder, x *graph.Node) *graph.Node {
+	var y *graph.Node
+	batch := x.Dim(0)
+	if err := catch(func() { y = w.rows(mb.G, w.outputs(mb.G, x, batch, &mb.BatchStats), x, batch) }); err != nil {
+		graph.Failf("%v", err)
+	}
+	return y
+}
+
+// trial builds the outputs once, to see their shape.
+func (w *network) trial(batch int, input []int) (*graph.Node, *value, error) {
+	g := graph.New()
+	kind := graph.Float
+	if w.tokens {
+		kind = graph.Int
+	}
+	var y *graph.Node
+	var v *value
+	err := catch(func() {
+		x := g.Input("x", kind, append([]int{batch}, input...)...)
+		stats := false
+		v = w.outputs(g, x, batch, &stats)
+		y = w.rows(g, v, x, batch)
+	})
+	return y, v, err
+}
+
+// shapes finds the shapes of an example and of its outputs.
+func (w *network) shapes() error {
+	in := w.input
+	w.tokens = in.dt == dtInt64 || in.dt == dtInt32
+	w.net.Tokens = w.tokens
+	if !in.typ || len(in.dims) == 0 {
+		return fmt.Errorf("input %q declares no shape (export it with one)", in.name)
+	}
+	if !w.tokens && !isFloat(in.dt) && in.dt != 2 {
+		return fmt.Errorf("input %q is of %s, and real numbers or tokens (int64) are needed", in.name, in.dt)
+	}
+	dims := slices.Clone(in.dims[1:])
+	free := slices.Index(dims, -1)
+	if free >= 0 && !w.tokens {
+		return fmt.Errorf("input %q has shape %s, and only the first axis, the batch, may vary (export it with a fixed size)", in.name, dimString(in.dims))
+	}
+	if w.tokens && len(dims) != 1 {
+		return fmt.Errorf("input %q is integers of shape %s, and tokens [batch, length] are needed", in.name, dimString(in.dims))
+	}
+	if _, err := tensor.CheckedCount(dims); err != nil && free < 0 {
+		return fmt.Errorf("input %q: %w", in.name, err)
+	}
+	if len(dims) == 0 {
+		dims = []int{1}
+	}
+	if w.last {
+		dims = []int{dims[2], dims[0], dims[1]}
+		w.note("the file takes images of shape [H, W, C]: they are given as [C, H, W]")
+	}
+	if free >= 0 {
+		var err error
+		if dims, err = w.context(); err != nil {
+			return err
+		}
+		w.note("the length of a sequence is not fixed in the file: up to %d tokens are taken", dims[0])
+	}
+	w.net.Input = dims
+	batch := 2
+	y, v, err := w.trial(batch, dims)
+	if err != nil && in.dims[0] > 0 && in.dims[0] != batch {
+		first := err
+		if y, v, err = w.trial(in.dims[0], dims); err == nil {
+			w.note("the file is made for batches of %d and takes no others (%v); give --batch-size %d", in.dims[0], first, in.dims[0])
+		}
+	}
+	if err != nil {
+		return err
+	}
+	w.net.Outputs = y.Dim(1)
+	if !w.tokens && len(v.shape) > 2 && count(v.shape[1:]) != slices.Max(v.shape[1:]) {
+		w.note("the output of an example has shape %v and is taken for %d values", v.shape[1:], y.Dim(1))
+	}
+	if w.f.Training && w.net.BatchNorm {
+		w.note("BatchNormalization has training_mode = 1: the file means the statistics of each batch")
+	}
+	return nil
+}
+
+func dimString(dims []int) string {
+	s := make([]string, len(dims))
+	for i, d := range dims {
+		s[i] = fmt.Sprint(d)
+		if d < 0 {
+			s[i] = "?"
+		}
+	}
+	return "[" + strings.Join(s, ", ") + "]"
+}
+
+// context is the longest sequence that a file with a free length takes: a size that a table of it has, or 1024.
+func (w *network) context() ([]int, error) {
+	const most = 4096
+	sizes := []int{1024}
+	for _, a := range w.f.main.inits {
+		for _, s := range a.shape {
+			if s > 1 && s <= most && !slices.Contains(sizes, s) {
+				sizes = append(sizes, s)
+			}
+		}
+	}
+	slices.Sort(sizes)
+	slices.Reverse(sizes)
+	if len(sizes) > 24 {
+		sizes = sizes[:24]
+	}
+	fits, first := 0, error(nil)
+	for _, s := range sizes {
+		_, _, err := w.trial(2, []int{s})
+		if err == nil {
+			fits = s
+			break
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	if fits == 0 {
+		return nil, first
+	}
+	if _, _, err := w.trial(2, []int{fits + 1}); err == nil { // no table bounds it
+		fits = 1024
+	}
+	return []int{fits}, nil
+}
+
+// match maps names of a checkpoint's tensors: other names of one parameter, and tensors that are not trained and
+// that the exporter computed with.
+func (w *network) match(names []string) map[string]string {
+	to := map[string]string{}
+	known := map[string]bool{}
+	for _, p := range w.net.Params {
+		known[p.Name] = true
+	}
+	for _, p := range w.net.Buffers {
+		known[p.Name] = true
+	}
+	tied := ""
+	for _, a := range w.alias {
+		tied = a.of
+	}
+	for of, uses := range w.survey.uses {
+		if len(uses) > 1 && slices.ContainsFunc(uses, func(u use) bool { return strings.HasPrefix(u.n.op, "Gather") }) {
+			tied = of
+		}
+	}
+	for _, name := range names {
+		if known[name] {
+			continue
+		}
+		if a, ok := w.alias[name]; ok && !a.transposed {
+			to[name] = a.of
+		} else if (name == "lm_head.weight" || strings.HasSuffix(name, ".lm_head.weight")) && tied != "" && !generated.MatchString(tied) {
+			to[name] = tied
+		} else if fixedName.MatchString(name) && !statistic.MatchString(name) {
+			to[name] = ""
+		}
+	}
+	return to
+}
+
+// reject refuses a checkpoint with running statistics that the file has no place for: batch normalisation was folded into the
+// weights before it, so that a checkpoint's weights fit by name and shape and are others.
+func (w *network) reject(names []string) error {
+	known := map[string]bool{}
+	for _, p := range w.net.Buffers {
+		known[p.Name] = true
+	}
+	for _, name := range names {
+		if statistic.MatchString(name) && !known[name] {
+			return fmt.Errorf("the checkpoint has running statistics (%s) and the ONNX file no BatchNormalization for them: the exporter folded batch normalisation into the weights before it, which are others than those of the checkpoint "+
+				"(export without folding: torch.onnx.export(…, do_constant_folding=False), or optimize=False with dynamo=True; or leave --weights out)", name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,338 @@
+package onnx
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"hessdens/internal/exec"
+	"hessdens/internal/graph"
+	"hessdens/internal/model/onnx/onnxpb"
+)
+
+// evaluate computes all outputs of a file from its inputs, in float64: real numbers as a batch's input, so that they go
+// through the graph, integers and bools as constants. An output that is not computed is nil.
+func evaluate(f *File, inputs []*array) (out []*array, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	g := graph.New()
+	var vs []*value
+	leaves := map[*graph.Node][]float64{}
+	err = catch(func() {
+		nodes, err := f.main.sorted(f.main.outputs, func(string) bool { return false })
+		if err != nil {
+			graph.Failf("%v", err)
+		}
+		if err := check(nodes); err != nil {
+			graph.Failf("%v", err)
+		}
+		b := &builder{g: g}
+		s := b.inner(f.main, nil)
+		for i, in := range f.main.inputs {
+			if i >= len(inputs) {
+				graph.Failf("input %q has no values", in.name)
+			}
+			a := inputs[i]
+			if a == nil {
+				continue
+			}
+			if in.dt == onnxpb.TensorProto_BFLOAT16 && a.dt == onnxpb.TensorProto_UINT16 { // as numpy stores it
+				for _, v := range a.i {
+					a.f = append(a.f, small(in.dt, uint32(v)))
+				}
+				a.dt = in.dt
+			}
+			s.values[in.name] = known(a)
+			if len(a.f) > 0 && !setting(nodes, in.name) {
+				x := g.Input(fmt.Sprint(i), graph.Float, a.shape...)
+				leaves[x] = a.f
+				s.values[in.name] = made(a.dt, x)
+			}
+		}
+		b.run(nodes, s)
+		for _, o := range f.main.outputs {
+			vs = append(vs, s.get(o))
+		}
+		for _, v := range vs {
+			if v != nil && v.n != nil && v.n.Kind() == graph.Float {
+				v.view = b.plain(v)
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	var nodes []*graph.Node
+	var at []int
+	out = make([]*array, len(vs))
+	for i, v := range vs {
+		switch {
+		case v == nil:
+		case v.c != nil:
+			out[i] = v.c
+		case v.view != nil:
+			nodes, at = append(nodes, v.view), append(at, i)
+		case v.n == nil:
+			if strings.Contains(v.why, "not computed") {
+				continue
+			}
+		}
+	}
+	if len(nodes) == 0 {
+		return out, nil
+	}
+	pool := exec.NewPool(1)
+	defer pool.Close()
+	p, err := exec.Compile[float64](nodes, exec.Options{Pool: pool})
+	if err != nil {
+		return nil, err
+	}
+	for x, f := range leaves {
+		p.SetFloats(x, f)
+	}
+	p.Prepare()
+	p.RunPrimal()
+	for j, i := range at {
+		out[i] = &array{dt: vs[i].dt, shape: vs[i].shape, f: slices.Clone(p.Output(j))}
+	}
+	return out, nil
+}
+
+func readTensor(fsys fs.FS, name string) (*array, error) {
+	b, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, err
+	}
+	t := &onnxpb.TensorProto{}
+	if err := proto.Unmarshal(b, t); err != nil {
+		return nil, err
+	}
+	return (&loader{}).tensor(t)
+}
+
+// settings are operands that say what an operator does: layers have them as constants.
+var settings = map[string][]int{"Resize": {1, 2, 3}, "Upsample": {1}, "Pad": {2}, "OneHot": {0, 1}, "Range": {0, 1, 2}}
+
+// setting says whether an input goes into nodes as a setting alone.
+func setting(nodes []*node, input string) bool {
+	found := false
+	for _, n := range nodes {
+		for i, in := range n.in {
+			if in == input {
+				if !slices.Contains(settings[n.op], i) {
+					return false
+				}
+				found = true
+			}
+		}
+	}
+	return found
+}
+
+// isTensors says whether all inputs and outputs of a file are tensors, and one output at least is of real numbers.
+func isTensors(fsys fs.FS, name string) (tensors, real bool) {
+	b, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return false, false
+	}
+	m := &onnxpb.ModelProto{}
+	if proto.Unmarshal(b, m) != nil {
+		return false, false
+	}
+	for _, v := range m.GetGraph().GetInput() {
+		if t := v.GetType().GetTensorType(); t == nil || width(dtype(t.GetElemType())) == 0 {
+			return false, false
+		}
+	}
+	for _, v := range m.GetGraph().GetOutput() {
+		t := v.GetType().GetTensorType()
+		if t == nil {
+			return false, false
+		}
+		real = real || isFloat(dtype(t.GetElemType())) && !strings.HasPrefix(dtype(t.GetElemType()).String(), "FLOAT8")
+	}
+	return true, real
+}
+
+// near compares an output with what is wanted: to 1e-3 of each value and 1e-6, as the tests of ONNX ask; half precision to 1e-2.
+func near(got, want *array) error {
+	if got == nil {
+		return fmt.Errorf("is not computed")
+	}
+	if !slices.Equal(got.shape, want.shape) {
+		return fmt.Errorf("shape %v, want %v", got.shape, want.shape)
+	}
+	rel := 1e-3
+	if width(want.dt) < 32 {
+		rel = 1e-2
+	}
+	for i := range want.size() {
+		g, w := got.at(i), want.at(i)
+		if math.IsNaN(g) && math.IsNaN(w) || g == w {
+			continue
+		}
+		if !(math.Abs(g-w) <= 1e-6+rel*math.Abs(w)) {
+			return fmt.Errorf("value %d is %v, want %v", i, g, w)
+		}
+	}
+	return nil
+}
+
+// TestNodes runs ONNX's own tests of single operators: the folders of onnx/backend/test/data/node in the wheel of onnx
+// 1.17.0, named by HESSDENS_ONNX_TESTS. A test counts where all inputs and outputs are tensors, one output at least is
+// of real numbers (of 16 bits or more), and all its operators are in this package's table; a Dropout that draws random
+// numbers does not. Outputs of real numbers are compared.
+func TestNodes(t *testing.T) {
+	dir := os.Getenv("HESSDENS_ONNX_TESTS")
+	if dir == "" {
+		t.Skip("HESSDENS_ONNX_TESTS names no folder")
+	}
+	fsys := os.DirFS(dir)
+	entries, err := fs.ReadDir(fsys, ".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type score struct{ pass, of int }
+	by := map[string]*score{}
+	var total score
+	outside := map[string]int{}
+	var failures []string
+	for _, e := range entries {
+		name := e.Name()
+		if !e.IsDir() {
+			continue
+		}
+		tensors, real := isTensors(fsys, path.Join(name, "model.onnx"))
+		if !tensors {
+			outside["inputs or outputs that are no tensors, or of a type that is not read"]++
+			continue
+		}
+		if !real {
+			outside["no output of real numbers"]++
+			continue
+		}
+		f, err := Open(fsys, path.Join(name, "model.onnx"))
+		if err != nil {
+			outside["not read: "+err.Error()]++
+			continue
+		}
+		nodes, err := f.main.sorted(f.main.outputs, func(string) bool { return false })
+		if err == nil {
+			err = check(nodes)
+		}
+		if err != nil {
+			for _, n := range strings.Split(err.Error(), "\n") {
+				if _, op, ok := strings.Cut(n, " ("); ok && strings.HasPrefix(n, "  node") {
+					op, _, _ = strings.Cut(op, ",")
+					outside["operator "+op]++
+					break
+				}
+			}
+			continue
+		}
+		if strings.HasPrefix(name, "test_training_dropout") && !strings.Contains(name, "zero_ratio") {
+			outside["Dropout that draws random numbers"]++
+			continue
+		}
+		key := operatorOf(name, nodes)
+		if by[key] == nil {
+			by[key] = &score{}
+		}
+		by[key].of++
+		total.of++
+		if err := runNode(fsys, name, f); err != nil {
+			failures = append(failures, fmt.Sprintf("%s: %v", name, err))
+			continue
+		}
+		by[key].pass++
+		total.pass++
+	}
+	for _, k := range slices.Sorted(maps.Keys(by)) {
+		t.Logf("| %-28s | %3d of %3d |", k, by[k].pass, by[k].of)
+	}
+	for _, k := range slices.Sorted(maps.Keys(outside)) {
+		t.Logf("outside: %3d %s", outside[k], k)
+	}
+	for _, f := range failures {
+		t.Logf("failed: %s", f)
+	}
+	t.Logf("%d of %d node tests passed", total.pass, total.of)
+}
+
+// operatorOf is the operator that a test is named for.
+func operatorOf(name string, nodes []*node) string {
+	if strings.HasSuffix(name, "_expanded") || len(nodes) != 1 {
+		s := strings.TrimPrefix(name, "test_")
+		if i := strings.Index(s, "_expanded"); i > 0 {
+			return "(expanded functions)"
+		}
+		if len(nodes) > 1 {
+			return "(several nodes)"
+		}
+	}
+	if len(nodes) == 0 {
+		return "Constant"
+	}
+	return nodes[0].op
+}
+
+func runNode(fsys fs.FS, name string, f *File) error {
+	sets, err := fs.Glob(fsys, path.Join(name, "test_data_set_*"))
+	if err != nil || len(sets) == 0 {
+		return fmt.Errorf("no data")
+	}
+	for _, set := range sets {
+		var in, want []*array
+		for i := 0; ; i++ {
+			a, err := readTensor(fsys, path.Join(set, fmt.Sprintf("input_%d.pb", i)))
+			if err != nil {
+				if _, e := fs.Stat(fsys, path.Join(set, fmt.Sprintf("input_%d.pb", i))); e == nil {
+					return err
+				}
+				break
+			}
+			in = append(in, a)
+		}
+		for i := range f.main.outputs {
+			a, err := readTensor(fsys, path.Join(set, fmt.Sprintf("output_%d.pb", i)))
+			if err != nil {
+				return err
+			}
+			want = append(want, a)
+		}
+		got, err := evaluate(f, in)
+		if err != nil {
+			return err
+		}
+		for i, w := range want {
+			if !isFloat(w.dt) {
+				continue
+			}
+			if err := near(got[i], w); err != nil {
+				return fmt.Errorf("output %d: %w", i, err)
+			}
+		}
+	}
+	return nil
+}
+
+// reference is the folder of reference networks beside the checkout, "" where there is none.
+func reference(t testing.TB, elem ...string) string {
+	p := filepath.Join(append([]string{"../../../../shared"}, elem...)...)
+	if _, err := os.Stat(p); err != nil {
+		t.Skipf("%s is not there", p)
+	}
+	return p
+}
