@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path"
 	"path/filepath"
@@ -21,7 +22,8 @@ import (
 
 // evaluate computes all outputs of a file from its inputs, in float64: real numbers as a batch's input, so that they go
 // through the graph, integers and bools as constants. An output that is not computed is nil.
-func evaluate(f *File, inputs []*array) (out []*array, err error) {
+// Where derived is given, the outputs' derivatives are held against differences too.
+func evaluate(f *File, inputs []*array, derived *derivatives) (out []*array, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
@@ -93,6 +95,11 @@ func evaluate(f *File, inputs []*array) (out []*array, err error) {
 	if len(nodes) == 0 {
 		return out, nil
 	}
+	if derived != nil {
+		if err := derived.hold(nodes, leaves); err != nil {
+			return nil, err
+		}
+	}
 	pool := exec.NewPool(1)
 	defer pool.Close()
 	p, err := exec.Compile[float64](nodes, exec.Options{Pool: pool})
@@ -108,6 +115,130 @@ func evaluate(f *File, inputs []*array) (out []*array, err error) {
 		out[i] = &array{dt: vs[i].dt, shape: vs[i].shape, f: slices.Clone(p.Output(j))}
 	}
 	return out, nil
+}
+
+// derivatives counts outputs whose derivatives in all real inputs were held against central differences, and those that
+// lie on a kink or a jump, or are not finite beside it, so that there is nothing to hold.
+type derivatives struct{ held, skipped int }
+
+// hold compares, along one random direction of all inputs, J v with a central difference, and ⟨u, J v⟩ with ⟨Jᵀu, v⟩.
+func (d *derivatives) hold(outs []*graph.Node, at map[*graph.Node][]float64) error {
+	const (
+		h   = 1e-6
+		tol = 1e-6
+	)
+	leaves := slices.SortedFunc(maps.Keys(at), func(a, b *graph.Node) int { return a.ID() - b.ID() })
+	if len(leaves) == 0 {
+		return nil
+	}
+	g := outs[0].Graph()
+	r := rand.New(rand.NewPCG(1, 2))
+	random := func(n int) []float64 {
+		v := make([]float64, n)
+		for i := range v {
+			v[i] = r.NormFloat64()
+		}
+		return v
+	}
+	seeds, v := map[*graph.Node]*graph.Node{}, map[*graph.Node][]float64{}
+	for _, x := range leaves {
+		seeds[x] = g.Direction(x)
+		v[x] = random(x.Size())
+	}
+	var us []*graph.Node
+	for _, o := range outs {
+		us = append(us, g.Const(random(o.Size()), o.Shape()...))
+	}
+	orZero := func(ns, like []*graph.Node) []*graph.Node {
+		for i, n := range ns {
+			if n == nil {
+				ns[i] = g.Const(make([]float64, like[i].Size()), like[i].Shape()...)
+			}
+		}
+		return ns
+	}
+	dots := orZero(graph.JVP(outs, seeds), outs)
+	bars := orZero(graph.VJP(outs, us, leaves), leaves)
+	branches := graph.Kinks(slices.Concat(outs, dots)...)
+	for _, n := range g.Nodes() {
+		if n.Op() == graph.OpFloor || n.Op() == graph.OpRound {
+			branches = append(branches, n)
+		}
+	}
+	all := slices.Concat(outs, dots, bars, branches)
+	pool := exec.NewPool(1)
+	defer pool.Close()
+	p, err := exec.Compile[float64](all, exec.Options{Pool: pool})
+	if err != nil {
+		return err
+	}
+	point := func(h float64) ([][]float64, [][]int32) {
+		for _, x := range leaves {
+			values := slices.Clone(at[x])
+			for i, d := range v[x] {
+				values[i] += h * d
+			}
+			p.SetFloats(x, values)
+			p.SetDirection(seeds[x], 0, v[x])
+		}
+		p.Prepare()
+		p.RunDirections()
+		p.RunPrimal()
+		p.RunTangent()
+		floats, ints := make([][]float64, len(all)), make([][]int32, len(all))
+		for i, n := range all {
+			if n.Kind() == graph.Int {
+				ints[i] = slices.Clone(p.IntOutput(i))
+			} else {
+				floats[i] = slices.Clone(p.Output(i))
+			}
+		}
+		return floats, ints
+	}
+	here, hereInts := point(0)
+	plus, plusInts := point(h)
+	minus, minusInts := point(-h)
+	for i := len(all) - len(branches); i < len(all); i++ {
+		same := func(a, b []float64) bool {
+			return slices.EqualFunc(a, b, func(x, y float64) bool { return x == y || x != x && y != y })
+		}
+		if !same(here[i], plus[i]) || !same(here[i], minus[i]) || !slices.Equal(hereInts[i], plusInts[i]) || !slices.Equal(hereInts[i], minusInts[i]) {
+			d.skipped++
+			return nil
+		}
+	}
+	finite := func(x float64) bool { return x-x == 0 }
+	n := len(outs)
+	var inner, adjoint, size float64
+	for i := range outs {
+		scale := 1.0
+		for _, x := range slices.Concat(here[i], here[n+i]) {
+			if !finite(x) {
+				d.skipped++
+				return nil
+			}
+			scale = max(scale, math.Abs(x))
+		}
+		u := us[i].Attr().(*graph.Values).F
+		for e, x := range here[n+i] {
+			if want := (plus[i][e] - minus[i][e]) / (2 * h); !(math.Abs(x-want) <= tol*scale) {
+				return fmt.Errorf("output %d, value %d: derivative %v, difference %v", i, e, x, want)
+			}
+			inner += u[e] * x
+			size += math.Abs(u[e] * x)
+		}
+	}
+	for j, x := range leaves {
+		for e, b := range here[2*n+j] {
+			adjoint += b * v[x][e]
+			size += math.Abs(b * v[x][e])
+		}
+	}
+	if !(math.Abs(inner-adjoint) <= 1e-10*(1+size)) {
+		return fmt.Errorf("⟨u, J v⟩ = %v, ⟨Jᵀu, v⟩ = %v", inner, adjoint)
+	}
+	d.held++
+	return nil
 }
 
 func readTensor(fsys fs.FS, name string) (*array, error) {
@@ -209,6 +340,7 @@ func TestNodes(t *testing.T) {
 	var total score
 	outside := map[string]int{}
 	var failures []string
+	var derived derivatives
 	for _, e := range entries {
 		name := e.Name()
 		if !e.IsDir() {
@@ -252,7 +384,7 @@ func TestNodes(t *testing.T) {
 		}
 		by[key].of++
 		total.of++
-		if err := runNode(fsys, name, f); err != nil {
+		if err := runNode(fsys, name, f, &derived); err != nil {
 			failures = append(failures, fmt.Sprintf("%s: %v", name, err))
 			continue
 		}
@@ -268,6 +400,7 @@ func TestNodes(t *testing.T) {
 	for _, f := range failures {
 		t.Logf("failed: %s", f)
 	}
+	t.Logf("derivatives of %d tests held against differences, %d on a kink, a jump, or not finite", derived.held, derived.skipped)
 	t.Logf("%d of %d node tests passed", total.pass, total.of)
 }
 
@@ -288,7 +421,7 @@ func operatorOf(name string, nodes []*node) string {
 	return nodes[0].op
 }
 
-func runNode(fsys fs.FS, name string, f *File) error {
+func runNode(fsys fs.FS, name string, f *File, derived *derivatives) error {
 	sets, err := fs.Glob(fsys, path.Join(name, "test_data_set_*"))
 	if err != nil || len(sets) == 0 {
 		return fmt.Errorf("no data")
@@ -312,7 +445,7 @@ func runNode(fsys fs.FS, name string, f *File) error {
 			}
 			want = append(want, a)
 		}
-		got, err := evaluate(f, in)
+		got, err := evaluate(f, in, derived)
 		if err != nil {
 			return err
 		}
