@@ -36,7 +36,14 @@ type subjectOptions struct {
 	examples, sample           int
 	dataSeed                   uint64
 	mean, std                  string
+	label, input               string
+	resize, crop               int
+	context, stride            int
+	vocab                      string
 	loss                       string
+	smoothing                  float64
+	classWeights               string
+	ignoreIndex                int64
 	weightDecay                float64
 	batchNorm, batchSize       string
 	params                     []string
@@ -59,7 +66,17 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.Uint64Var(&o.dataSeed, "data-seed", 0, "seed of --sample")
 	f.StringVar(&o.mean, "mean", "", "subtract `R,G,B` (or one number) from inputs, after bytes are scaled to 0..1")
 	f.StringVar(&o.std, "std", "", "then divide by `R,G,B` (or one number)")
-	f.StringVar(&o.loss, "loss", "", "cross-entropy, mse or bce (default cross-entropy for integer targets, mse for others)")
+	f.StringVar(&o.label, "label", "", "`NAME` of the column with the labels (.csv, .parquet); left out: label, target, class, y, …")
+	f.StringVar(&o.input, "input", "", "`NAME` of the column with the inputs (.parquet); left out: image, text, …")
+	f.IntVar(&o.resize, "resize", 0, "resize the shorter side of image files to `N` pixels (default what the network takes)")
+	f.IntVar(&o.crop, "crop", 0, "then take the middle `N` x N pixels (default what the network takes)")
+	f.IntVar(&o.context, "context", 0, "cut text into windows of `T` tokens (default the context of the network)")
+	f.IntVar(&o.stride, "stride", 0, "begin a window every `S` tokens (default --context: they do not overlap)")
+	f.StringVar(&o.vocab, "vocab", "", "how text becomes tokens: bytes, chars (the sorted characters of the text), or a `FILE` (tokenizer.json,\nor the characters); left out: found beside the model, or by the size of the network's vocabulary")
+	f.StringVar(&o.loss, "loss", "", "cross-entropy, mse, bce, or model: the one that an ONNX file computes itself (default that where it is there,\nelse cross-entropy for integer targets, mse for others)")
+	f.Float64Var(&o.smoothing, "label-smoothing", 0, "label smoothing `E` of cross-entropy")
+	f.StringVar(&o.classWeights, "class-weights", "", "weights `W0,W1,…` of the classes in cross-entropy; the loss is divided by their sum over all targets")
+	f.Int64Var(&o.ignoreIndex, "ignore-index", -100, "cross-entropy leaves targets of this value `I` out")
 	f.Float64Var(&o.weightDecay, "weight-decay", 0, "add `WD`/2 ‖θ‖² to the risk")
 	f.StringVar(&o.batchNorm, "batchnorm", "", "eval: running statistics; batch: statistics of each batch of --batch-size (default eval, or what an ONNX file says)")
 	f.StringVar(&o.batchSize, "batch-size", "", "examples computed at once (`B` or all); part of the risk with --batchnorm batch only (default chosen)")
@@ -85,8 +102,16 @@ func (o *subjectOptions) check(cmd *cobra.Command) error {
 		return usagef("--batchnorm %s: eval or batch", o.batchNorm)
 	case o.precision != hvp.Float32 && o.precision != hvp.Float64:
 		return usagef("--precision %s: float32 or float64", o.precision)
-	case !slices.Contains([]string{"", model.CrossEntropy, model.MSE, model.BCE}, o.loss):
-		return usagef("--loss %s: cross-entropy, mse or bce", o.loss)
+	case !slices.Contains([]string{"", model.CrossEntropy, model.MSE, model.BCE, model.Own}, o.loss):
+		return usagef("--loss %s: cross-entropy, mse, bce or model", o.loss)
+	case cmd.Flags().Changed("resize") && o.resize < 1:
+		return usagef("--resize %d: a positive number of pixels", o.resize)
+	case cmd.Flags().Changed("crop") && o.crop < 1:
+		return usagef("--crop %d: a positive number of pixels", o.crop)
+	case cmd.Flags().Changed("context") && o.context < 1:
+		return usagef("--context %d: a positive number of tokens", o.context)
+	case cmd.Flags().Changed("stride") && o.stride < 1:
+		return usagef("--stride %d: a positive number of tokens", o.stride)
 	case !(o.weightDecay >= 0 && o.weightDecay <= math.MaxFloat64):
 		return usagef("--weight-decay %v: a finite number of at least 0", o.weightDecay)
 	case o.batchNorm == "batch" && o.batchSize == "":
@@ -161,7 +186,7 @@ func (o *subjectOptions) openAny(a *app) (*subject, error) {
 		s.warn(a, "assumption", "%s", n)
 	}
 	if o.data != "" || s.embedded {
-		if err := s.openData(); err != nil {
+		if err := s.openData(a); err != nil {
 			return nil, err
 		}
 	}
@@ -323,11 +348,46 @@ func openFile(name string) (*os.File, int64, error) {
 	return f, info.Size(), nil
 }
 
+// source is the file or directory that a flag names.
+func source(flag, name string) (dataset.Source, error) {
+	abs, err := filepath.Abs(name)
+	if err != nil {
+		return dataset.Source{}, inputf("%s %s: %w", flag, name, err)
+	}
+	dir, base := filepath.Split(abs)
+	if base == "" {
+		base = "."
+	}
+	return dataset.Source{FS: os.DirFS(dir), Name: base, Path: name}, nil
+}
+
+// vocabulary says how text becomes tokens.
+func (o *subjectOptions) vocabulary(opts *dataset.Options) error {
+	switch o.vocab {
+	case "", "bytes", "chars":
+		opts.Vocab = o.vocab
+		return nil
+	}
+	src, err := source("--vocab", o.vocab)
+	opts.VocabFile = &src
+	return err
+}
+
 // openData opens the data set that the flags name, or the embedded one.
-func (s *subject) openData() error {
+func (s *subject) openData(a *app) error {
 	o := s.o
-	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed}
+	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
+		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab}
+	switch {
+	case s.net.Tokens && opts.Context == 0:
+		opts.Context = s.net.Input[0]
+	case len(s.net.Input) == 3:
+		opts.ImageSize = s.net.Input[1:]
+	}
 	var err error
+	if err := o.vocabulary(&opts); err != nil {
+		return err
+	}
 	if opts.Mean, err = numbers("--mean", o.mean); err != nil {
 		return err
 	}
@@ -350,15 +410,11 @@ func (s *subject) openData() error {
 			return usagef("--data %s: one file or directory, or X.npy,Y.npy", o.data)
 		}
 		for _, p := range parts {
-			abs, err := filepath.Abs(p)
+			src, err := source("--data", p)
 			if err != nil {
-				return inputf("--data %s: %w", p, err)
+				return err
 			}
-			dir, base := filepath.Split(abs)
-			if base == "" {
-				base = "."
-			}
-			sources = append(sources, dataset.Source{FS: os.DirFS(dir), Name: base, Path: p})
+			sources = append(sources, src)
 		}
 	}
 	if s.set, err = dataset.Open(sources, opts); err != nil {
@@ -366,6 +422,9 @@ func (s *subject) openData() error {
 	}
 	if s.name == "" {
 		s.name = s.set.Name
+	}
+	for _, n := range s.set.Notes {
+		s.warn(a, "assumption", "%s", n)
 	}
 	return nil
 }
@@ -378,7 +437,11 @@ func (s *subject) operator(a *app, keep int64) (*hvp.Operator, error) {
 // operatorOn makes the Hessian over the first examples.
 func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, error) {
 	o := s.o
-	opt := hvp.Options{Loss: o.loss, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: int64(programShare * float64(availableMemory())), Progress: a.line.pass}
+	weights, err := numbers("--class-weights", o.classWeights)
+	if err != nil {
+		return nil, err
+	}
+	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: int64(programShare * float64(availableMemory())), Progress: a.line.pass}
 	if o.batchSize == "all" {
 		opt.BatchSize = examples
 	} else if o.batchSize != "" {

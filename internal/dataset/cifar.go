@@ -120,13 +120,13 @@ func (p *pair) cifar(s Source, f file, form cifarForm) error {
 		return s.errorf("%d bytes are no whole number of records of %d bytes (the file is truncated or damaged; copy it again)", f.size, record)
 	}
 	n := int(f.size / record)
-	block := func(offset int, shape ...int) *npy.Array {
+	array := func(offset int, shape ...int) *npy.Array {
 		return &npy.Array{DType: tensor.Uint8, Shape: append([]int{n}, shape...), Data: f, Offset: int64(offset), Stride: record}
 	}
 	labels := make([]int64, n)
 	var y *npy.Array
 	for i, classes := range form.labels {
-		y = block(i)
+		y = array(i)
 		if err := y.Ints(labels, 0, n); err != nil {
 			return s.errorf("%w", err)
 		}
@@ -136,7 +136,7 @@ func (p *pair) cifar(s Source, f file, form cifarForm) error {
 			}
 		}
 	}
-	p.x.parts = append(p.x.parts, block(len(form.labels), 3, 32, 32))
+	p.x.parts = append(p.x.parts, array(len(form.labels), 3, 32, 32))
 	p.x.shape = []int{3, 32, 32}
 	p.y.parts = append(p.y.parts, y)
 	p.y.shape = []int{}

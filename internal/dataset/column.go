@@ -6,14 +6,23 @@ import (
 	"slices"
 	"sync"
 
-	"hessdens/internal/npy"
 	"hessdens/internal/tensor"
 )
 
-// series is one side of all examples in the files: arrays of one type that follow each other.
+// block is the values of some examples, rows of one length and type, as a file holds them. Its
+// methods are those of npy.Array, which is one; they may be called by several goroutines at once.
+type block interface {
+	Rows() int
+	Type() tensor.DType
+	Floats(dst []float64, lo, hi int) error
+	Ints(dst []int64, lo, hi int) error
+	Bytes(dst []uint8, lo, hi int) error
+}
+
+// series is one side of all examples in the files: blocks of one type that follow each other.
 type series struct {
 	name  string // for messages
-	parts []*npy.Array
+	parts []block
 	shape []int // of an example
 }
 
@@ -25,11 +34,11 @@ func (s *series) rows() int {
 	return n
 }
 
-func (s *series) dtype() tensor.DType { return s.parts[0].DType }
+func (s *series) dtype() tensor.DType { return s.parts[0].Type() }
 
 // each calls f for each part of rows [lo, hi), with the rows' range in the part and the first one's
 // place after lo.
-func (s *series) each(lo, hi int, f func(a *npy.Array, from, to, at int) error) error {
+func (s *series) each(lo, hi int, f func(a block, from, to, at int) error) error {
 	first := 0 // row of the series where the part begins
 	for _, a := range s.parts {
 		from, to := max(lo, first), min(hi, first+a.Rows())
@@ -49,6 +58,7 @@ type column struct {
 	n      int
 	index  []int // rows of the series, ascending; nil: the first n
 	target bool
+	ignore *int64 // an integer that may be negative
 
 	kept []int64 // labels, when one an example
 
@@ -105,7 +115,7 @@ func (c *column) check(n, lo, hi int, integer bool) (row int) {
 func (c *column) Floats(dst []float64, lo, hi int) error {
 	row := c.check(len(dst), lo, hi, false)
 	err := c.runs(lo, hi, func(from, to, at int) error {
-		return c.each(from, to, func(a *npy.Array, from, to, after int) error {
+		return c.each(from, to, func(a block, from, to, after int) error {
 			i := (at + after) * row
 			part := dst[i : i+(to-from)*row]
 			if c.bytes != nil {
@@ -126,7 +136,7 @@ func (c *column) Floats(dst []float64, lo, hi int) error {
 }
 
 // images reads rows of bytes through the table of their values.
-func (c *column) images(a *npy.Array, dst []float64, lo, hi int) error {
+func (c *column) images(a block, dst []float64, lo, hi int) error {
 	if lo == hi {
 		return nil
 	}
@@ -165,7 +175,7 @@ func (c *column) Ints(dst []int64, lo, hi int) error {
 		return nil
 	}
 	err := c.runs(lo, hi, func(from, to, at int) error {
-		return c.each(from, to, func(a *npy.Array, from, to, after int) error {
+		return c.each(from, to, func(a block, from, to, after int) error {
 			i := (at + after) * row
 			return a.Ints(dst[i:i+(to-from)*row], from, to)
 		})
@@ -176,7 +186,7 @@ func (c *column) Ints(dst []int64, lo, hi int) error {
 	for i, v := range dst {
 		// The largest is held to 32 bits: more classes or tokens than that are a mistake,
 		// and a size that others ask memory for.
-		if v < 0 || v > math.MaxInt32 {
+		if (v < 0 || v > math.MaxInt32) && (c.ignore == nil || v != *c.ignore) {
 			what := "token"
 			if c.target {
 				what = "label"

@@ -33,7 +33,7 @@ type Column interface {
 	// range, or an integer column.
 	Floats(dst []float64, lo, hi int) error
 	// Ints reads examples [lo, hi) as Floats does, and panics on a column of numbers. No value
-	// is negative.
+	// is negative, but for Options.Ignore among the targets.
 	Ints(dst []int64, lo, hi int) error
 }
 
@@ -46,8 +46,9 @@ type Set struct {
 	N       int // examples in use
 	Total   int // examples in the files
 	X, Y    Column
-	Classes int // largest integer target + 1, 0 when targets are numbers
-	Tokens  int // largest integer input + 1, 0 when inputs are numbers
+	Classes int      // largest integer target + 1, 0 when targets are numbers
+	Tokens  int      // largest integer input + 1, 0 when inputs are numbers
+	Notes   []string // what was taken for granted, for the user and the result
 
 	open []io.Closer
 }
@@ -67,6 +68,24 @@ type Options struct {
 	Sample     int       // so many of those, at random, in the order of the files; 0: all
 	SampleSeed uint64    // of the generator that draws them
 	Mean, Std  []float64 // (x − mean)/std after scaling bytes to 0..1; one value, or one a channel
+
+	// Ignore is a label that is negative and yet allowed: one that the loss leaves out. nil: none is.
+	Ignore *int64
+
+	// Of tables: the names of the columns with the labels and the inputs; "": found by their usual names.
+	Label, Input string
+
+	// Of image files: the shorter side is resized to Resize pixels and the middle Crop × Crop pixels are taken, as torchvision does; 0:
+	// what ImageSize asks for.
+	Resize, Crop int
+	ImageSize    []int // height and width that the network takes, nil when it takes no images
+
+	// Of text and token files: windows of Context tokens, Stride tokens apart (0: Context); Vocab is how text becomes tokens,
+	// "bytes", "chars", or "" for VocabFile, or else what is usual for VocabSize, the number of tokens that the network knows.
+	Context, Stride int
+	Vocab           string
+	VocabFile       *Source
+	VocabSize       int
 }
 
 // The formats.
@@ -177,11 +196,12 @@ func (o Options) check() error {
 type pair struct {
 	format, split string
 	x, y          series
+	notes         []string // for Set.Notes
 }
 
 // assemble turns a format's pair into a set.
 func assemble(p pair, opts Options) (*Set, error) {
-	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows()}
+	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows(), Notes: p.notes}
 	if p.y.rows() != s.Total {
 		return nil, fmt.Errorf("%s: %d targets for the %d inputs of %s (give files that belong together)", p.y.name, p.y.rows(), s.Total, p.x.name)
 	}
@@ -211,7 +231,7 @@ func assemble(p pair, opts Options) (*Set, error) {
 		s.N = opts.Sample
 	}
 	x := &column{series: p.x, index: index, n: s.N}
-	y := &column{series: p.y, index: index, n: s.N, target: true}
+	y := &column{series: p.y, index: index, n: s.N, target: true, ignore: opts.Ignore}
 	if !x.Integer() && y.Integer() && len(y.shape) == 1 && y.shape[0] == 1 {
 		y.shape = []int{}
 	}
@@ -401,7 +421,7 @@ func inputs(name string, a *npy.Array, images bool) (series, error) {
 	if len(a.Shape) < 2 {
 		return series{}, fmt.Errorf("%s: inputs of shape %v (give [N, features] or [N, channels, height, width])", name, a.Shape)
 	}
-	s := series{name: name, parts: []*npy.Array{a}, shape: a.Shape[1:]}
+	s := series{name: name, parts: []block{a}, shape: a.Shape[1:]}
 	if len(a.Shape) == 3 && (images || a.DType == tensor.Uint8) {
 		s.shape = []int{1, a.Shape[1], a.Shape[2]}
 	}
@@ -413,5 +433,5 @@ func targets(name string, a *npy.Array) (series, error) {
 	if len(a.Shape) < 1 {
 		return series{}, fmt.Errorf("%s: targets are a single value (give one for each example)", name)
 	}
-	return series{name: name, parts: []*npy.Array{a}, shape: a.Shape[1:]}, nil
+	return series{name: name, parts: []block{a}, shape: a.Shape[1:]}, nil
 }

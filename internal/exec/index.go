@@ -194,7 +194,9 @@ func (t *oneHot[T]) run(_, _ int) {
 	y := t.p.at(t.y)
 	clear(y)
 	for i, id := range t.p.intsOf(t.ids) {
-		y[i*t.c+int(id)] = 1
+		if id >= 0 {
+			y[i*t.c+int(id)] = 1
+		}
 	}
 }
 

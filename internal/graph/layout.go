@@ -326,7 +326,8 @@ func (g *Graph) Put(x, ids *Node, positions int) *Node {
 	return g.add(OpPut, Float, []int{x.shape[0], positions, x.shape[2]}, Axis(positions), x, ids)
 }
 
-// OneHot is 1 at the position that each integer names along a new last axis, else 0.
+// OneHot is 1 at the position that each integer names along a new last axis, else 0; for a negative integer it is 0
+// everywhere.
 func (g *Graph) OneHot(ids *Node, classes int) *Node {
 	if ids.kind != Int {
 		fail("onehot: integers are needed")

@@ -93,7 +93,7 @@ func (g *Graph) Elu(x *Node, alpha float64) *Node {
 	return g.Where(g.Step(x), x, g.Scale(g.AddC(g.Exp(neg), -1), alpha))
 }
 
-// CrossEntropy is −ln softmax(f)[target] of each row: f [P, C], targets integers [P], to [P].
+// CrossEntropy is −ln softmax(f)[target] of each row, 0 for a negative target: f [P, C], targets integers [P], to [P].
 func (g *Graph) CrossEntropy(f, targets *Node) *Node {
 	return g.CrossEntropySoft(f, g.OneHot(targets, f.Dim(-1)))
 }

@@ -5,7 +5,8 @@
 //
 //	L(θ) = (1/N) Σᵢ ℓᵢ(θ) + (wd/2)‖θ‖²,   H = ∇²L,   H v = d/dε ∇L(θ + εv) at ε = 0,
 //
-// N counting examples, or tokens for a language model, never batches. Products are exact: a
+// N counting examples, or tokens for a language model, never batches. Labels that are ignored do not
+// count, and with class weights N is Σᵢ w_yᵢ, over the whole data set. Products are exact: a
 // directional derivative of the gradient's graph. Batches are added up in their order, in
 // float64.
 package hvp
@@ -47,15 +48,18 @@ const (
 
 // Options say what is measured and how it is computed.
 type Options struct {
-	Loss        string   // model.CrossEntropy, MSE or BCE; "" is cross-entropy for integer targets, mse for others
-	BatchStats  bool     // batch normalisation by the statistics of each batch of BatchSize examples
-	BatchSize   int      // 0: chosen from the shapes; with BatchStats it must be given
-	WeightDecay float64  // wd
-	Params      []string // patterns (path.Match) of the names that vary; none: all
-	Precision   string   // Float32 or Float64; "" is Float32
-	Threads     int      // 0: as many as the process may use
-	MaxBytes    int64    // memory that a program's buffers may take; 0: any
-	KeepBytes   int64    // memory in which the primal part of batches may be kept between products
+	Loss         string    // model.CrossEntropy, MSE, BCE or Own; "" is Own where the network has it, cross-entropy for integer targets, mse for others
+	Smoothing    float64   // label smoothing of cross-entropy
+	ClassWeights []float64 // of cross-entropy, one an output; none: all are 1
+	Ignore       *int64    // cross-entropy leaves integer targets of this value out; nil: none
+	BatchStats   bool      // batch normalisation by the statistics of each batch of BatchSize examples
+	BatchSize    int       // 0: chosen from the shapes; with BatchStats it must be given
+	WeightDecay  float64   // wd
+	Params       []string  // patterns (path.Match) of the names that vary; none: all
+	Precision    string    // Float32 or Float64; "" is Float32
+	Threads      int       // 0: as many as the process may use
+	MaxBytes     int64     // memory that a program's buffers may take; 0: any
+	KeepBytes    int64     // memory in which the primal part of batches may be kept between products
 	// Progress is called after each batch of a pass with the examples done and in all.
 	Progress func(done, of int)
 }
@@ -118,6 +122,7 @@ type Operator struct {
 	batch  int
 	groups []Group
 	varies []int // indices in net.Params
+	count  int   // targets in the mean
 	theta  []float64
 	pool   *exec.Pool
 	engine engine
@@ -140,15 +145,20 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		return nil, errors.New("the data set is empty")
 	}
 	if o.opt.Loss == "" {
-		o.opt.Loss = model.MSE
-		if data.Y.Integer() {
+		switch {
+		case net.OwnLoss != nil:
+			o.opt.Loss = model.Own
+		case data.Y.Integer():
 			o.opt.Loss = model.CrossEntropy
+		default:
+			o.opt.Loss = model.MSE
 		}
 	}
-	o.set = model.Settings{Loss: o.opt.Loss, BatchStats: opt.BatchStats, Input: data.X.Shape(), Target: data.Y.Shape(), InputInteger: data.X.Integer(), TargetInteger: data.Y.Integer(), Total: data.N}
-	if o.opt.Loss == model.CrossEntropy && o.set.TargetInteger {
-		o.set.Total *= tensor.Count(o.set.Target)
+	if err := opt.checkLoss(o.opt.Loss); err != nil {
+		return nil, err
 	}
+	o.set = model.Settings{Loss: o.opt.Loss, Smoothing: opt.Smoothing, ClassWeights: opt.ClassWeights, BatchStats: opt.BatchStats, Total: 1,
+		Input: data.X.Shape(), Target: data.Y.Shape(), InputInteger: data.X.Integer(), TargetInteger: data.Y.Integer()}
 	for i, p := range net.Params {
 		if p.Values == nil {
 			return nil, fmt.Errorf("parameter %s has no values (give --weights)", p.Name)
@@ -178,7 +188,10 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		o.batch = chooseBatch(probe)
 	}
 	o.batch = min(o.batch, data.N)
-	if err := o.checkIntegers(); err != nil {
+	if err := o.checkTokens(); err != nil {
+		return nil, err
+	}
+	if err := o.weigh(); err != nil {
 		return nil, err
 	}
 	o.pool = exec.NewPool(opt.Threads)
@@ -239,37 +252,102 @@ func chooseBatch(one *model.Graph) int {
 	return min(max(batchElements/max(n, 1), 1), 4096)
 }
 
-// checkIntegers goes through labels and tokens once: an index outside of the network would be
-// read from nowhere.
-func (o *Operator) checkIntegers() error {
-	check := func(c Column, what string, limit int) error {
-		if !c.Integer() || limit == 0 {
-			return nil
+// checkLoss holds the options of a loss against each other.
+func (opt *Options) checkLoss(loss string) error {
+	switch {
+	case !(opt.Smoothing >= 0 && opt.Smoothing < 1):
+		return &OptionError{fmt.Sprintf("--label-smoothing %v: a number from 0 to below 1", opt.Smoothing)}
+	case opt.Smoothing != 0 && loss != model.CrossEntropy:
+		return &OptionError{fmt.Sprintf("--label-smoothing: belongs to cross-entropy, and the loss is %s", loss)}
+	case opt.ClassWeights != nil && loss != model.CrossEntropy:
+		return &OptionError{fmt.Sprintf("--class-weights: belong to cross-entropy, and the loss is %s", loss)}
+	}
+	for i, w := range opt.ClassWeights {
+		if !(w >= 0 && w <= math.MaxFloat64) {
+			return &OptionError{fmt.Sprintf("--class-weights: weight %d is %v (a finite number of at least 0)", i, w)}
 		}
-		per := tensor.Count(c.Shape())
-		const chunk = 4096
-		buf := make([]int64, min(chunk, o.data.N)*per)
-		for lo := 0; lo < o.data.N; lo += chunk {
-			hi := min(lo+chunk, o.data.N)
-			if err := c.Ints(buf[:(hi-lo)*per], lo, hi); err != nil {
+	}
+	return nil
+}
+
+// integers visits all integers of a column.
+func (o *Operator) integers(c Column, visit func(example int, v int64) error) error {
+	const chunk = 4096
+	per := tensor.Count(c.Shape())
+	buf := make([]int64, min(chunk, o.data.N)*per)
+	for lo := 0; lo < o.data.N; lo += chunk {
+		hi := min(lo+chunk, o.data.N)
+		if err := c.Ints(buf[:(hi-lo)*per], lo, hi); err != nil {
+			return err
+		}
+		for i, v := range buf[:(hi-lo)*per] {
+			if err := visit(lo+i/per, v); err != nil {
 				return err
 			}
-			for i, v := range buf[:(hi-lo)*per] {
-				if v < 0 || v >= int64(limit) {
-					return &LabelError{what, lo + i/per, v, int64(limit)}
-				}
-			}
 		}
+	}
+	return nil
+}
+
+// checkTokens goes through the tokens once: one outside of the vocabulary would be read from nowhere.
+func (o *Operator) checkTokens() error {
+	limit := int64(o.net.Vocab)
+	if !o.data.X.Integer() || limit == 0 {
 		return nil
 	}
-	classes := o.net.Outputs
-	if o.opt.Loss == model.BCE {
+	return o.integers(o.data.X, func(example int, v int64) error {
+		if v < 0 || v >= limit {
+			return &LabelError{"token", example, v, limit}
+		}
+		return nil
+	})
+}
+
+// ignored says whether a label is left out.
+func (o *Operator) ignored(label int64) bool { return o.opt.Ignore != nil && label == *o.opt.Ignore }
+
+// weigh goes through the targets once: counts those that are not ignored, adds up their weights to the Total of the settings,
+// and finds labels that the network has no output for.
+func (o *Operator) weigh() error {
+	o.set.Total, o.count = float64(o.data.N), o.data.N
+	if o.net.Tokens && !o.net.Sequence && o.opt.Loss != model.Own {
+		o.count *= tensor.Count(o.set.Input)
+		o.set.Total = float64(o.count)
+	}
+	classes := int64(o.net.Outputs)
+	switch {
+	case !o.set.TargetInteger || classes == 0:
+		return nil
+	case o.opt.Loss == model.BCE:
 		classes = 2
+	case o.opt.Loss == model.CrossEntropy:
+		o.set.Total, o.count = 0, 0
 	}
-	if err := check(o.data.Y, "label", classes); err != nil {
-		return err
+	err := o.integers(o.data.Y, func(example int, v int64) error {
+		if o.opt.Loss == model.CrossEntropy && o.ignored(v) {
+			o.set.Ignore = true
+			return nil
+		}
+		if v < 0 || v >= classes {
+			return &LabelError{"label", example, v, classes}
+		}
+		if o.opt.Loss == model.CrossEntropy {
+			o.count++
+			w := 1.0
+			if o.opt.ClassWeights != nil {
+				w = o.opt.ClassWeights[v]
+			}
+			o.set.Total += w
+		}
+		return nil
+	})
+	if err == nil && o.count == 0 {
+		err = fmt.Errorf("all targets are %d, which is left out (check --ignore-index)", *o.opt.Ignore)
 	}
-	return check(o.data.X, "token", o.net.Outputs)
+	if err == nil && o.set.Total == 0 {
+		err = &OptionError{"--class-weights: those of all targets are 0"}
+	}
+	return err
 }
 
 // Dim is n.
@@ -287,8 +365,8 @@ func (o *Operator) BatchSize() int { return o.batch }
 // Loss is the kind of loss.
 func (o *Operator) Loss() string { return o.opt.Loss }
 
-// Total is N: examples, or tokens for a language model.
-func (o *Operator) Total() int { return o.set.Total }
+// Total is the number of targets in the mean: examples, or tokens for a language model, without those that are ignored.
+func (o *Operator) Total() int { return o.count }
 
 // Settings are what graphs of the network are built with.
 func (o *Operator) Settings() model.Settings { return o.set }
@@ -457,6 +535,9 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	}
 	switch key.purpose {
 	case purposeOutputs:
+		if m.Outputs == nil {
+			return nil, fmt.Errorf("%s has no outputs but its own loss", o.net.Name)
+		}
 		outs = []*graph.Node{m.Outputs}
 	case purposeGradient:
 		derivatives(graph.VJP([]*graph.Node{m.Loss}, one, p.wrt))
@@ -510,6 +591,13 @@ func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
 			}
 			if err := c.Ints(e.ints[:n], lo, hi); err != nil {
 				return err
+			}
+			if e.o.set.Ignore && leaf == p.graph.Y {
+				for i, v := range e.ints[:n] {
+					if e.o.ignored(v) {
+						e.ints[i] = -1
+					}
+				}
 			}
 			p.SetInts(leaf, e.ints[:n])
 			return nil

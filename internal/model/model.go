@@ -44,7 +44,9 @@ type Network struct {
 	// the longest sequence, [64]. What data fit is said at Build.
 	Input     []int
 	Tokens    bool // inputs are integers
-	Outputs   int  // classes: the width of the last axis of the outputs
+	Vocab     int  // token ids are below it; 0: not known, or no tokens
+	Sequence  bool // one output for each sequence of tokens, not for each token
+	Outputs   int  // classes: the width of the last axis of the outputs; 0: there are none, OwnLoss alone
 	BatchNorm bool // has batch normalisation layers
 
 	// Notes say what was assumed, for the user and the result.
@@ -53,6 +55,10 @@ type Network struct {
 	// Forward makes the outputs [P, Outputs], P counting examples or tokens, from x: [batch,
 	// Input...], for tokens [batch, T] with T at most Input[0].
 	Forward func(b *Builder, x *graph.Node) *graph.Node
+
+	// OwnLoss makes the loss that the network itself has, one value that is the mean over the
+	// examples of a batch, from x as Forward has it and targets y [batch, Settings.Target...]. nil: it has none.
+	OwnLoss func(b *Builder, x, y *graph.Node) *graph.Node
 
 	// Match maps names of a checkpoint's tensors to those of the network, "" for what is to be left
 	// out; a name that is not in the map stands for itself. Where several stand for one tensor they
@@ -65,18 +71,33 @@ type Network struct {
 
 // Losses that a Build takes: of one example (token) with outputs f of C values, cross-entropy is
 // −ln softmax(f)_y, or −Σ y_c ln softmax(f)_c for a target of C probabilities; mse is (1/C)Σ(f_c − y_c)²;
-// bce is (1/C)Σ(softplus(f_c) − y_c f_c), f being logits. All as PyTorch's reduction='mean'.
+// bce is (1/C)Σ(softplus(f_c) − y_c f_c), f being logits. All as PyTorch's reduction='mean'. Own is
+// Network.OwnLoss.
 const (
 	CrossEntropy = "cross-entropy"
 	MSE          = "mse"
 	BCE          = "bce"
+	Own          = "model"
 )
 
 // Settings are the rest of what a loss depends on: how it is computed, and the kind of data.
+//
+// With class weights w (1 where there are none) and label smoothing ε, cross-entropy of a label y is
+//
+//	−(1 − ε) w_y ln p_y − (ε/C) Σ_c w_c ln p_c,    p = softmax(f),
+//
+// and 0 for a negative label, which stands for one that is ignored. For a target of C probabilities t it is
+// −Σ_c w_c ((1 − ε) t_c + ε/C) ln p_c. That is PyTorch's cross_entropy before the mean.
 type Settings struct {
-	Loss       string // CrossEntropy, MSE or BCE
-	BatchStats bool   // batch normalisation by the batch's own statistics; else by the running ones
-	Total      int    // N of the whole data set: examples, or tokens for a language model
+	Loss         string    // CrossEntropy, MSE, BCE or Own
+	Smoothing    float64   // ε of cross-entropy, in [0, 1)
+	ClassWeights []float64 // w of cross-entropy, one an output; nil: all are 1
+	Ignore       bool      // of cross-entropy: some labels are negative
+	BatchStats   bool      // batch normalisation by the batch's own statistics; else by the running ones
+
+	// Total divides the sum of all losses: the examples of the whole data set (tokens for a language
+	// model), for integer targets of cross-entropy Σ w_y over those that are not ignored.
+	Total float64
 
 	Input, Target []int // shapes of one example in the data set; a single label has shape []
 	InputInteger  bool  // the inputs are integers: tokens
@@ -88,8 +109,8 @@ type Graph struct {
 	G               *graph.Graph
 	X, Y            *graph.Node   // Input leaves: X [batch, Settings.Input...], Y [batch, Settings.Target...]
 	Params, Buffers []*graph.Node // leaves, parallel to Network.Params and Buffers
-	Outputs         *graph.Node   // [P, Network.Outputs]
-	ExampleLoss     *graph.Node   // [P]: of each example (token)
+	Outputs         *graph.Node   // [P, Network.Outputs]; nil with Settings.Loss = Own
+	ExampleLoss     *graph.Node   // [P]: of each example (token); nil with Settings.Loss = Own
 	Loss            *graph.Node   // of rank 0: the sum of ExampleLoss over Settings.Total
 }
 
@@ -141,8 +162,8 @@ func (n *Network) SHA256() string {
 // [F] when an example has F values, in whatever shape; one that takes images, when shapes are
 // equal but for axes of size 1; one that takes tokens, when a sequence is not longer than its context.
 func (n *Network) Build(batch int, s Settings) (*Graph, error) {
-	if batch < 1 || s.Total < 1 {
-		return nil, fmt.Errorf("a batch of %d out of %d examples (at least one is needed)", batch, s.Total)
+	if batch < 1 || !(s.Total > 0) {
+		return nil, fmt.Errorf("a batch of %d out of %v examples (at least one is needed)", batch, s.Total)
 	}
 	if err := n.fitInput(s); err != nil {
 		return nil, err
@@ -186,9 +207,17 @@ func (n *Network) build(res *Graph, batch int, s Settings) {
 	if !n.Tokens {
 		x = g.Reshape(x, slices.Concat([]int{batch}, n.Input)...)
 	}
+	if s.Loss == Own {
+		own := n.OwnLoss(b, x, res.Y)
+		if own.Size() != 1 {
+			panic(fmt.Sprintf("model: the loss of %s has shape %v", n.Name, own.Shape()))
+		}
+		res.Loss = g.Scale(g.Reshape(own), float64(batch)/s.Total)
+		return
+	}
 	f := n.Forward(b, x)
 	positions := batch
-	if n.Tokens {
+	if n.Tokens && !n.Sequence {
 		positions *= tensor.Count(s.Input)
 	}
 	if !slices.Equal(f.Shape(), []int{positions, n.Outputs}) {
@@ -210,12 +239,30 @@ func (n *Network) build(res *Graph, batch int, s Settings) {
 		res.ExampleLoss = g.MSE(f, y)
 	case s.Loss == BCE:
 		res.ExampleLoss = g.BCEWithLogits(f, y)
-	case s.TargetInteger:
-		res.ExampleLoss = g.CrossEntropy(f, y)
 	default:
-		res.ExampleLoss = g.CrossEntropySoft(f, y)
+		res.ExampleLoss = crossEntropy(g, f, y, s)
 	}
-	res.Loss = g.Scale(g.Reshape(g.Sum(res.ExampleLoss, 0)), 1/float64(s.Total))
+	res.Loss = g.Scale(g.Reshape(g.Sum(res.ExampleLoss, 0)), 1/s.Total)
+}
+
+// crossEntropy is the loss of each row of f [P, C] for labels y [P] or probabilities y [P, C].
+func crossEntropy(g *graph.Graph, f, y *graph.Node, s Settings) *graph.Node {
+	c := f.Dim(-1)
+	t := y
+	if s.TargetInteger {
+		t = g.OneHot(y, c)
+	}
+	if s.Smoothing != 0 {
+		rest := g.Scalar(s.Smoothing / float64(c))
+		if s.Ignore { // of rows that are not ignored
+			rest = g.Mul(g.Sum(t, -1), rest)
+		}
+		t = g.Add(g.Scale(t, 1-s.Smoothing), rest)
+	}
+	if s.ClassWeights != nil {
+		t = g.Mul(t, g.Const(s.ClassWeights, c))
+	}
+	return g.CrossEntropySoft(f, t)
 }
 
 // fitInput says whether examples fit the network.
@@ -254,7 +301,7 @@ func (n *Network) fitInput(s Settings) error {
 func (n *Network) fitTarget(s Settings) error {
 	var each []int // positions of an example
 	where := "of an example"
-	if n.Tokens {
+	if n.Tokens && !n.Sequence {
 		each, where = s.Input, "of a sequence"
 	}
 	dense := append(slices.Clone(each), n.Outputs)
@@ -262,9 +309,21 @@ func (n *Network) fitTarget(s Settings) error {
 	if s.TargetInteger {
 		have = "integers of shape " + ShapeString(s.Target)
 	}
+	if s.Loss != Own && n.Outputs == 0 {
+		return fmt.Errorf("%s has no outputs but its own loss (use --loss %s)", n.Name, Own)
+	}
+	if s.Loss != CrossEntropy && (s.Smoothing != 0 || s.ClassWeights != nil) {
+		return fmt.Errorf("label smoothing and class weights belong to cross-entropy, and the loss is %s", s.Loss)
+	}
 	switch s.Loss {
+	case Own:
+		if n.OwnLoss == nil {
+			return fmt.Errorf("%s has no loss of its own (use --loss %s, %s or %s)", n.Name, CrossEntropy, MSE, BCE)
+		}
 	case CrossEntropy:
 		switch {
+		case s.ClassWeights != nil && len(s.ClassWeights) != n.Outputs:
+			return fmt.Errorf("%d class weights for the %d outputs of %s (give one for each)", len(s.ClassWeights), n.Outputs, n.Name)
 		case n.Outputs < 2:
 			return fmt.Errorf("cross-entropy needs two outputs or more, and %s has %d (use --loss bce or --loss mse)", n.Name, n.Outputs)
 		case s.TargetInteger && !sameValues(s.Target, each):
@@ -285,7 +344,7 @@ func (n *Network) fitTarget(s Settings) error {
 				where, have, s.Loss, n.Name, ShapeString(dense))
 		}
 	default:
-		return fmt.Errorf("unknown loss %q (use %s, %s or %s)", s.Loss, CrossEntropy, MSE, BCE)
+		return fmt.Errorf("unknown loss %q (use %s, %s, %s or %s)", s.Loss, CrossEntropy, MSE, BCE, Own)
 	}
 	return nil
 }

@@ -104,7 +104,7 @@ func TestBuildErrors(t *testing.T) {
 		{tokens(), with(func(s *model.Settings) { s.InputInteger = true; s.Input = []int{9} }), "cut them to 8"},
 		{tokens(), with(func(s *model.Settings) { s.InputInteger = true; s.Input = []int{2, 4} }), "one sequence an example"},
 		{tokens(), with(func(s *model.Settings) { s.InputInteger = true }), "class numbers of shape [6]"},
-		{affine(6, 3), with(func(s *model.Settings) { s.Loss = "hinge" }), `unknown loss "hinge" (use cross-entropy, mse or bce)`},
+		{affine(6, 3), with(func(s *model.Settings) { s.Loss = "hinge" }), `unknown loss "hinge" (use cross-entropy, mse, bce or model)`},
 		{affine(6, 1), ok, "--loss bce"},
 		{affine(6, 3), with(func(s *model.Settings) { s.Target = []int{3} }), "class numbers of shape []"},
 		{affine(6, 3), with(func(s *model.Settings) { s.TargetInteger = false }), "integers of shape [], or probabilities of shape [3]"},

@@ -39,6 +39,9 @@ func (h Header) array(r io.ReaderAt, off int64) *Array {
 	return &Array{DType: h.DType, BigEndian: h.BigEndian, Fortran: h.Fortran, Shape: h.Shape, Data: r, Offset: off + h.Len}
 }
 
+// Type is DType, for those that see an array as one of several kinds of blocks.
+func (a *Array) Type() tensor.DType { return a.DType }
+
 // Rows is the length of the first axis, 1 for a scalar.
 func (a *Array) Rows() int {
 	if len(a.Shape) == 0 {

@@ -359,7 +359,10 @@ var rules = [...]rule{
 		classes := n.Dim(-1)
 		return t.apply(&still{name: t.name("onehot"), from: in[0].Shape(), to: shapeOf(n.Shape()), eval: func(dst, x []float64) error {
 			for i, v := range x {
-				if !(v >= 0 && v < float64(classes)) {
+				if v < 0 {
+					continue
+				}
+				if !(v < float64(classes)) {
 					return fmt.Errorf("class %v of %d", v, classes)
 				}
 				dst[i*classes+int(v)] = 1

@@ -484,6 +484,9 @@ func (w *network) shapes() error {
 		return err
 	}
 	w.net.Outputs = y.Dim(1)
+	if w.tokens {
+		w.net.Vocab = w.net.Outputs
+	}
 	if !w.tokens && len(v.shape) > 2 && count(v.shape[1:]) != slices.Max(v.shape[1:]) {
 		w.note("the output of an example has shape %v and is taken for %d values", v.shape[1:], y.Dim(1))
 	}

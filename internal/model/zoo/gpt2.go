@@ -37,6 +37,7 @@ func gpt2(c gptConfig) *model.Network {
 		Params:  t.params,
 		Input:   []int{c.context},
 		Tokens:  true,
+		Vocab:   c.vocab,
 		Outputs: c.vocab,
 		Match:   matchGPT,
 		Forward: c.forward,

@@ -19,17 +19,7 @@ type Entry struct {
 // what names and shapes do not tell and is assumed. It fails when no architecture fits, or when
 // what is left open has no usual value (the number of heads of gpt2), and says what to give as --model.
 func Recognise(entries []Entry) (*model.Network, error) {
-	names := make([]string, len(entries))
-	for i, e := range entries {
-		names[i] = e.Name
-	}
-	c := &checkpoint{shapes: map[string][]int{}}
-	for i, name := range model.Unwrap(names) {
-		if !model.Ignored(name) {
-			c.names = append(c.names, name)
-			c.shapes[name] = slices.Clone(entries[i].Shape)
-		}
-	}
+	c := newCheckpoint(entries)
 	for _, guess := range []func(*checkpoint) (*model.Network, error){guessGPT, guessResNet, guessSmallCNN, guessLeNet, guessMLP} {
 		n, err := guess(c)
 		if err != nil {
@@ -50,6 +40,21 @@ func Recognise(entries []Entry) (*model.Network, error) {
 type checkpoint struct {
 	names  []string
 	shapes map[string][]int
+}
+
+func newCheckpoint(entries []Entry) *checkpoint {
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name
+	}
+	c := &checkpoint{shapes: map[string][]int{}}
+	for i, name := range model.Unwrap(names) {
+		if !model.Ignored(name) {
+			c.names = append(c.names, name)
+			c.shapes[name] = slices.Clone(entries[i].Shape)
+		}
+	}
+	return c
 }
 
 // dim is a size of a tensor, 0 when there is none; maxWidth bounds what is believed.

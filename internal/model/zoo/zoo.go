@@ -94,14 +94,22 @@ func parse(name string, o *options) (*model.Network, error) {
 	default:
 		return nil, errors.New("unknown architecture")
 	}
+	if err := checkSize(n); err != nil {
+		return nil, err
+	}
+	return n, nil
+}
+
+// checkSize refuses a network that no memory holds.
+func checkSize(n *model.Network) error {
 	total := 0.0
 	for _, p := range n.Params {
 		size, err := tensor.CheckedCount(p.Shape)
 		if total += float64(size); err != nil || total > maxSize {
-			return nil, errors.New("more parameters than memory can hold")
+			return errors.New("more parameters than memory can hold")
 		}
 	}
-	return n, nil
+	return nil
 }
 
 // options are taken one by one; done finds what nobody took. The first error stays.
