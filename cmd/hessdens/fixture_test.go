@@ -114,6 +114,7 @@ func fixtures() map[string][]byte {
 		// Data: 50 examples of 4 numbers, with labels 0 to 2, or 3 numbers each.
 		"x.npy":        floats(shape, x),
 		"y.npy":        labels(fixtureExamples, nil),
+		"y-some.npy":   labels(fixtureExamples, func(y []int64) { y[3], y[30] = -100, -100 }),
 		"quantity.npy": floats([]int{fixtureExamples, fixtureClasses}, random(6, fixtureExamples*fixtureClasses)),
 		"xy.npz":       npytest.Archive(true, npytest.Entry{Name: "x.npy", Data: floats(shape, x)}, npytest.Entry{Name: "y.npy", Data: labels(fixtureExamples, nil)}),
 

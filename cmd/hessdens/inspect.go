@@ -217,7 +217,8 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 		return nil, err
 	}
 	e := &evaluation{Loss: loss, LossKind: op.Loss(), Of: op.Total()}
-	if op.Loss() != model.CrossEntropy || !s.set.Y.Integer() {
+	classes := op.Loss() == model.CrossEntropy || op.Loss() == model.Own && s.net.Outputs > 1
+	if !classes || !s.set.Y.Integer() {
 		return e, nil
 	}
 	right := 0
@@ -237,7 +238,7 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 					best = j
 				}
 			}
-			if int64(best) == y {
+			if int64(best) == y && (y != s.o.ignoreIndex || op.Loss() == model.Own) {
 				right++
 			}
 		}

@@ -250,7 +250,7 @@ func (s *subject) fill(a *app, r *spectrum.Result, op *hvp.Operator, loss, gradi
 	if t := s.tokens(); t > 0 {
 		r.Data.Tokens = &t
 	}
-	r.Risk = spectrum.Risk{Loss: &loss, GradientNorm: &gradientNorm, LossKind: op.Loss(), WeightDecay: s.o.weightDecay}
+	r.Risk = spectrum.Risk{Loss: &loss, GradientNorm: &gradientNorm, LossKind: op.Loss(), LabelSmoothing: s.o.smoothing, ClassWeights: op.Settings().ClassWeights, Ignored: op.Ignored(), WeightDecay: s.o.weightDecay}
 	if s.net.BatchNorm {
 		bn := spectrum.BatchNormEval
 		if s.o.batchNorm == "batch" {

@@ -464,6 +464,13 @@ func (s *subject) secondOpinion(op *hvp.Operator, examples int) (func(theta []fl
 			if err := side.c.Ints(values, 0, examples); err != nil {
 				return nil, err
 			}
+			if side.l == m.Y {
+				for i, v := range values {
+					if op.Settings().Ignore && v == s.o.ignoreIndex {
+						values[i] = -1 // how graphs know labels that are left out
+					}
+				}
+			}
 			p.Ints[side.l] = values
 			continue
 		}

@@ -214,7 +214,7 @@ func (c *column) largest() (int, error) {
 			return 0, err
 		}
 		c.kept = kept
-		return int(slices.Max(kept)) + 1, nil
+		return max(int(slices.Max(kept)), -1) + 1, nil // -1: all are ignored
 	}
 	most := int64(0)
 	err := chunks(c.n, row, func(lo, hi int) error {

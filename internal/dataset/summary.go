@@ -70,7 +70,9 @@ func (s *Set) ClassCounts() ([]ClassCount, error) {
 			return err
 		}
 		for _, v := range buf {
-			counts[v]++
+			if v >= 0 { // no label that the loss leaves out
+				counts[v]++
+			}
 		}
 		return nil
 	})

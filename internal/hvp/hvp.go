@@ -123,6 +123,7 @@ type Operator struct {
 	groups []Group
 	varies []int // indices in net.Params
 	count  int   // targets in the mean
+	left   int   // targets that are ignored
 	theta  []float64
 	pool   *exec.Pool
 	engine engine
@@ -326,6 +327,7 @@ func (o *Operator) weigh() error {
 	err := o.integers(o.data.Y, func(example int, v int64) error {
 		if o.opt.Loss == model.CrossEntropy && o.ignored(v) {
 			o.set.Ignore = true
+			o.left++
 			return nil
 		}
 		if v < 0 || v >= classes {
@@ -367,6 +369,9 @@ func (o *Operator) Loss() string { return o.opt.Loss }
 
 // Total is the number of targets in the mean: examples, or tokens for a language model, without those that are ignored.
 func (o *Operator) Total() int { return o.count }
+
+// Ignored is the number of targets that the loss leaves out.
+func (o *Operator) Ignored() int { return o.left }
 
 // Settings are what graphs of the network are built with.
 func (o *Operator) Settings() model.Settings { return o.set }

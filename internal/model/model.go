@@ -109,7 +109,7 @@ type Graph struct {
 	G               *graph.Graph
 	X, Y            *graph.Node   // Input leaves: X [batch, Settings.Input...], Y [batch, Settings.Target...]
 	Params, Buffers []*graph.Node // leaves, parallel to Network.Params and Buffers
-	Outputs         *graph.Node   // [P, Network.Outputs]; nil with Settings.Loss = Own
+	Outputs         *graph.Node   // [P, Network.Outputs]; nil where there are none
 	ExampleLoss     *graph.Node   // [P]: of each example (token); nil with Settings.Loss = Own
 	Loss            *graph.Node   // of rank 0: the sum of ExampleLoss over Settings.Total
 }
@@ -213,6 +213,9 @@ func (n *Network) build(res *Graph, batch int, s Settings) {
 			panic(fmt.Sprintf("model: the loss of %s has shape %v", n.Name, own.Shape()))
 		}
 		res.Loss = g.Scale(g.Reshape(own), float64(batch)/s.Total)
+		if n.Forward != nil {
+			res.Outputs = n.Forward(b, x)
+		}
 		return
 	}
 	f := n.Forward(b, x)

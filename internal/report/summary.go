@@ -105,6 +105,15 @@ func risk(r *spectrum.Risk) string {
 	if r.LossKind != "" {
 		terms = append(terms, r.LossKind)
 	}
+	if r.LabelSmoothing != 0 {
+		terms = append(terms, "label smoothing "+plainNumber(r.LabelSmoothing))
+	}
+	if r.ClassWeights != nil {
+		terms = append(terms, "class weights")
+	}
+	if r.Ignored > 0 {
+		terms = append(terms, fmt.Sprintf("%d targets ignored", r.Ignored))
+	}
 	if r.WeightDecay != 0 {
 		terms = append(terms, "weight decay "+plainNumber(r.WeightDecay))
 	}

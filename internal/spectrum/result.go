@@ -73,11 +73,14 @@ type Data struct {
 
 // Risk is the function whose Hessian is measured, at the checkpoint.
 type Risk struct {
-	Loss         *float64 `json:"loss"`
-	GradientNorm *float64 `json:"gradient_norm"`
-	LossKind     string   `json:"loss_kind"`
-	WeightDecay  float64  `json:"weight_decay"`
-	BatchNorm    *string  `json:"batchnorm"` // eval or batch; nil: the network has none
+	Loss           *float64  `json:"loss"`
+	GradientNorm   *float64  `json:"gradient_norm"`
+	LossKind       string    `json:"loss_kind"`
+	LabelSmoothing float64   `json:"label_smoothing"`               // of cross-entropy
+	ClassWeights   []float64 `json:"class_weights" nullable:"true"` // of cross-entropy; nil: all are 1
+	Ignored        int       `json:"ignored"`                       // targets that the loss leaves out
+	WeightDecay    float64   `json:"weight_decay"`
+	BatchNorm      *string   `json:"batchnorm"` // eval or batch; nil: the network has none
 }
 
 // Estimator says how the spectrum was found. For the method exact Probes and Steps are 0 and the pointers nil.

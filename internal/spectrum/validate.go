@@ -62,6 +62,11 @@ func (r *Result) Validate() error {
 	c.that(r.Data.Examples >= 0, "data.examples", "is negative")
 	c.that(r.Data.Tokens == nil || *r.Data.Tokens >= 0, "data.tokens", "is negative")
 	c.that(r.Risk.GradientNorm == nil || *r.Risk.GradientNorm >= 0, "risk.gradient_norm", "is negative")
+	c.that(r.Risk.LabelSmoothing >= 0 && r.Risk.LabelSmoothing < 1, "risk.label_smoothing", "is %v, not from 0 to below 1", r.Risk.LabelSmoothing)
+	for i, w := range r.Risk.ClassWeights {
+		c.that(w >= 0, indexed("risk.class_weights", i), "is negative")
+	}
+	c.that(r.Risk.Ignored >= 0, "risk.ignored", "is negative")
 	c.that(r.Risk.WeightDecay >= 0, "risk.weight_decay", "is negative")
 	if b := r.Risk.BatchNorm; b != nil {
 		c.oneOf(*b, batchNorms, "risk.batchnorm")

@@ -371,14 +371,15 @@ func TestReferenceFolder(t *testing.T) {
 		}
 	}
 	exact := load(t, filepath.Join(dir, "lenet5-final.safetensors"))
-	for suffix, bits := range map[string]int{"f16": 11, "bf16": 8} {
+	for suffix, format := range map[string]struct{ bits, least int }{"f16": {11, -24}, "bf16": {8, -133}} {
 		rounded := load(t, filepath.Join(dir, "lenet5-final-"+suffix+".safetensors"))
 		for _, e := range exact.Entries {
 			x, y := must(exact.Tensor(e.Name)), must(rounded.Tensor(e.Name))
 			for i, v := range x.F32 {
-				tol := math.Max(math.Ldexp(math.Abs(float64(v)), -bits), math.Ldexp(1, -25))
-				if diff := math.Abs(float64(v) - float64(y.F32[i])); !(diff <= tol) {
-					t.Fatalf("%s: %s[%d] is %v, rounded %v", suffix, e.Name, i, v, y.F32[i])
+				_, exp := math.Frexp(float64(v))
+				unit := math.Ldexp(1, max(exp-format.bits, format.least)) // of the last place
+				if want := float32(math.RoundToEven(float64(v)/unit) * unit); y.F32[i] != want {
+					t.Fatalf("%s: %s[%d] is %v, to nearest even %v, in the file %v", suffix, e.Name, i, v, want, y.F32[i])
 				}
 			}
 		}
