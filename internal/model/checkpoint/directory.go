@@ -1,13 +1,11 @@
 package checkpoint
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"slices"
 	"strings"
 
@@ -23,11 +21,14 @@ var weightFiles = []string{"model.safetensors", "model.safetensors.index.json", 
 
 const indexSuffix = ".index.json"
 
+// ErrNoWeights is the answer to a directory without any of them.
+var ErrNoWeights = errors.New("no weights: neither model.safetensors nor pytorch_model.bin (give the file as --weights)")
+
 // OpenDirectory opens the tensors of a directory as Hugging Face's libraries write it: those of model.safetensors, of the
 // files that model.safetensors.index.json names, of pytorch_model.bin, or of those that its index names, the first of
 // these that is there; else those of the only .safetensors file. name is the file that was found. What is returned to close
-// holds all files. It fails when there is no such file, and when an index names a file outside of the directory, one that is not
-// there, or a tensor that is not in its file. Errors name the file in the directory.
+// holds all files. It fails when an index names a file outside of the directory, one that is not
+// there, or a tensor that is not in its file; with ErrNoWeights when there is none of these. Errors name the file in the directory.
 func OpenDirectory(fsys fs.FS) (f *File, name string, c io.Closer, err error) {
 	if name, err = weightFile(fsys); err != nil {
 		return nil, "", nil, err
@@ -45,7 +46,7 @@ func OpenDirectory(fsys fs.FS) (f *File, name string, c io.Closer, err error) {
 	return f, name, open, nil
 }
 
-// weightFile is the name of the file with the weights, or with their index. A missing one is fs.ErrNotExist.
+// weightFile is the name of the file with the weights, or with their index.
 func weightFile(fsys fs.FS) (string, error) {
 	entries, err := fs.ReadDir(fsys, ".")
 	if err != nil {
@@ -65,7 +66,7 @@ func weightFile(fsys fs.FS) (string, error) {
 	}
 	switch len(other) {
 	case 0:
-		return "", fmt.Errorf("no weights: neither model.safetensors nor pytorch_model.bin (give the file as --weights): %w", fs.ErrNotExist)
+		return "", ErrNoWeights
 	case 1:
 		return other[0], nil
 	}
@@ -165,45 +166,24 @@ type shard struct {
 
 // readIndex parses {"metadata": {…}, "weight_map": {TENSOR: FILE, …}} to the files, by name. A file is a plain name.
 func readIndex(text []byte) ([]shard, error) {
-	p := &header{what: "the index of weights", text: text, dec: json.NewDecoder(bytes.NewReader(text))}
+	var index struct {
+		Files map[string]string `json:"weight_map"`
+	}
+	if err := json.Unmarshal(text, &index); err != nil {
+		return nil, fmt.Errorf("is no index of weights: %w (copy or save it again)", err)
+	}
+	if len(index.Files) == 0 {
+		return nil, errors.New("has no weight_map (copy or save it again)")
+	}
 	byName := map[string]map[string]bool{}
-	seen := map[string]bool{}
-	err := p.object(func(key string) error {
-		if key != "weight_map" {
-			var skip json.RawMessage
-			if err := p.dec.Decode(&skip); err != nil {
-				return p.errorf("is no JSON: %v", err)
-			}
-			return nil
+	for tensor, file := range index.Files {
+		if !fs.ValidPath(file) || file == "." || strings.ContainsAny(file, `/\:`) {
+			return nil, fmt.Errorf("puts tensor %.200q into %.200q, which is no name of a file in the directory", tensor, file)
 		}
-		if seen[""] {
-			return p.errorf("has weight_map twice")
+		if byName[file] == nil {
+			byName[file] = map[string]bool{}
 		}
-		seen[""] = true
-		return p.object(func(tensor string) error {
-			file, err := p.str("the file of a tensor")
-			switch {
-			case err != nil:
-				return err
-			case tensor == "" || seen[tensor]:
-				return p.errorf("has tensor %.200q twice, or without a name", tensor)
-			case !fs.ValidPath(file) || file == "." || path.Base(file) != file || strings.ContainsAny(file, `\:`):
-				return p.errorf("puts tensor %.200q into %.200q, which is no name of a file in the directory", tensor, file)
-			case byName[file] == nil:
-				byName[file] = map[string]bool{}
-			}
-			seen[tensor], byName[file][tensor] = true, true
-			return nil
-		})
-	})
-	if err == nil && len(byName) == 0 {
-		err = p.errorf("has no weight_map")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := p.end(); err != nil {
-		return nil, err
+		byName[file][tensor] = true
 	}
 	var out []shard
 	for name, tensors := range byName {

@@ -60,7 +60,7 @@ func openSafetensors(r io.ReaderAt, size int64) (*File, error) {
 	if got, err := r.ReadAt(text, 8); got < len(text) {
 		return nil, fmt.Errorf("reading the safetensors header at offset 8: %w", err)
 	}
-	p := &header{what: "the safetensors header", offset: 8, text: text, dec: json.NewDecoder(bytes.NewReader(text))}
+	p := &header{text: text, dec: json.NewDecoder(bytes.NewReader(text))}
 	p.dec.UseNumber()
 	spans, metadata, err := p.parse()
 	if err != nil {
@@ -123,14 +123,12 @@ func checkSpans(spans []span, start, size int64) error {
 // header parses the JSON token by token: it refuses duplicate keys, which encoding/json would let
 // the last one win, and any nesting that the format does not have.
 type header struct {
-	what   string // in messages
-	offset int64  // of the text in its file
-	text   []byte
-	dec    *json.Decoder
+	text []byte
+	dec  *json.Decoder
 }
 
 func (p *header) errorf(format string, args ...any) error {
-	return fmt.Errorf("offset %d: %s %s (the file is damaged; save it again)", p.offset+p.dec.InputOffset(), p.what, fmt.Sprintf(format, args...))
+	return fmt.Errorf("offset %d: the safetensors header %s (the file is damaged; save it again)", 8+p.dec.InputOffset(), fmt.Sprintf(format, args...))
 }
 
 func (p *header) parse() (spans []span, metadata map[string]string, err error) {
@@ -161,15 +159,10 @@ func (p *header) parse() (spans []span, metadata map[string]string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return spans, metadata, p.end()
-}
-
-// end finds what follows the object.
-func (p *header) end() error {
 	if rest := bytes.Trim(p.text[p.dec.InputOffset():], " \t\r\n"); len(rest) > 0 {
-		return p.errorf("goes on after its end")
+		return nil, nil, p.errorf("goes on after its end")
 	}
-	return nil
+	return spans, metadata, nil
 }
 
 // tensor parses {"dtype": …, "shape": […], "data_offsets": [begin, end]}.

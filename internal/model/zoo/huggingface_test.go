@@ -33,10 +33,13 @@ type column struct {
 	values []int64
 }
 
-func (c column) Shape() []int                      { return c.shape }
-func (c column) Integer() bool                     { return true }
-func (c column) Floats([]float64, int, int) error  { panic("integers") }
-func (c column) Ints(dst []int64, lo, _ int) error { copy(dst, c.values[lo*tensor.Count(c.shape):]); return nil }
+func (c column) Shape() []int                     { return c.shape }
+func (c column) Integer() bool                    { return true }
+func (c column) Floats([]float64, int, int) error { panic("integers") }
+func (c column) Ints(dst []int64, lo, _ int) error {
+	copy(dst, c.values[lo*tensor.Count(c.shape):])
+	return nil
+}
 
 // array is an array of an .npz in testdata.
 func array(t *testing.T, file, name string) *tensor.Tensor {
