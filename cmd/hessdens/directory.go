@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -24,28 +23,36 @@ func isDirectory(name string) bool {
 // directory makes the network that the config.json of a directory describes, with the weights beside it, or with
 // those of --weights.
 func (o *subjectOptions) directory() (*model.Network, error) {
-	var ck *checkpoint.File
-	var f io.Closer
-	var name string
-	var err error
-	if o.weights != "" {
-		name = o.weights
-		ck, f, err = openCheckpoint(o.weights)
-	} else {
-		ck, name, f, err = openDirectory(o.model)
+	name := filepath.Join(o.model, "config.json")
+	config, err := readConfig(o.model)
+	if err != nil {
+		return nil, err
 	}
+	ck, weights, f, err := o.beside()
 	if errors.Is(err, checkpoint.ErrNoWeights) {
-		return fromConfig(o.model, nil)
-	}
-	if err != nil {
+		ck = &checkpoint.File{} // inspect does without
+	} else if err != nil {
 		return nil, err
+	} else {
+		defer f.Close()
 	}
-	defer f.Close()
-	net, err := fromConfig(o.model, ck)
+	net, err := zoo.FromConfig(config, entries(ck))
 	if err != nil {
-		return nil, err
+		return nil, inputf("%s: %w", name, err)
 	}
-	return net, setWeights(net, name, ck)
+	if len(ck.Entries) == 0 {
+		return net, nil
+	}
+	return net, setWeights(net, weights, ck)
+}
+
+// beside opens the weights that belong to a directory: those of --weights, or its own.
+func (o *subjectOptions) beside() (ck *checkpoint.File, name string, f io.Closer, err error) {
+	if o.weights != "" {
+		ck, f, err = openCheckpoint(o.weights)
+		return ck, o.weights, f, err
+	}
+	return openDirectory(o.model)
 }
 
 // openDirectory opens the weights of a directory; name is their file, or its index.
@@ -60,9 +67,8 @@ func openDirectory(dir string) (ck *checkpoint.File, name string, f io.Closer, e
 	return ck, filepath.Join(dir, name), f, nil
 }
 
-// fromConfig makes the network that the config.json of a directory describes for the tensors of a checkpoint, where
-// there is one.
-func fromConfig(dir string, ck *checkpoint.File) (*model.Network, error) {
+// readConfig reads the config.json of a directory.
+func readConfig(dir string) ([]byte, error) {
 	name := filepath.Join(dir, "config.json")
 	if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
 		return nil, inputf("%s: has no config.json (give a directory as transformers writes it, or the file with the weights as --weights)", dir)
@@ -73,24 +79,17 @@ func fromConfig(dir string, ck *checkpoint.File) (*model.Network, error) {
 	}
 	defer f.Close()
 	if size > maxConfig {
-		return nil, inputf("%s: %d bytes, more than the settings of a network have", name, size)
+		return nil, inputf("%s: %d bytes, more than the settings of a network have (is it the right file?)", name, size)
 	}
 	text := make([]byte, size)
 	if _, err := io.ReadFull(f, text); err != nil {
 		return nil, inputf("%s: %w", name, cause(err))
 	}
-	net, err := zoo.FromConfig(text, entries(ck))
-	if err != nil {
-		return nil, inputf("%s: %w", name, err)
-	}
-	return net, nil
+	return text, nil
 }
 
-// entries are the names and shapes of a checkpoint; none of nil.
+// entries are the names and shapes of a checkpoint.
 func entries(ck *checkpoint.File) []zoo.Entry {
-	if ck == nil {
-		return nil
-	}
 	var out []zoo.Entry
 	for _, e := range ck.Entries {
 		out = append(out, zoo.Entry{Name: e.Name, Shape: e.Shape})
@@ -133,13 +132,22 @@ func (o *inspectOptions) directory(a *app, dir string) error {
 		return err
 	}
 	defer f.Close()
-	network := "not recognised"
-	if net, err := fromConfig(dir, ck); err == nil {
-		network = net.Name
-	} else if net, err := recognise(ck); err == nil {
-		network = net.Name
-	} else {
-		network = fmt.Sprintf("not recognised: %v", err)
+	config, err := readConfig(dir)
+	if err != nil {
+		return o.tensors(a, ck, recognised(ck))
 	}
-	return o.tensors(a, ck, network)
+	net, err := zoo.FromConfig(config, entries(ck))
+	if err != nil {
+		return inputf("%s: %w", filepath.Join(dir, "config.json"), err)
+	}
+	return o.tensors(a, ck, net.Name)
+}
+
+// recognised is the name of the network that a checkpoint is of.
+func recognised(ck *checkpoint.File) string {
+	net, err := recognise(ck)
+	if err != nil {
+		return "not recognised"
+	}
+	return net.Name
 }

@@ -361,11 +361,7 @@ func (o *inspectOptions) file(a *app, name string) error {
 		return err
 	}
 	defer f.Close()
-	network := "not recognised"
-	if net, err := recognise(ck); err == nil {
-		network = net.Name
-	}
-	return o.tensors(a, ck, network)
+	return o.tensors(a, ck, recognised(ck))
 }
 
 // tensors shows the directory of a checkpoint.

@@ -21,8 +21,8 @@ var weightFiles = []string{"model.safetensors", "model.safetensors.index.json", 
 
 const indexSuffix = ".index.json"
 
-// ErrNoWeights is the answer to a directory without any of them.
-var ErrNoWeights = errors.New("no weights: neither model.safetensors nor pytorch_model.bin (give the file as --weights)")
+// ErrNoWeights is the answer to a directory with none of them and not one .safetensors file.
+var ErrNoWeights = errors.New("no weights: neither model.safetensors, pytorch_model.bin, an index of either, nor one other .safetensors file (give the file as --weights)")
 
 // OpenDirectory opens the tensors of a directory as Hugging Face's libraries write it: those of model.safetensors, of the
 // files that model.safetensors.index.json names, of pytorch_model.bin, or of those that its index names, the first of
@@ -64,13 +64,10 @@ func weightFile(fsys fs.FS) (string, error) {
 			return name, nil
 		}
 	}
-	switch len(other) {
-	case 0:
-		return "", ErrNoWeights
-	case 1:
+	if len(other) == 1 {
 		return other[0], nil
 	}
-	return "", fmt.Errorf("several .safetensors files, of which none is model.safetensors (give one of them as --weights): %s", strings.Join(other, ", "))
+	return "", ErrNoWeights
 }
 
 // openFiles are the files of a directory that are in use.
