@@ -16,8 +16,10 @@ import (
 //
 // Source: https://github.com/karpathy/llama2.c, export.py.
 const (
-	llamaMagic  = 0x616b3432 // ak42
-	llamaHeader = 256        // of version 1, in bytes
+	llamaMagic   = 0x616b3432 // ak42
+	llamaHeader  = 256        // of version 1, in bytes
+	legacyHeader = 28         // of version 0
+	llamaLayers  = 1 << 12    // more than any network has
 )
 
 // llamaSizes are the numbers of the header.
@@ -76,7 +78,7 @@ func (s llamaSizes) tensors(version int) (kinds []llamaKind, size int64) {
 func readLlama(head []byte, size int64) (s llamaSizes, version int, start int64, ok bool) {
 	word := func(i int) int { return int(int32(binary.LittleEndian.Uint32(head[4*i:]))) }
 	at := 0
-	if len(head) < 28 {
+	if len(head) < legacyHeader {
 		return s, 0, 0, false
 	}
 	if uint32(word(0)) == llamaMagic {
@@ -96,7 +98,7 @@ func readLlama(head []byte, size int64) (s llamaSizes, version int, start int64,
 		return s, 0, 0, false
 	}
 	_, want := s.tensors(0)
-	return s, 0, 28, want >= 0 && want+28 == size
+	return s, 0, legacyHeader, want >= 0 && want == size-legacyHeader
 }
 
 func (s llamaSizes) fault() error {
@@ -105,7 +107,10 @@ func (s llamaSizes) fault() error {
 			return fmt.Errorf("a size of %d in the header (the file is damaged; copy or export it again)", v)
 		}
 	}
-	if s.dim%s.heads != 0 || s.heads%s.groups != 0 {
+	if s.layers > llamaLayers {
+		return fmt.Errorf("%d layers in the header (the file is damaged; copy or export it again)", s.layers)
+	}
+	if s.dim%s.heads != 0 || s.heads%s.groups != 0 || s.dim/s.heads%2 != 0 {
 		return fmt.Errorf("%d heads of a width of %d with %d of keys (the file is damaged; copy or export it again)", s.heads, s.dim, s.groups)
 	}
 	return nil
@@ -116,7 +121,7 @@ func openLlama(r io.ReaderAt, size int64, s llamaSizes, version int, start int64
 	switch {
 	case version == 2:
 		return nil, errors.New("a llama2.c file of version 2 holds integers in place of weights, and has lost their values (export it with --version 1)")
-	case version < 0 || version > 2:
+	case version < 0 || version > 2 || version == 0 && start != legacyHeader:
 		return nil, fmt.Errorf("a llama2.c file of version %d is not read (export it with --version 1)", version)
 	case start == 0:
 		return nil, fmt.Errorf("%d bytes are too few for the header of a llama2.c file (the file is truncated; copy it again)", size)

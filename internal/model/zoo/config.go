@@ -42,6 +42,9 @@ func FromConfig(text []byte, entries []Entry) (*model.Network, error) {
 	}
 	kind := c.text("model_type", "")
 	build, ok := families()[kind]
+	if c.err != nil {
+		return nil, c.err
+	}
 	if !ok {
 		return nil, fmt.Errorf("model_type %q is not known (known are %s)", kind, strings.Join(slices.Sorted(maps.Keys(families())), ", "))
 	}

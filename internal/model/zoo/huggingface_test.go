@@ -141,8 +141,8 @@ func TestHuggingFaceDirectories(t *testing.T) {
 		"mistral":     "llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,window=3",
 		"qwen2":       "llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,window=2,full=1,bias=qkv,tied=true",
 		"bert":        "bert:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,classes=3",
-		"roberta":     "roberta:layers=1,heads=4,width=8,inner=12,context=14,vocab=17,classes=2,act=relu",
-		"distilbert":  "distilbert:layers=1,heads=2,width=8,inner=12,context=16,vocab=17,classes=2",
+		"roberta":     "roberta:layers=1,heads=4,width=8,inner=12,context=14,vocab=17,classes=2,act=relu2",
+		"distilbert":  "distilbert:layers=1,heads=2,width=8,inner=12,context=16,vocab=17,classes=2,act=quick_gelu",
 	} {
 		t.Run(dir, func(t *testing.T) {
 			path := filepath.Join("huggingface", dir)

@@ -261,6 +261,6 @@ if __name__ == "__main__":
     write("qwen2", causal("qwen2", **small, tie_word_embeddings=True, use_sliding_window=True, sliding_window=2, max_window_layers=1), 60)
     encoder = {k: v for k, v in small.items() if k != "num_key_value_heads"}
     write("bert", classifier("bert", 3, **encoder), 70)
-    write("roberta", classifier("roberta", 2, **encoder | {"num_hidden_layers": 1}, hidden_act="relu"), 80)
-    write("distilbert", classifier("distilbert", 2, dim=8, hidden_dim=12, n_layers=1, n_heads=2, max_position_embeddings=16), 85)
+    write("roberta", classifier("roberta", 2, **encoder | {"num_hidden_layers": 1}, hidden_act="relu2"), 80)
+    write("distilbert", classifier("distilbert", 2, dim=8, hidden_dim=12, n_layers=1, n_heads=2, activation="quick_gelu", max_position_embeddings=16), 85)
     llama2c()
