@@ -109,7 +109,7 @@ func recognise(ck *checkpoint.File) (*model.Network, error) {
 func modelFile(name string) (*model.Network, error) {
 	ck, f, err := openCheckpoint(name)
 	if err != nil {
-		return nil, nil //nolint:nilerr // then it is no such file, and the caller says what is wrong with it
+		return nil, nil // it is no such file: the caller says what a file given so is taken for
 	}
 	defer f.Close()
 	if ck.Model == "" {
