@@ -117,6 +117,7 @@ def write(name, model, seed, edit=None, **save):
     pad = model.config.pad_token_id
     for i in range(SEQUENCES):
         x[i, LENGTH - i:] = pad
+    x[1, 3] = pad  # within: RoBERTa's positions do not count it
     y = torch.arange(SEQUENCES) % model.config.num_labels
     reference(model, directory, x, y, lambda x: model(input_ids=x, attention_mask=(x != pad).long()).logits)
 
