@@ -233,6 +233,8 @@ func (o *subjectOptions) network() (*model.Network, error) {
 		if net, err = modelFile(o.model); net == nil && err == nil {
 			err = usagef("--model %s: is a file (give the architecture as --model, or leave it out, and the file as --weights)", o.model)
 		}
+	case strings.ContainsRune(o.model, filepath.Separator) && errors.Is(missing, fs.ErrNotExist):
+		err = inputf("--model %s: no such file or directory", o.model)
 	case o.model != "":
 		if net, err = zoo.Parse(o.model); err != nil {
 			err = usagef("--model %w", err)

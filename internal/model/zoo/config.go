@@ -21,6 +21,7 @@ func families() map[string]func(c *config, ck *checkpoint) (*model.Network, erro
 		"llama":      configLlama("llama", "LlamaForCausalLM"),
 		"mistral":    configLlama("mistral", "MistralForCausalLM"),
 		"qwen2":      configLlama("qwen2", "Qwen2ForCausalLM"),
+		"qwen3":      configLlama("qwen3", "Qwen3ForCausalLM"),
 		"bert":       configEncoder(bertNames),
 		"roberta":    configEncoder(robertaNames),
 		"distilbert": configEncoder(distilbertNames),

@@ -49,6 +49,7 @@ func TestConfigDefaults(t *testing.T) {
 		{"qwen2", change{"use_sliding_window": false, "layer_types": nil}, "llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,bias=qkv,tied=true"},
 		{"qwen2", change{"layer_types": nil, "max_window_layers": nil}, "llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,window=2,full=2,bias=qkv,tied=true"},
 		{"qwen2", change{"layer_types": []string{"sliding_attention", "sliding_attention"}}, "llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,window=2,bias=qkv,tied=true"},
+		{"qwen3", change{"head_dim": nil, "attention_bias": true}, "llama:layers=1,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,head_dim=128,bias=qkvo,qk_norm=true"},
 		{"bert", change{"id2label": nil, "pad_token_id": json.RawMessage("null"), "hidden_act": "gelu_new"}, "bert:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,classes=2,act=gelu_new,pad=none"},
 		{"roberta", change{"pad_token_id": 3, "type_vocab_size": 1}, "roberta:layers=1,heads=4,width=8,inner=12,context=12,vocab=17,classes=2,types=1,act=relu2,pad=3"},
 	} {
@@ -192,10 +193,11 @@ func FuzzFromConfig(f *testing.F) {
 // Weights without settings: everything that names and shapes tell is in the specification that is asked for.
 func TestRecogniseLanguageModels(t *testing.T) {
 	for _, c := range []struct{ spec, want string }{
-		{"llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17", "--model llama:layers=2,heads=H,kv_heads=K,width=8,inner=12,context=T,vocab=17 with H the number of heads, K = H/2, and T"},
-		{"llama:layers=1,heads=4,width=8,inner=12,context=16,vocab=17,head_dim=6,bias=qkvo,mlp_bias=true,tied=true", "--model llama:layers=1,heads=H,width=8,inner=12,context=T,vocab=17,head_dim=D,bias=qkvo,mlp_bias=true,tied=true with H the number of heads, D = 24/H, and T"},
-		{"llama:layers=2,heads=4,kv_heads=1,width=8,inner=12,context=16,vocab=17,bias=qkv,tied=true", "--model llama:layers=2,heads=H,kv_heads=K,width=8,inner=12,context=T,vocab=17,bias=qkv,tied=true with H the number of heads, K = H/4, and T"},
-		{"llama2c:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,tied=true", "--model llama2c:layers=2,heads=H,width=8,inner=12,context=T,vocab=17,tied=true with H the number of heads, and T"},
+		{"llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17", "--model llama:layers=2,heads=H,kv_heads=K,width=8,inner=12,context=T,vocab=17 with H the number of heads, K = H/2, T the"},
+		{"llama:layers=1,heads=4,width=8,inner=12,context=16,vocab=17,head_dim=6,bias=qkvo,mlp_bias=true,tied=true", "--model llama:layers=1,heads=H,width=8,inner=12,context=T,vocab=17,head_dim=D,bias=qkvo,mlp_bias=true,tied=true with H the number of heads, D = 24/H, T the"},
+		{"llama:layers=2,heads=4,kv_heads=1,width=8,inner=12,context=16,vocab=17,bias=qkv,tied=true", "--model llama:layers=2,heads=H,kv_heads=K,width=8,inner=12,context=T,vocab=17,bias=qkv,tied=true with H the number of heads, K = H/4, T the"},
+		{"llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,head_dim=6,qk_norm=true", "--model llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=T,vocab=17,head_dim=6,qk_norm=true with T the"},
+		{"llama2c:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,tied=true", "--model llama2c:layers=2,heads=H,width=8,inner=12,context=T,vocab=17,tied=true with H the number of heads, T the"},
 		{"bert:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,classes=3", "--model bert:layers=2,heads=H,width=8,inner=12,context=16,vocab=17,classes=3 with H"},
 		{"roberta:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,classes=3,types=1", "--model roberta:layers=2,heads=H,width=8,inner=12,context=16,vocab=17,classes=3,types=1 with H"},
 		{"distilbert:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,classes=3", "--model distilbert:layers=2,heads=H,width=8,inner=12,context=16,vocab=17,classes=3 with H"},

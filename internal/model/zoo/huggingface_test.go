@@ -140,6 +140,7 @@ func TestHuggingFaceDirectories(t *testing.T) {
 		"llama-other": "llama:layers=1,heads=4,width=8,inner=12,context=16,vocab=17,head_dim=6,act=gelu_new,eps=0.001,theta=100,rope=linear:2,bias=qkvo,mlp_bias=true,tied=true",
 		"mistral":     "llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,window=3",
 		"qwen2":       "llama:layers=2,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,window=2,full=1,bias=qkv,tied=true",
+		"qwen3":       "llama:layers=1,heads=4,kv_heads=2,width=8,inner=12,context=16,vocab=17,head_dim=6,qk_norm=true",
 		"bert":        "bert:layers=2,heads=4,width=8,inner=12,context=16,vocab=17,classes=3",
 		"roberta":     "roberta:layers=1,heads=4,width=8,inner=12,context=14,vocab=17,classes=2,act=relu2",
 		"distilbert":  "distilbert:layers=1,heads=2,width=8,inner=12,context=16,vocab=17,classes=2,act=quick_gelu",

@@ -19,6 +19,7 @@ type llamaConfig struct {
 	rope                            rope
 	window, full                    int // a position sees the window before it, 0: all; not so the first full layers
 	qkvBias, outBias, mlpBias, tied bool
+	qkNorm                          bool // queries and keys of a head are normalised before they turn
 	names                           *llamaNames
 }
 
@@ -27,6 +28,7 @@ type llamaConfig struct {
 type llamaNames struct {
 	family, embedding, layer                  string
 	query, key, value, out                    string
+	queryNorm, keyNorm                        string
 	gate, up, down                            string
 	perceptron                                []string
 	attentionNorm, perceptronNorm, norm, head string
@@ -36,6 +38,7 @@ type llamaNames struct {
 var transformersNames = &llamaNames{
 	family: "llama", embedding: "model.embed_tokens", layer: "model.layers.%d.",
 	query: "self_attn.q_proj", key: "self_attn.k_proj", value: "self_attn.v_proj", out: "self_attn.o_proj",
+	queryNorm: "self_attn.q_norm", keyNorm: "self_attn.k_norm",
 	gate: "mlp.gate_proj", up: "mlp.up_proj", down: "mlp.down_proj", perceptron: []string{"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"},
 	attentionNorm: "input_layernorm", perceptronNorm: "post_attention_layernorm", norm: "model.norm", head: "lm_head",
 }
@@ -71,13 +74,16 @@ func parseLlama(names *llamaNames, o *options) (*model.Network, error) {
 	bias := o.choice("bias", "none", "qkv", "qkvo")
 	c.qkvBias, c.outBias, c.mlpBias = bias != "none", bias == "qkvo", o.yes("mlp_bias", false)
 	c.tied = o.yes("tied", false)
+	if names == transformersNames {
+		c.qkNorm = o.yes("qk_norm", false)
+	}
 	if err := o.done(); err != nil {
 		return nil, err
 	}
 	return llama(c)
 }
 
-// configLlama reads the config.json of llama, mistral or qwen2.
+// configLlama reads the config.json of llama, mistral, qwen2 or qwen3.
 func configLlama(family, class string) func(c *config, _ *checkpoint) (*model.Network, error) {
 	return func(c *config, _ *checkpoint) (*model.Network, error) {
 		c.architecture(class)
@@ -86,7 +92,7 @@ func configLlama(family, class string) func(c *config, _ *checkpoint) (*model.Ne
 			width: c.number("hidden_size", 4096, maxWidth), vocab: c.number("vocab_size", 0, maxWidth),
 			activation: c.activation("hidden_act", "silu"), eps: c.positive("rms_norm_eps", 1e-6), tied: c.yes("tie_word_embeddings", false),
 		}
-		groups, inner, context := l.heads, 11008, 2048
+		groups, size, inner, context := l.heads, max(l.width/l.heads, 1), 11008, 2048
 		switch family {
 		case "llama":
 			l.qkvBias = c.yes("attention_bias", false)
@@ -101,12 +107,15 @@ func configLlama(family, class string) func(c *config, _ *checkpoint) (*model.Ne
 				window = 4096
 			}
 			l.window = max(c.number("sliding_window", window, math.MaxInt32), 0)
-		case "qwen2":
+		case "qwen2", "qwen3":
 			inner, context = 22016, 32768
 			if !c.given("num_key_value_heads") {
 				groups = 32
 			}
-			l.qkvBias = true
+			if l.qkvBias = true; family == "qwen3" {
+				l.qkvBias, l.qkNorm, size = c.yes("attention_bias", false), true, 128
+				l.outBias = l.qkvBias
+			}
 			if c.yes("use_sliding_window", false) {
 				window := -1
 				if !c.given("sliding_window") {
@@ -118,7 +127,7 @@ func configLlama(family, class string) func(c *config, _ *checkpoint) (*model.Ne
 			l.layerTypes(c)
 		}
 		l.groups = c.number("num_key_value_heads", groups, maxWidth)
-		l.size = c.number("head_dim", max(l.width/l.heads, 1), maxWidth)
+		l.size = c.number("head_dim", size, maxWidth)
 		l.inner, l.context = c.number("intermediate_size", inner, maxWidth), c.number("max_position_embeddings", context, maxWidth)
 		l.rope = c.rope()
 		if c.err != nil {
@@ -216,7 +225,7 @@ func (c *llamaConfig) name(heads, groups, context, size string) string {
 		fmt.Sprintf("width=%d,inner=%d,context=%s,vocab=%d", c.width, c.inner, context, c.vocab), unless("", "head_dim", size),
 		unless("silu", "act", c.activation), unless(number(c.names.eps()), "eps", number(c.eps)),
 		unless(number(ropeTheta), "theta", number(c.rope.theta)), unless("default", "rope", c.rope.String()),
-		unless(0, "window", c.window), unless(0, "full", c.full), unless("none", "bias", bias), unless(false, "mlp_bias", c.mlpBias), unless(false, "tied", c.tied))
+		unless(0, "window", c.window), unless(0, "full", c.full), unless("none", "bias", bias), unless(false, "mlp_bias", c.mlpBias), unless(false, "tied", c.tied), unless(false, "qk_norm", c.qkNorm))
 }
 
 func llama(c llamaConfig) (*model.Network, error) {
@@ -248,6 +257,10 @@ func llama(c llamaConfig) (*model.Network, error) {
 		t.layer(p+n.key, bias(c.qkvBias, keys), keys, c.width)
 		t.layer(p+n.value, bias(c.qkvBias, keys), keys, c.width)
 		t.layer(p+n.out, bias(c.outBias, c.width), c.width, queries)
+		if c.qkNorm {
+			t.add(p+n.queryNorm+".weight", c.size)
+			t.add(p+n.keyNorm+".weight", c.size)
+		}
 		for _, name := range n.perceptron {
 			out, in := c.inner, c.width
 			if name == n.down {
@@ -295,8 +308,11 @@ func (c llamaConfig) forward(b *model.Builder, ids *graph.Node) *graph.Node {
 			mask = whole
 		}
 		y := b.RMSNorm(x, p+n.attentionNorm, c.eps)
-		q := c.rope.turn(g, h.split(g, b.Linear(y, p+n.query), c.heads), cos, sin)
-		k := c.rope.turn(g, h.split(g, b.Linear(y, p+n.key), c.groups), cos, sin)
+		q, k := h.split(g, b.Linear(y, p+n.query), c.heads), h.split(g, b.Linear(y, p+n.key), c.groups)
+		if c.qkNorm {
+			q, k = b.RMSNorm(q, p+n.queryNorm, c.eps), b.RMSNorm(k, p+n.keyNorm, c.eps)
+		}
+		q, k = c.rope.turn(g, q, cos, sin), c.rope.turn(g, k, cos, sin)
 		v := h.split(g, b.Linear(y, p+n.value), c.groups)
 		x = g.Add(x, b.Linear(h.attend(g, q, k, v, 1/math.Sqrt(float64(c.size)), mask), p+n.out))
 		y = b.RMSNorm(x, p+n.perceptronNorm, c.eps)
@@ -346,29 +362,35 @@ func guessLlama(ck *checkpoint) (*model.Network, error) {
 			c.layers++
 		}
 		queries, keys := ck.dim(in(0, n.query), 0), ck.dim(in(0, n.key), 0)
-		if c.layers == 0 || c.vocab == 0 || c.width == 0 || c.inner == 0 || keys == 0 || queries%keys != 0 || keys%2 != 0 {
-			continue
-		}
 		bias := func(name string) bool { return ck.has(strings.TrimSuffix(in(0, name), "weight") + "bias") }
 		c.qkvBias, c.outBias, c.mlpBias = bias(n.query), bias(n.out), bias(n.gate)
-		c.heads, c.size = queries/keys, keys // any that have the shapes
+		c.size = keys // or any that has the shapes
+		if c.qkNorm = n.queryNorm != "" && ck.has(in(0, n.queryNorm)); c.qkNorm {
+			c.size = ck.dim(in(0, n.queryNorm), 0)
+		}
+		if c.layers == 0 || c.vocab == 0 || c.width == 0 || c.inner == 0 || c.size == 0 || queries%c.size != 0 || keys%c.size != 0 || keys == 0 || queries%keys != 0 {
+			continue
+		}
+		c.heads, c.groups = queries/c.size, keys/c.size
 		net, err := llama(c)
 		if err != nil {
 			return nil, nil
 		}
-		groups, where := "H", "H the number of heads"
-		if queries != keys {
-			groups, where = "K", fmt.Sprintf("H the number of heads, K = H/%d", queries/keys)
+		heads, groups, size, where := "H", "H", "", "H the number of heads, "
+		switch {
+		case c.qkNorm: // its size is that of a head
+			heads, groups, size, where = fmt.Sprint(c.heads), fmt.Sprint(c.groups), fmt.Sprint(c.size), ""
+		case queries != keys:
+			groups, where = "K", where+fmt.Sprintf("K = H/%d, ", queries/keys)
 		}
-		size := ""
-		if queries != c.width {
-			size, where = "D", where+fmt.Sprintf(", D = %d/H", queries)
+		if !c.qkNorm && queries != c.width {
+			size, where = "D", where+fmt.Sprintf("D = %d/H, ", queries)
 		}
-		net.Name = c.name("H", groups, "T", size)
+		net.Name = c.name(heads, groups, "T", size)
 		if err := ck.fits(net); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("the weights are those of a %s, and their names and shapes do not tell the number of heads (give --model DIR with its config.json, or --model %s with %s, and T the longest sequence; then theta=… and eps=…, where they are not %v and %v)",
+		return nil, fmt.Errorf("the weights are those of a %s, and their names and shapes do not tell its heads and positions (give --model DIR with its config.json, or --model %s with %sT the longest sequence, and theta=… and eps=… where they are not %v and %v)",
 			n.family, net.Name, where, float64(ropeTheta), n.eps())
 	}
 	return nil, nil

@@ -68,7 +68,7 @@ var buildable = []string{
 	"gpt2:layers=1,heads=1,width=4,context=1,vocab=3", "gpt2:layers=2,heads=2,width=8,context=16,vocab=11",
 	"gpt2:layers=1,heads=1,width=4,context=2,vocab=3,inner=5,act=silu,eps=0.1,scaled=false,by_layer=true,tied=false",
 	"llama:layers=2,heads=4,kv_heads=2,width=12,inner=5,context=6,vocab=11,head_dim=2,act=relu,eps=0.1,theta=50,rope=linear:3,window=2,full=1,bias=qkvo,mlp_bias=true",
-	"llama:layers=1,heads=2,width=8,inner=5,context=6,vocab=11,rope=llama3:8:1:4:32,bias=qkv,tied=true", "llama2c:layers=1,heads=2,kv_heads=1,width=8,inner=5,context=6,vocab=11",
+	"llama:layers=1,heads=2,width=8,inner=5,context=6,vocab=11,rope=llama3:8:1:4:32,bias=qkv,tied=true,qk_norm=true", "llama2c:layers=1,heads=2,kv_heads=1,width=8,inner=5,context=6,vocab=11",
 	"bert:layers=1,heads=2,width=4,inner=5,context=6,vocab=11,classes=3,types=1,act=relu,eps=0.1,pad=none", "roberta:layers=1,heads=2,width=4,inner=5,context=6,vocab=11,classes=3,pad=2",
 	"distilbert:layers=1,heads=2,width=4,inner=5,context=6,vocab=11,classes=2",
 }

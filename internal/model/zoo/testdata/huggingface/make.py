@@ -29,6 +29,7 @@ from torch.overrides import TorchFunctionMode
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 from transformers.models.mistral.modeling_mistral import MistralRotaryEmbedding
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RotaryEmbedding
 
 HERE = pathlib.Path(__file__).parent
 VOCAB, SEQUENCES, LENGTH = 17, 5, 7
@@ -56,7 +57,7 @@ def rotary(self, x, position_ids):
     return a.cos(), a.sin()
 
 
-for c in LlamaRotaryEmbedding, MistralRotaryEmbedding, Qwen2RotaryEmbedding:
+for c in LlamaRotaryEmbedding, MistralRotaryEmbedding, Qwen2RotaryEmbedding, Qwen3RotaryEmbedding:
     c.forward = rotary
 
 
@@ -260,6 +261,7 @@ if __name__ == "__main__":
                                 rms_norm_eps=1e-3, tie_word_embeddings=True), 40, edit=older(100.0, {"type": "linear", "factor": 2.0}))
     write("mistral", causal("mistral", **small, sliding_window=3), 50)
     write("qwen2", causal("qwen2", **small, tie_word_embeddings=True, use_sliding_window=True, sliding_window=2, max_window_layers=1), 60)
+    write("qwen3", causal("qwen3", **small | {"num_hidden_layers": 1}, head_dim=6), 65)
     encoder = {k: v for k, v in small.items() if k != "num_key_value_heads"}
     write("bert", classifier("bert", 3, **encoder), 70)
     write("roberta", classifier("roberta", 2, **encoder | {"num_hidden_layers": 1}, hidden_act="relu2"), 80)
