@@ -84,9 +84,16 @@ func (o *openFiles) Close() error {
 	return errors.Join(errs...)
 }
 
-// open opens a regular file for reading at random.
+// open opens a regular file for reading at random. Others are not opened: a pipe would wait for its writer.
 func (o *openFiles) open(name string) (io.ReaderAt, int64, error) {
-	f, err := o.fsys.Open(name)
+	info, err := fs.Stat(o.fsys, name)
+	if err == nil && !info.Mode().IsRegular() {
+		err = errors.New("is not a regular file")
+	}
+	var f fs.File
+	if err == nil {
+		f, err = o.fsys.Open(name)
+	}
 	if err != nil {
 		var pe *fs.PathError
 		if errors.As(err, &pe) {
@@ -95,13 +102,9 @@ func (o *openFiles) open(name string) (io.ReaderAt, int64, error) {
 		return nil, 0, fmt.Errorf("%s: %w", name, err)
 	}
 	o.files = append(o.files, f)
-	info, err := f.Stat()
-	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", name, err)
-	}
 	r, ok := f.(io.ReaderAt)
-	if !ok || !info.Mode().IsRegular() {
-		return nil, 0, fmt.Errorf("%s: is not a regular file", name)
+	if !ok {
+		return nil, 0, fmt.Errorf("%s: cannot be read at random", name)
 	}
 	return r, info.Size(), nil
 }
