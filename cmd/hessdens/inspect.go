@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"text/tabwriter"
 
@@ -16,6 +15,7 @@ import (
 	"hessdens/internal/dataset"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
+	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
 	"hessdens/internal/tensor"
 )
@@ -33,8 +33,8 @@ func newInspect(a *app) *cobra.Command {
 		Use:   "inspect [FILE]",
 		Short: "What a network, checkpoint, data set or result file holds, and what a run would take",
 		Long: `inspect shows parameters and shapes, examples and classes, and the memory and the
-number of products that estimate would take. With FILE it shows what a checkpoint or a
-result file holds, whatever the network. With --evaluate it runs the network over the
+number of products that estimate would take. With FILE it shows what a checkpoint, a
+directory with a network or a result file holds. With --evaluate it runs the network over the
 data once: loss, and accuracy for classes; if these are not those of training, then the
 data are not prepared as they were there (--mean, --std).`,
 		Example: `  hessdens inspect
@@ -328,7 +328,7 @@ func size(shape []int) int {
 	return n
 }
 
-// file shows what a checkpoint or a result file holds.
+// file shows what a checkpoint, a directory with a network, or a result file holds.
 func (o *inspectOptions) file(a *app, name string) error {
 	base := strings.TrimSuffix(name, ".gz")
 	if name == "-" || strings.HasSuffix(base, ".json") || strings.HasSuffix(base, ".jsonl") {
@@ -351,8 +351,8 @@ func (o *inspectOptions) file(a *app, name string) error {
 		}
 		return nil
 	}
-	if info, err := os.Stat(name); err == nil && info.IsDir() {
-		return usagef("%s: is a directory (for a data set: --data %s)", name, name)
+	if isDirectory(name) {
+		return o.directory(a, name)
 	}
 	if isONNX(name) {
 		return usagef("%s: is an ONNX file (give it as --model)", name)
@@ -362,25 +362,24 @@ func (o *inspectOptions) file(a *app, name string) error {
 		return err
 	}
 	defer f.Close()
+	return o.tensors(a, ck, recognised(ck))
+}
+
+// tensors shows the directory of a checkpoint.
+func (o *inspectOptions) tensors(a *app, ck *checkpoint.File, network string) error {
 	var tensors []tensorInfo
-	var entries []zoo.Entry
 	total := 0
 	for _, e := range ck.Entries {
 		tensors = append(tensors, tensorInfo{e.Name, string(e.DType), e.Shape})
-		entries = append(entries, zoo.Entry{Name: e.Name, Shape: e.Shape})
 		total += size(e.Shape)
-	}
-	recognised := "not recognised"
-	if net, err := zoo.Recognise(entries); err == nil {
-		recognised = net.Name
 	}
 	if o.format == "json" {
 		e := json.NewEncoder(a.stdout)
 		e.SetIndent("", "  ")
-		return toStdout(e.Encode(map[string]any{"format": ck.Format, "network": recognised, "values": total, "tensors": tensors}))
+		return toStdout(e.Encode(map[string]any{"format": ck.Format, "network": network, "values": total, "tensors": tensors}))
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "format\t%s\nnetwork\t%s\nvalues\t%d\n\n", ck.Format, recognised, total)
+	fmt.Fprintf(w, "format\t%s\nnetwork\t%s\nvalues\t%d\n\n", ck.Format, network, total)
 	writeTensors(w, tensors, "")
 	return toStdout(errors.Join(w.Flush()))
 }

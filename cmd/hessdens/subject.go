@@ -56,8 +56,8 @@ type subjectOptions struct {
 func (o *subjectOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.model, "model", "", "`FILE`.onnx, or an architecture: mlp:784-20-10[,tanh], lenet5, smallcnn, resnet20[:shortcut=B],\ngpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
-	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, or PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint); without it and --model: the embedded example")
+	f.StringVar(&o.model, "model", "", "`FILE`.onnx, a directory with config.json and model.safetensors, or an architecture: mlp:784-20-10[,tanh],\nlenet5, smallcnn, resnet20[:shortcut=B], gpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
+	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint), or llama2.c's .bin; without it and --model: the embedded example")
 	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, or X.npy,Y.npy")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
 	f.StringVar(&o.split, "split", "train", "train or test")
@@ -219,28 +219,29 @@ func (o *subjectOptions) network() (*model.Network, error) {
 		}
 		return net, setWeights(net, "the embedded example", ck)
 	}
-	var net *model.Network
-	if isONNX(o.model) {
-		var err error
-		if net, err = o.onnx(); err != nil {
-			return nil, err
-		}
-	} else if o.model != "" {
-		if info, err := os.Stat(o.model); err == nil && info.IsDir() {
-			return nil, inputf("--model %s: model directories are not read by this version (give an architecture and --weights)", o.model)
-		} else if err == nil && info.Mode().IsRegular() {
-			return nil, usagef("--model %s: is a file (give the architecture as --model, or leave it out, and the file as --weights)", o.model)
-		}
-		var err error
-		if net, err = zoo.Parse(o.model); err != nil {
-			return nil, usagef("--model %w", err)
-		}
-	}
-	if o.weights == "" {
-		return net, nil
-	}
 	if isONNX(o.weights) {
 		return nil, usagef("--weights %s: is an ONNX file (give it as --model: it holds the network and its weights)", o.weights)
+	}
+	var net *model.Network
+	var err error
+	switch info, missing := os.Stat(o.model); {
+	case isONNX(o.model):
+		net, err = o.onnx()
+	case isDirectory(o.model):
+		return o.directory()
+	case missing == nil && info.Mode().IsRegular():
+		if net, err = modelFile(o.model); net == nil && err == nil {
+			err = usagef("--model %s: is a file (give the architecture as --model, or leave it out, and the file as --weights)", o.model)
+		}
+	case strings.ContainsRune(o.model, filepath.Separator) && errors.Is(missing, fs.ErrNotExist):
+		err = inputf("--model %s: no such file or directory", o.model)
+	case o.model != "":
+		if net, err = zoo.Parse(o.model); err != nil {
+			err = usagef("--model %w", err)
+		}
+	}
+	if err != nil || o.weights == "" {
+		return net, err
 	}
 	ck, f, err := openCheckpoint(o.weights)
 	if err != nil {
@@ -248,11 +249,7 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	}
 	defer f.Close()
 	if net == nil {
-		var entries []zoo.Entry
-		for _, e := range ck.Entries {
-			entries = append(entries, zoo.Entry{Name: e.Name, Shape: e.Shape})
-		}
-		if net, err = zoo.Recognise(entries); err != nil {
+		if net, err = recognise(ck); err != nil {
 			return nil, inputf("%s: %w", o.weights, err)
 		}
 	}
@@ -476,10 +473,13 @@ func (s *subject) tokens() int {
 
 // weightsName is what messages call the weights.
 func (s *subject) weightsName() string {
-	if s.o.weights == "" {
-		return "the embedded example"
+	switch {
+	case s.o.weights != "":
+		return s.o.weights
+	case s.o.model != "":
+		return s.o.model
 	}
-	return s.o.weights
+	return "the embedded example"
 }
 
 // product is an error of the products at the checkpoint, with its name and what can be done.

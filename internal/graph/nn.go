@@ -56,6 +56,11 @@ func (g *Graph) LayerNorm(x, gamma, beta *Node, eps float64) *Node {
 	return g.BatchNorm(x, gamma, beta, mean, variance, eps)
 }
 
+// RMSNorm is γ·x/√(mean of x² + eps) over the last axis; γ has shape [C].
+func (g *Graph) RMSNorm(x, gamma *Node, eps float64) *Node {
+	return g.Mul(g.Mul(x, g.Rsqrt(g.AddC(g.Mean(g.Mul(x, x), -1), eps))), gamma)
+}
+
 // Softmax is eˣ/Σeˣ along the last axis.
 func (g *Graph) Softmax(x *Node) *Node {
 	e := g.Exp(g.Sub(x, g.Detach(g.ReduceMax(x, -1))))

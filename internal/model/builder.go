@@ -116,6 +116,11 @@ func (b *Builder) LinearOfImage(im Image, prefix string) *graph.Node {
 }
 
 // LayerNorm normalises over the last axis.
-func (b *Builder) LayerNorm(x *graph.Node, prefix string) *graph.Node {
-	return b.G.LayerNorm(x, b.Param(prefix+".weight"), b.bias(prefix), NormEps)
+func (b *Builder) LayerNorm(x *graph.Node, prefix string, eps float64) *graph.Node {
+	return b.G.LayerNorm(x, b.Param(prefix+".weight"), b.bias(prefix), eps)
+}
+
+// RMSNorm divides by the root of the mean square over the last axis.
+func (b *Builder) RMSNorm(x *graph.Node, prefix string, eps float64) *graph.Node {
+	return b.G.RMSNorm(x, b.Param(prefix+".weight"), eps)
 }

@@ -1,5 +1,5 @@
-// Package checkpoint reads the named tensors of a trained network from a safetensors, a PyTorch or an
-// .npz file.
+// Package checkpoint reads the named tensors of a trained network from a safetensors, a PyTorch, an .npz or
+// a llama2.c file, or from a directory of such files.
 //
 // A file is hostile until parsed: every length is held against the size of the file before
 // memory is asked for, and nothing in a file is executed: the pickle of a PyTorch file is read by a
@@ -27,6 +27,8 @@ const (
 	PyTorchLegacy = "pytorch-legacy" // a sequence of pickles, since PyTorch 0.1.10
 	PyTorchTar    = "pytorch-tar"    // before that
 	Pickle        = "pickle"         // a plain pickle of NumPy arrays
+
+	Llama2C = "llama2.c" // the .bin files of llama2.c, versions 0 and 1
 )
 
 // File is an open checkpoint: its directory, and tensors on demand.
@@ -34,6 +36,7 @@ type File struct {
 	Format   string
 	Entries  []Entry           // in the order of the file; safetensors: by offset of the values
 	Metadata map[string]string // what safetensors keeps under __metadata__; nil when there is none
+	Model    string            // the --model string of the network, where the file tells it: llama2.c's does; "" for others
 
 	// PyTorch's formats alone have these.
 	Key        string      // where the tensors were in a training checkpoint; "" at the top
@@ -71,6 +74,7 @@ func OpenAt(r io.ReaderAt, size int64, key string) (*File, error) {
 	if n, err := r.ReadAt(head, 0); n < len(head) {
 		return nil, fmt.Errorf("reading the first %d bytes: %w", len(head), err)
 	}
+	sizes, version, start, llama := readLlama(head, size)
 	has := func(magic string) bool { return bytes.HasPrefix(head, []byte(magic)) }
 	switch {
 	case size == 0:
@@ -80,6 +84,11 @@ func OpenAt(r io.ReaderAt, size int64, key string) (*File, error) {
 			return nil, errKey
 		}
 		return openSafetensors(r, size)
+	case llama: // before a pickle's two bytes, which are a common size too
+		if key != "" {
+			return nil, errKey
+		}
+		return openLlama(r, size, sizes, version, start)
 	case has("PK\x03\x04"), has("PK\x05\x06"):
 		return openZip(r, size, key)
 	case len(head) > 1 && head[0] == 0x80 && head[1] >= 2 && head[1] <= 5:

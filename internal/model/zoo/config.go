@@ -3,7 +3,9 @@ package zoo
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"math"
 	"slices"
@@ -14,7 +16,16 @@ import (
 
 // families are the values of model_type in a config.json of Hugging Face's transformers that FromConfig takes.
 func families() map[string]func(c *config, ck *checkpoint) (*model.Network, error) {
-	return map[string]func(c *config, ck *checkpoint) (*model.Network, error){}
+	return map[string]func(c *config, ck *checkpoint) (*model.Network, error){
+		"gpt2":       configGPT,
+		"llama":      configLlama("llama", "LlamaForCausalLM"),
+		"mistral":    configLlama("mistral", "MistralForCausalLM"),
+		"qwen2":      configLlama("qwen2", "Qwen2ForCausalLM"),
+		"qwen3":      configLlama("qwen3", "Qwen3ForCausalLM"),
+		"bert":       configEncoder(bertNames),
+		"roberta":    configEncoder(robertaNames),
+		"distilbert": configEncoder(distilbertNames),
+	}
 }
 
 // FromConfig makes the network that a config.json describes, as Hugging Face's transformers keeps one beside the
@@ -27,10 +38,23 @@ func FromConfig(text []byte, entries []Entry) (*model.Network, error) {
 	if err := d.Decode(&c.values); err != nil {
 		return nil, fmt.Errorf("no JSON object: %w", err)
 	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("no JSON object: it goes on after its end")
+	}
 	kind := c.text("model_type", "")
 	build, ok := families()[kind]
+	if c.err != nil {
+		return nil, c.err
+	}
 	if !ok {
 		return nil, fmt.Errorf("model_type %q is not known (known are %s)", kind, strings.Join(slices.Sorted(maps.Keys(families())), ", "))
+	}
+	c.only("is_encoder_decoder", false)
+	for _, key := range []string{"quantization_config", "per_layer_config"} {
+		c.only(key)
+	}
+	if pruned, ok := c.values["pruned_heads"].(map[string]any); c.values["pruned_heads"] != nil && (!ok || len(pruned) > 0) {
+		c.only("pruned_heads")
 	}
 	n, err := build(c, newCheckpoint(entries))
 	if c.err != nil {
@@ -42,12 +66,17 @@ func FromConfig(text []byte, entries []Entry) (*model.Network, error) {
 	if err := checkSize(n); err != nil {
 		return nil, err
 	}
+	if c.given("auto_map") {
+		n.Notes = append(n.Notes, "config.json names code of its own (auto_map), which is not run: the network is the one that transformers has by that name")
+	}
+	n.Notes = append(n.Notes, c.notes...)
 	return n, nil
 }
 
 // config takes settings by name; the first error stays. A setting that is null counts as not given.
 type config struct {
 	values map[string]any
+	notes  []string // what is assumed
 	err    error
 }
 
@@ -71,24 +100,71 @@ func (c *config) number(key string, def, most int) int {
 	if v == nil {
 		c.fail("%s is missing", key)
 	} else {
-		c.fail("%s is %v, not a number from 1 to %d", key, v, most)
+		c.fail("%s is %s, not a number from 1 to %d", key, show(v), most)
 	}
 	return 1
 }
 
-// real is a finite number.
-func (c *config) real(key string, def float64) float64 {
+// natural is an integer of at least 0.
+func (c *config) natural(key string, def int) int {
 	v := c.values[key]
 	if v == nil {
 		return def
 	}
 	if n, ok := v.(json.Number); ok {
-		if f, err := n.Float64(); err == nil && !math.IsInf(f, 0) {
+		if i, err := n.Int64(); err == nil && i >= 0 && i <= math.MaxInt32 {
+			return int(i)
+		}
+	}
+	c.fail("%s is %s, not a number from 0 on", key, show(v))
+	return def
+}
+
+// positive is a finite number above 0; def where it is not given, and a def of 0 demands it.
+func (c *config) positive(key string, def float64) float64 {
+	v := c.values[key]
+	switch n, ok := v.(json.Number); {
+	case v == nil && def != 0:
+		return def
+	case v == nil:
+		c.fail("%s is missing", key)
+		return 1
+	case ok:
+		if f, err := n.Float64(); err == nil && f > 0 {
 			return f
 		}
 	}
-	c.fail("%s is %v, not a number", key, v)
-	return def
+	c.fail("%s is %s, not a number above 0", key, show(v))
+	return 1
+}
+
+// activation is the name of one of transformerActivations.
+func (c *config) activation(key, def string) string {
+	s := c.text(key, def)
+	if other := activationNames[s]; other != "" {
+		s = other
+	}
+	if transformerActivations[s] == nil {
+		c.fail("%s is %q, which is not built in (%s are)", key, s, strings.Join(slices.Sorted(maps.Keys(transformerActivations)), ", "))
+		return def
+	}
+	return s
+}
+
+// given says whether a setting is there, null or not.
+func (c *config) given(key string) bool {
+	_, ok := c.values[key]
+	return ok
+}
+
+// architecture demands the class of the network that is built.
+func (c *config) architecture(class string) {
+	switch list, ok := c.values["architectures"].([]any); {
+	case c.values["architectures"] == nil:
+		c.notes = append(c.notes, "config.json names no architecture: taken to be "+class)
+	case !ok || len(list) != 1 || list[0] != class:
+		c.fail("architectures is %s, and of this model_type %s is built in", show(c.values["architectures"]), class)
+	}
 }
 
 func (c *config) yes(key string, def bool) bool {
@@ -98,7 +174,7 @@ func (c *config) yes(key string, def bool) bool {
 	case bool:
 		return v
 	default:
-		c.fail("%s is %v, neither true nor false", key, v)
+		c.fail("%s is %s, neither true nor false", key, show(v))
 		return def
 	}
 }
@@ -110,7 +186,7 @@ func (c *config) text(key, def string) string {
 	case string:
 		return v
 	default:
-		c.fail("%s is %v, not a text", key, v)
+		c.fail("%s is %s, not a text", key, show(v))
 		return def
 	}
 }
@@ -124,6 +200,19 @@ func (c *config) only(key string, values ...any) {
 		}
 	}
 	if v != nil && !slices.Contains(values, v) {
-		c.fail("%s is %v, which is not built in", key, v)
+		c.fail("%s is %s, which is not built in", key, show(c.values[key]))
 	}
+}
+
+// show is a value in a message.
+func show(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Sprintf("%.60v", v)
+	}
+	const most = 60
+	if r := []rune(string(text)); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return string(text)
 }

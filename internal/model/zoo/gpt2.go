@@ -9,16 +9,51 @@ import (
 	"hessdens/internal/model"
 )
 
-type gptConfig struct{ layers, heads, width, context, vocab int }
+// gptConfig is what makes a GPT-2; activation is one of transformerActivations. Scores are divided by the
+// square root of a head's size where scaled says so, and by the number of the layer, from 1, where byLayer does.
+type gptConfig struct {
+	layers, heads, width, inner, context, vocab int
+	activation                                  string
+	eps                                         float64
+	scaled, byLayer, tied                       bool
+}
 
-// masked is added to the scores of later positions: their probabilities are then exactly 0, in
-// float32 too, and no infinity appears.
-const masked = -1e30
+func parseGPT(o *options) (*model.Network, error) {
+	c := gptConfig{layers: o.number("layers", 0, maxLayers), heads: o.number("heads", 0, maxWidth), width: o.number("width", 0, maxWidth)}
+	c.inner = o.number("inner", 4*c.width, 4*maxWidth)
+	c.context, c.vocab = o.number("context", 0, maxWidth), o.number("vocab", 0, maxWidth)
+	c.activation = o.activation("gelu_new")
+	c.eps = o.real("eps", model.NormEps)
+	c.scaled, c.byLayer, c.tied = o.yes("scaled", true), o.yes("by_layer", false), o.yes("tied", true)
+	if err := o.done(); err != nil {
+		return nil, err
+	}
+	return gpt2(c)
+}
+
+func configGPT(c *config, _ *checkpoint) (*model.Network, error) {
+	c.architecture("GPT2LMHeadModel")
+	c.only("add_cross_attention", false)
+	g := gptConfig{
+		layers: c.number("n_layer", 12, maxLayers), heads: c.number("n_head", 12, maxWidth), width: c.number("n_embd", 768, maxWidth),
+		context: c.number("n_positions", 1024, maxWidth), vocab: c.number("vocab_size", 50257, maxWidth),
+		activation: c.activation("activation_function", "gelu_new"), eps: c.positive("layer_norm_epsilon", 1e-5),
+		scaled: c.yes("scale_attn_weights", true), byLayer: c.yes("scale_attn_by_inverse_layer_idx", false), tied: c.yes("tie_word_embeddings", true),
+	}
+	g.inner = c.number("n_inner", 4*g.width, 4*maxWidth)
+	if c.err != nil {
+		return nil, c.err
+	}
+	return gpt2(g)
+}
 
 // gpt2 is the decoder of Radford et al. 2019: normalisation before attention and before the
-// perceptron, learned positions, GELU in its tanh form, the embedding used again for the outputs.
+// perceptron, learned positions, the embedding used again for the outputs where tied says so.
 // Weights of its layers are [in, out].
-func gpt2(c gptConfig) *model.Network {
+func gpt2(c gptConfig) (*model.Network, error) {
+	if c.width%c.heads != 0 {
+		return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
+	}
 	var t tensors
 	t.add("transformer.wte.weight", c.vocab, c.width)
 	t.add("transformer.wpe.weight", c.context, c.width)
@@ -28,79 +63,82 @@ func gpt2(c gptConfig) *model.Network {
 		t.layer(p+"ln_2", c.width, c.width)
 		t.layer(p+"attn.c_attn", 3*c.width, c.width, 3*c.width)
 		t.layer(p+"attn.c_proj", c.width, c.width, c.width)
-		t.layer(p+"mlp.c_fc", 4*c.width, c.width, 4*c.width)
-		t.layer(p+"mlp.c_proj", c.width, 4*c.width, c.width)
+		t.layer(p+"mlp.c_fc", c.inner, c.width, c.inner)
+		t.layer(p+"mlp.c_proj", c.width, c.inner, c.width)
 	}
 	t.layer("transformer.ln_f", c.width, c.width)
+	head := "transformer.wte.weight"
+	if !c.tied {
+		head = "lm_head.weight"
+		t.add(head, c.vocab, c.width)
+	}
+	size := func(key string, v int) string { return fmt.Sprintf("%s=%d", key, v) }
 	return &model.Network{
-		Name:    fmt.Sprintf("gpt2:layers=%d,heads=%d,width=%d,context=%d,vocab=%d", c.layers, c.heads, c.width, c.context, c.vocab),
+		Name: name("gpt2", size("layers", c.layers), size("heads", c.heads), size("width", c.width), size("context", c.context), size("vocab", c.vocab),
+			unless(4*c.width, "inner", c.inner), unless("gelu_new", "act", c.activation), unless(model.NormEps, "eps", c.eps),
+			unless(true, "scaled", c.scaled), unless(false, "by_layer", c.byLayer), unless(true, "tied", c.tied)),
 		Params:  t.params,
 		Input:   []int{c.context},
 		Tokens:  true,
 		Vocab:   c.vocab,
 		Outputs: c.vocab,
-		Match:   matchGPT,
-		Forward: c.forward,
-	}
+		Match:   matchGPT(head),
+		Forward: func(b *model.Builder, ids *graph.Node) *graph.Node { return c.forward(b, ids, head) },
+	}, nil
 }
 
-func (c gptConfig) forward(b *model.Builder, ids *graph.Node) *graph.Node {
+func (c gptConfig) forward(b *model.Builder, ids *graph.Node, head string) *graph.Node {
 	g, t := b.G, ids.Dim(1)
-	wte := b.Param("transformer.wte.weight")
 	pos := g.Slice(b.Param("transformer.wpe.weight"), []int{0, 0}, nil, []int{t, c.width})
-	x := g.Reshape(g.Add(g.Gather(wte, ids), pos), b.Batch*t, c.width)
+	x := g.Reshape(g.Add(g.Gather(b.Param("transformer.wte.weight"), ids), pos), b.Batch*t, c.width)
 	dense := func(x *graph.Node, prefix string) *graph.Node {
 		return g.Affine(x, b.Param(prefix+".weight"), b.Param(prefix+".bias"))
 	}
-	mask := b.G.Const(causal(t), t, t)
+	norm := func(x *graph.Node, prefix string) *graph.Node { return b.LayerNorm(x, prefix, c.eps) }
+	h := heads{b.Batch, t, c.heads, c.heads, c.width / c.heads}
+	mask := causal(g, t, 0)
 	for i := range c.layers {
 		p := fmt.Sprintf("transformer.h.%d.", i)
-		qkv := dense(b.LayerNorm(x, p+"ln_1"), p+"attn.c_attn")
-		x = g.Add(x, dense(c.attention(b, qkv, mask), p+"attn.c_proj"))
-		h := g.GELUTanh(dense(b.LayerNorm(x, p+"ln_2"), p+"mlp.c_fc"))
-		x = g.Add(x, dense(h, p+"mlp.c_proj"))
-	}
-	return g.Linear(b.LayerNorm(x, "transformer.ln_f"), wte, nil)
-}
-
-// attention is softmax(QKᵀ/√d + mask)·V for each head of size d: qkv [B·T, 3·width], side by
-// side, and mask [T, T], to [B·T, width].
-func (c gptConfig) attention(b *model.Builder, qkv, mask *graph.Node) *graph.Node {
-	g, size, t := b.G, c.width/c.heads, mask.Dim(0)
-	part := func(i int) *graph.Node {
-		z := g.Slice(qkv, []int{0, i * c.width}, nil, []int{b.Batch * t, c.width})
-		return g.Transpose(g.Reshape(z, b.Batch, t, c.heads, size), 0, 2, 1, 3) // [B, heads, T, size]
-	}
-	scores := g.Scale(g.MatMul(part(0), part(1), false, true), 1/math.Sqrt(float64(size)))
-	a := g.MatMul(g.Softmax(g.Add(scores, mask)), part(2), false, false)
-	return g.Reshape(g.Transpose(a, 0, 2, 1, 3), b.Batch*t, c.width)
-}
-
-// causal is the mask of t positions: row i holds 0 up to column i, then masked.
-func causal(t int) []float64 {
-	mask := make([]float64, t*t)
-	for i := range t {
-		for j := i + 1; j < t; j++ {
-			mask[i*t+j] = masked
+		qkv := dense(norm(x, p+"ln_1"), p+"attn.c_attn")
+		part := func(i int) *graph.Node {
+			return h.split(g, g.Slice(qkv, []int{0, i * c.width}, nil, []int{b.Batch * t, c.width}), c.heads)
 		}
+		a := h.attend(g, part(0), part(1), part(2), c.scale(i), mask)
+		x = g.Add(x, dense(a, p+"attn.c_proj"))
+		y := transformerActivations[c.activation](g, dense(norm(x, p+"ln_2"), p+"mlp.c_fc"))
+		x = g.Add(x, dense(y, p+"mlp.c_proj"))
 	}
-	return mask
+	return g.Linear(norm(x, "transformer.ln_f"), b.Param(head), nil)
 }
 
-// matchGPT takes names without transformer., the head as another name of the embedding, and leaves
-// out the stored masks.
-func matchGPT(names []string) map[string]string {
-	to := map[string]string{}
-	for _, name := range names {
-		bare := strings.TrimPrefix(name, "transformer.")
-		switch {
-		case bare == "lm_head.weight":
-			to[name] = "transformer.wte.weight"
-		case strings.HasSuffix(bare, ".attn.bias"), strings.HasSuffix(bare, ".attn.masked_bias"):
-			to[name] = ""
-		default:
-			to[name] = "transformer." + bare
-		}
+// scale multiplies the scores of a layer.
+func (c gptConfig) scale(layer int) float64 {
+	s := 1.0
+	if c.scaled {
+		s = 1 / math.Sqrt(float64(c.width/c.heads))
 	}
-	return to
+	if c.byLayer {
+		s /= float64(layer + 1)
+	}
+	return s
+}
+
+// matchGPT takes names without transformer., the head by the name of its tensor (the embedding, where that is tied), and
+// leaves out the stored masks.
+func matchGPT(head string) func(names []string) map[string]string {
+	return func(names []string) map[string]string {
+		to := map[string]string{}
+		for _, name := range names {
+			bare := strings.TrimPrefix(name, "transformer.")
+			switch {
+			case bare == "lm_head.weight":
+				to[name] = head
+			case strings.HasSuffix(bare, ".attn.bias"), strings.HasSuffix(bare, ".attn.masked_bias"):
+				to[name] = ""
+			default:
+				to[name] = "transformer." + bare
+			}
+		}
+		return to
+	}
 }

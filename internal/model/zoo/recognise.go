@@ -20,7 +20,7 @@ type Entry struct {
 // what is left open has no usual value (the number of heads of gpt2), and says what to give as --model.
 func Recognise(entries []Entry) (*model.Network, error) {
 	c := newCheckpoint(entries)
-	for _, guess := range []func(*checkpoint) (*model.Network, error){guessGPT, guessResNet, guessSmallCNN, guessLeNet, guessMLP} {
+	for _, guess := range []func(*checkpoint) (*model.Network, error){guessGPT, guessLlama, guessEncoder, guessResNet, guessSmallCNN, guessLeNet, guessMLP} {
 		n, err := guess(c)
 		if err != nil {
 			return nil, err
@@ -109,7 +109,12 @@ func guessGPT(c *checkpoint) (*model.Network, error) {
 	if g.width == 0 || g.context == 0 || g.vocab == 0 || g.layers == 0 {
 		return nil, nil
 	}
-	n := gpt2(g)
+	g.inner = max(c.dim(prefix+"h.0.mlp.c_fc.weight", 1), 1)
+	g.activation, g.eps, g.scaled, g.tied = "gelu_new", model.NormEps, true, true
+	n, err := gpt2(g)
+	if err != nil {
+		return nil, err
+	}
 	given := strings.Replace(n.Name, "heads=1", "heads=H", 1)
 	n.Name = given
 	if err := c.fits(n); err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,10 @@ const Grammar = `mlp:SIZES[,relu|tanh|gelu|sigmoid|silu][,bias=false]    e.g. ml
 lenet5[:classes=C]
 smallcnn[:bn=false][,classes=C]
 resnetD[:shortcut=A|B][,classes=C]    CIFAR form, depth D = 6n+2, e.g. resnet20
-gpt2:layers=L,heads=H,width=W,context=T,vocab=V`
+gpt2:layers=L,heads=H,width=W,context=T,vocab=V[,inner=N][,act=gelu_new][,eps=1e-05][,tied=false]
+llama:layers=L,heads=H[,kv_heads=K],width=W,inner=N,context=T,vocab=V[,theta=10000][,eps=1e-06][,tied=true]
+llama2c:layers=L,heads=H[,kv_heads=K],width=W,inner=N,context=T,vocab=V[,tied=true]    names and rotary pairs of llama2.c
+bert|roberta|distilbert:layers=L,heads=H,width=W,inner=N,context=T,vocab=V,classes=C[,act=gelu][,pad=P]`
 
 // Bounds on what a specification may ask for, beyond any network that is measured; they keep a slip of
 // the keyboard from taking all memory.
@@ -72,15 +76,24 @@ func parse(name string, o *options) (*model.Network, error) {
 		}
 		n = smallCNN(bn, classes)
 	case name == "gpt2":
-		c := gptConfig{layers: o.number("layers", 0, maxLayers), heads: o.number("heads", 0, maxWidth), width: o.number("width", 0, maxWidth),
-			context: o.number("context", 0, maxWidth), vocab: o.number("vocab", 0, maxWidth)}
-		if err := o.done(); err != nil {
+		var err error
+		if n, err = parseGPT(o); err != nil {
 			return nil, err
 		}
-		if c.width%c.heads != 0 {
-			return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
+	case name == "llama", name == "llama2c":
+		names := transformersNames
+		if name == metaNames.family {
+			names = metaNames
 		}
-		n = gpt2(c)
+		var err error
+		if n, err = parseLlama(names, o); err != nil {
+			return nil, err
+		}
+	case encoders[name] != nil:
+		var err error
+		if n, err = parseEncoder(encoders[name], o); err != nil {
+			return nil, err
+		}
 	case strings.HasPrefix(name, "resnet"):
 		depth, err := strconv.Atoi(name[len("resnet"):])
 		if err != nil || depth < 8 || depth > maxLayers || (depth-2)%6 != 0 {
@@ -149,6 +162,80 @@ func (o *options) number(key string, def, most int) int {
 		return v
 	}
 	return 1
+}
+
+// real is a number above 0.
+func (o *options) real(key string, def float64) float64 {
+	s, ok := o.value(key)
+	if !ok {
+		return def
+	}
+	v, err := strconv.ParseFloat(s, 64)
+	if err != nil || !(v > 0 && v <= math.MaxFloat64) {
+		o.fail("%s=%s is not a number above 0", key, s)
+		return def
+	}
+	return v
+}
+
+// activation is the name of one of transformerActivations.
+func (o *options) activation(def string) string {
+	s, ok := o.value("act")
+	switch {
+	case !ok:
+		return def
+	case activationNames[s] != "":
+		return activationNames[s]
+	case transformerActivations[s] == nil:
+		o.fail("act=%s is none of %s", s, strings.Join(slices.Sorted(maps.Keys(transformerActivations)), ", "))
+		return def
+	}
+	return s
+}
+
+// rope takes theta=… and rope=linear:FACTOR or rope=llama3:FACTOR:LOW:HIGH:CONTEXT.
+func (o *options) rope() rope {
+	r := rope{theta: o.real("theta", ropeTheta)}
+	s, ok := o.value("rope")
+	if !ok {
+		return r
+	}
+	kind, rest, _ := strings.Cut(s, ":")
+	var v []float64
+	for f := range strings.SplitSeq(rest, ":") {
+		x, err := strconv.ParseFloat(f, 64)
+		if err != nil || !(x > 0 && x <= math.MaxFloat64) {
+			o.fail("rope=%s: %q is not a number above 0", s, f)
+			return r
+		}
+		v = append(v, x)
+	}
+	switch {
+	case kind == "linear" && len(v) == 1:
+		r.scaling, r.factor = kind, v[0]
+	case kind == "llama3" && len(v) == 4 && v[1] < v[2]:
+		r.scaling, r.factor, r.low, r.high, r.context = kind, v[0], v[1], v[2], v[3]
+	default:
+		o.fail("rope=%s is neither linear:FACTOR nor llama3:FACTOR:LOW:HIGH:CONTEXT", s)
+	}
+	return r
+}
+
+// pad is the token that is padding; −1 for pad=none, where that may be.
+func (o *options) pad(def int, optional bool) int {
+	s, ok := o.value("pad")
+	if !ok {
+		return def
+	}
+	if s == "none" && optional {
+		return -1
+	}
+	v, err := strconv.Atoi(s)
+	if err != nil || v < 0 || v >= maxWidth {
+		o.fail("pad=%s is no token", s)
+		return def
+	}
+	return v
 }
 
 func (o *options) yes(key string, def bool) bool {
@@ -225,6 +312,9 @@ func name(arch string, opts ...string) string {
 	}
 	return arch + ":" + strings.Join(opts, ",")
 }
+
+// number is a real number in a specification.
+func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // unless is KEY=VALUE, "" where the value is the default.
 func unless[T comparable](def T, key string, v T) string {

@@ -66,6 +66,11 @@ var buildable = []string{
 	"mlp:6-4-3,tanh,bias=false", "mlp:6-5,bias=false", "mlp:6-4-3,silu", "mlp:6-4-3,sigmoid", "lenet5", "lenet5:classes=47",
 	"smallcnn", "smallcnn:bn=false", "smallcnn:bn=false,classes=3", "resnet8", "resnet20", "resnet20:shortcut=B", "resnet8:shortcut=B,classes=100",
 	"gpt2:layers=1,heads=1,width=4,context=1,vocab=3", "gpt2:layers=2,heads=2,width=8,context=16,vocab=11",
+	"gpt2:layers=1,heads=1,width=4,context=2,vocab=3,inner=5,act=silu,eps=0.1,scaled=false,by_layer=true,tied=false",
+	"llama:layers=2,heads=4,kv_heads=2,width=12,inner=5,context=6,vocab=11,head_dim=2,act=relu,eps=0.1,theta=50,rope=linear:3,window=2,full=1,bias=qkvo,mlp_bias=true",
+	"llama:layers=1,heads=2,width=8,inner=5,context=6,vocab=11,rope=llama3:8:1:4:32,bias=qkv,tied=true,qk_norm=true", "llama2c:layers=1,heads=2,kv_heads=1,width=8,inner=5,context=6,vocab=11",
+	"bert:layers=1,heads=2,width=4,inner=5,context=6,vocab=11,classes=3,types=1,act=relu,eps=0.1,pad=none", "roberta:layers=1,heads=2,width=4,inner=5,context=6,vocab=11,classes=3,pad=2",
+	"distilbert:layers=1,heads=2,width=4,inner=5,context=6,vocab=11,classes=2",
 }
 
 func TestParametersArePyTorchs(t *testing.T) {
@@ -94,6 +99,9 @@ func TestCanonicalNameParsesToItself(t *testing.T) {
 		"resnet56:classes=100,shortcut=b":                 "resnet56:shortcut=B,classes=100",
 		"lenet5:classes=10":                               "lenet5",
 		"gpt2:vocab=5,context=4,width=6,heads=3,layers=1": "gpt2:layers=1,heads=3,width=6,context=4,vocab=5",
+		"gpt2:layers=1,heads=3,width=6,context=4,vocab=5,inner=24,act=gelu_pytorch_tanh,eps=1e-5,tied=true":                                       "gpt2:layers=1,heads=3,width=6,context=4,vocab=5",
+		"llama:layers=1,heads=3,width=6,kv_heads=3,inner=4,context=4,vocab=5,theta=1e4,eps=1e-6,act=swish,head_dim=2,full=1,bias=none,tied=false": "llama:layers=1,heads=3,width=6,inner=4,context=4,vocab=5",
+		"bert:layers=1,heads=3,width=6,inner=4,context=4,vocab=5,classes=2,types=2,pad=0,eps=1e-12,act=gelu":                                      "bert:layers=1,heads=3,width=6,inner=4,context=4,vocab=5,classes=2",
 	}
 	for _, s := range buildable {
 		specs[s] = s
@@ -147,8 +155,8 @@ func TestParseErrors(t *testing.T) {
 // settings are those of data that the network was made for.
 func settings(n *model.Network) model.Settings {
 	s := model.Settings{Loss: model.CrossEntropy, Total: 100, Input: n.Input, TargetInteger: true}
-	if n.Tokens {
-		s.InputInteger, s.Target = true, n.Input
+	if s.InputInteger = n.Tokens; n.Tokens && !n.Sequence {
+		s.Target = n.Input
 	}
 	return s
 }
@@ -169,7 +177,7 @@ func TestBuildDifferentiates(t *testing.T) {
 				continue
 			}
 			positions := batch
-			if n.Tokens {
+			if n.Tokens && !n.Sequence {
 				positions *= n.Input[0]
 			}
 			if !slices.Equal(m.Outputs.Shape(), []int{positions, n.Outputs}) || !slices.Equal(m.ExampleLoss.Shape(), []int{positions}) || m.Loss.Rank() != 0 {
