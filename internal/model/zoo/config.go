@@ -14,7 +14,10 @@ import (
 
 // families are the values of model_type in a config.json of Hugging Face's transformers that FromConfig takes.
 func families() map[string]func(c *config, ck *checkpoint) (*model.Network, error) {
-	return map[string]func(c *config, ck *checkpoint) (*model.Network, error){}
+	return map[string]func(c *config, ck *checkpoint) (*model.Network, error){
+		"resnet": configResNet,
+		"vit":    configViT,
+	}
 }
 
 // FromConfig makes the network that a config.json describes, as Hugging Face's transformers keeps one beside the

@@ -20,7 +20,7 @@ type Entry struct {
 // what is left open has no usual value (the number of heads of gpt2), and says what to give as --model.
 func Recognise(entries []Entry) (*model.Network, error) {
 	c := newCheckpoint(entries)
-	for _, guess := range []func(*checkpoint) (*model.Network, error){guessGPT, guessResNet, guessSmallCNN, guessLeNet, guessMLP} {
+	for _, guess := range []func(*checkpoint) (*model.Network, error){guessGPT, guessViT, guessImageNetResNet, guessResNet, guessVGG, guessSmallCNN, guessLeNet, guessMLP} {
 		n, err := guess(c)
 		if err != nil {
 			return nil, err
