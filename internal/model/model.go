@@ -178,7 +178,9 @@ func (n *Network) Build(batch int, s Settings) (*Graph, error) {
 		n.build(res, batch, s)
 		return nil
 	})
-	if err != nil {
+	if err != nil && n.AnySize {
+		return nil, fmt.Errorf("%s with examples of shape %s: %w (use larger images)", n.Name, ShapeString(s.Input), err)
+	} else if err != nil {
 		return nil, fmt.Errorf("%s with examples of shape %s: %w", n.Name, ShapeString(s.Input), err)
 	}
 	return res, nil

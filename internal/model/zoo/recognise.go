@@ -124,7 +124,7 @@ func guessResNet(c *checkpoint) (*model.Network, error) {
 		blocks++
 	}
 	classes := max(c.dim("linear.weight", 0), c.dim("fc.weight", 0))
-	if blocks == 0 || classes == 0 || !c.has("conv1.weight") {
+	if blocks == 0 || classes == 0 || !c.has("conv1.weight") || c.has(block(4, 0)+"conv1.weight") {
 		return nil, nil
 	}
 	shortcut := "A"

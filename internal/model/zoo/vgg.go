@@ -175,7 +175,10 @@ func (c vggConfig) forward(b *model.Builder, x *graph.Node) *graph.Node {
 		}
 		im = b.Relu(im)
 	})
-	h := b.G.Relu(b.LinearOfImage(b.AdaptiveAvgPool2d(im, vggPool, vggPool), "classifier.0"))
+	im = b.AdaptiveAvgPool2d(im, vggPool, vggPool)
+	// The order of the weight, C, H, W: a copy of the activations, and none of the weight, which is most of the network.
+	flat := b.G.Reshape(b.G.Transpose(im.X, 0, 2, 1), b.Batch, im.X.Dim(1)*im.X.Dim(2))
+	h := b.G.Relu(b.Linear(flat, "classifier.0"))
 	return b.Linear(b.G.Relu(b.Linear(h, "classifier.3")), "classifier.6")
 }
 

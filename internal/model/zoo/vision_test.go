@@ -299,24 +299,25 @@ type stateDict struct {
 	Tensors      []named
 }
 
-// recognisedAs are the specifications of state_dicts whose name is not that.
+// recognisedAs are the specifications of state_dicts whose name is not that, "" where the network is refused.
 var recognisedAs = map[string]string{
-	"torchvision vit_b_16":            "vit:patch=16,width=768,layers=12,heads=12,size=224",
-	"torchvision vit_b_32":            "vit:patch=32,width=768,layers=12,heads=12,size=224",
-	"torchvision vit_l_16":            "vit:patch=16,width=1024,layers=24,heads=16,size=224",
-	"torchvision vit_l_32":            "vit:patch=32,width=1024,layers=24,heads=16,size=224",
-	"torchvision vit_h_14":            "vit:patch=14,width=1280,layers=32,heads=16,size=224",
-	"timm vit_tiny_patch16_224":       "vit:patch=16,width=192,layers=12,heads=3,size=224",
-	"timm vit_small_patch32_384":      "vit:patch=32,width=384,layers=12,heads=6,size=384",
-	"timm vit_base_patch16_224":       "vit:patch=16,width=768,layers=12,heads=12,size=224",
-	"timm vit_base_patch8_224":        "vit:patch=8,width=768,layers=12,heads=12,size=224",
-	"timm vit_large_patch14_224":      "vit:patch=14,width=1024,layers=24,heads=16,size=224",
-	"timm vit_huge_patch14_224":       "vit:patch=14,width=1280,layers=32,heads=16,size=224",
-	"timm deit3_small_patch16_224":    "vit:patch=16,width=384,layers=12,heads=6,size=224,layer_scale=true,no_embed_class=true",
-	"timm deit_base_patch16_224":      "vit:patch=16,width=768,layers=12,heads=12,size=224",
-	"timm vit_base_patch16_224_miil":  "vit:patch=16,width=768,layers=12,heads=12,size=224,qkv_bias=false",
-	"timm vit_medium_patch16_gap_256": "vit:patch=16,width=512,layers=12,heads=H,size=256,qkv_bias=false,layer_scale=true,class_token=false,pool=norm-avg",
-	"timm resnet50":                   "resnet50",
+	"torchvision vit_b_16":                 "vit:patch=16,width=768,layers=12,heads=12,size=224",
+	"torchvision vit_b_32":                 "vit:patch=32,width=768,layers=12,heads=12,size=224",
+	"torchvision vit_l_16":                 "vit:patch=16,width=1024,layers=24,heads=16,size=224",
+	"torchvision vit_l_32":                 "vit:patch=32,width=1024,layers=24,heads=16,size=224",
+	"torchvision vit_h_14":                 "vit:patch=14,width=1280,layers=32,heads=16,size=224",
+	"timm vit_tiny_patch16_224":            "vit:patch=16,width=192,layers=12,heads=3,size=224",
+	"timm vit_small_patch32_384":           "vit:patch=32,width=384,layers=12,heads=6,size=384",
+	"timm vit_base_patch16_224":            "vit:patch=16,width=768,layers=12,heads=12,size=224",
+	"timm vit_base_patch8_224":             "vit:patch=8,width=768,layers=12,heads=12,size=224",
+	"timm vit_large_patch14_224":           "vit:patch=14,width=1024,layers=24,heads=16,size=224",
+	"timm vit_huge_patch14_224":            "vit:patch=14,width=1280,layers=32,heads=16,size=224",
+	"timm deit3_small_patch16_224":         "vit:patch=16,width=384,layers=12,heads=6,size=224,layer_scale=true,no_embed_class=true",
+	"timm deit_base_patch16_224":           "vit:patch=16,width=768,layers=12,heads=12,size=224",
+	"timm vit_base_patch16_224_miil":       "vit:patch=16,width=768,layers=12,heads=12,size=224,qkv_bias=false",
+	"timm vit_medium_patch16_gap_256":      "vit:patch=16,width=512,layers=12,heads=H,size=256,qkv_bias=false,layer_scale=true,class_token=false,pool=norm-avg",
+	"timm deit_tiny_distilled_patch16_224": "",
+	"timm resnet50":                        "resnet50",
 }
 
 // TestStateDictsRecognised holds names, shapes, number and order of parameters against those of the libraries' networks.
@@ -328,6 +329,12 @@ func TestStateDictsRecognised(t *testing.T) {
 		}
 		es := entries(d.Tensors, "")
 		n, err := zoo.Recognise(es)
+		if spec == "" {
+			if err == nil || !strings.Contains(err.Error(), "distilled vision transformer (dist_token)") {
+				t.Errorf("%s: %v, %v", name, n, err)
+			}
+			continue
+		}
 		if strings.Contains(spec, "heads=H") {
 			if err == nil || !strings.Contains(err.Error(), "--model "+spec+" with H") {
 				t.Errorf("%s: %v", name, err)
@@ -371,4 +378,183 @@ func TestStateDictsRecognised(t *testing.T) {
 			t.Errorf("%s: parameters\n got %v\nwant %v", name, got, want)
 		}
 	}
+}
+
+// Names of the forms of residual networks for CIFAR-10 that have the stages of those for ImageNet, and of torchvision's first vision transformers.
+func TestVisionOtherNames(t *testing.T) {
+	for _, c := range []struct {
+		spec   string
+		rename []string
+	}{
+		{"resnet18:stem=3,classes=10", []string{".downsample.", ".shortcut.", "fc.", "linear."}},
+		{"resnet50:form=cifar", nil},
+		{"resnet50:form=cifar,shortcut=B", []string{"linear.", "fc.", "shortcut", "downsample"}},
+		{"resnet152:form=cifar,classes=100", nil},
+		{"vit:patch=32,width=768,layers=1,heads=12,size=64,classes=3", []string{"blocks.0.", "encoder.layers.encoder_layer_0.", "patch_embed.proj", "conv_proj", "norm1", "ln_1", "norm2", "ln_2",
+			"attn.qkv.", "self_attention.in_proj_", "attn.proj", "self_attention.out_proj", "mlp.fc1", "mlp.linear_1", "mlp.fc2", "mlp.linear_2",
+			"head.", "heads.head.", "norm.", "encoder.ln.", "cls_token", "class_token", "pos_embed", "encoder.pos_embedding"}},
+	} {
+		es := tensorsOf(t, c.spec, c.rename...)
+		n, err := zoo.Recognise(es)
+		if err != nil || n.Name != c.spec {
+			t.Errorf("%s as %v: %v, %v", c.spec, c.rename, n, err)
+			continue
+		}
+		setZeros(t, n, es)
+		setZeros(t, parse(t, c.spec), es)
+	}
+}
+
+func TestVisionRecogniseErrors(t *testing.T) {
+	change := func(spec string, f func(es []zoo.Entry) []zoo.Entry) []zoo.Entry { return f(tensorsOf(t, spec)) }
+	without := func(part string) func(es []zoo.Entry) []zoo.Entry {
+		return func(es []zoo.Entry) []zoo.Entry {
+			return slices.DeleteFunc(es, func(e zoo.Entry) bool { return strings.Contains(e.Name, part) })
+		}
+	}
+	with := func(name string, shape ...int) func(es []zoo.Entry) []zoo.Entry {
+		return func(es []zoo.Entry) []zoo.Entry {
+			es = slices.DeleteFunc(es, func(e zoo.Entry) bool { return e.Name == name })
+			return append(es, zoo.Entry{Name: name, Shape: shape})
+		}
+	}
+	const small = "vit:patch=4,width=192,layers=2,heads=3,size=16,classes=7"
+	const unknown = "not recognised from the names and shapes"
+	for _, c := range []struct {
+		want    string
+		entries []zoo.Entry
+	}{
+		{"stages of 2 2 1 2 blocks, and it is none of torchvision's", change("resnet18", without("layer3.1."))},
+		{"look like resnet50 and are not: layer2.0.se.weight: not in the network", change("resnet50", with("layer2.0.se.weight", 3))},
+		{"layer1.0.conv2.weight: shape [64, 64, 5, 5], the network has [64, 64, 3, 3]", change("resnet50", with("layer1.0.conv2.weight", 64, 64, 5, 5))},
+		{"stages of 3 4 6 3 blocks", change("resnet50", with("layer1.0.conv2.weight", 64, 1, 3, 3))},
+		{unknown, change("resnet50", with("layer1.0.conv2.weight", 64, 0, 3, 3))},
+		{unknown, change("resnet50", with("layer1.0.conv2.weight", 1, 64, 3, 3))},
+		{unknown, change("resnet18", with("conv1.weight", 64, 3, 5, 5))},
+		{"look like vgg:64-M-128-M-256-256-M-512-512-M-512-M and are not: features.18.bias: not in the network", change("vgg11", without("features.18.weight"))},
+		{"classifier.0.weight: shape [4096, 512], the network has [4096, 25088]", change("vgg16", with("classifier.0.weight", 4096, 512))},
+		{"q_norm.weight: not in the network", change(small, with("blocks.1.attn.q_norm.weight", 64))},
+		{"norm_pre.weight: not in the network", change(small, with("norm_pre.weight", 192))},
+		{"its 19 positions are no square", change(small, with("pos_embed", 1, 19, 192))},
+		{unknown, change(small, with("pos_embed", 1, -5, 192))},
+		{"mlp.fc1.bias: missing", change(small, without("fc1.bias"))},
+		{"distilled", change(small, with("dist_token", 1, 1, 192))},
+		{unknown, change(small, with("patch_embed.proj.weight", 192, 3, 1<<30, 1<<30))},
+	} {
+		if _, err := zoo.Recognise(c.entries); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("got %v, want %q", err, c.want)
+		}
+	}
+}
+
+// edited is the config.json of a directory with one setting changed, null for left out.
+func edited(t *testing.T, directory, key, value string) ([]byte, []zoo.Entry) {
+	t.Helper()
+	text, es, _ := readDirectory(t, directory)
+	var c map[string]json.RawMessage
+	if err := json.Unmarshal(text, &c); err != nil {
+		t.Fatal(err)
+	}
+	c[key] = json.RawMessage(value)
+	text, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, es
+}
+
+// TestVisionConfigErrors holds that a setting that asks for what is not built is refused by its name.
+func TestVisionConfigErrors(t *testing.T) {
+	for _, c := range []struct{ directory, key, value, want string }{
+		{"vit", "architectures", `["ViTForMaskedImageModeling"]`, "built in is ViTForImageClassification"},
+		{"vit", "hidden_act", `"mish"`, "hidden_act is mish, which is not built in (built in are gelu, "},
+		{"vit", "hidden_act", `3`, "hidden_act is 3, not a text"},
+		{"vit", "head_dim", `16`, "head_dim is 16, which is not built in"},
+		{"vit", "pruned_heads", `{"0": [1]}`, "pruned_heads"},
+		{"vit", "quantization_config", `{"bits": 4}`, "quantization_config"},
+		{"vit", "num_attention_heads", `5`, "no multiple of num_attention_heads, 5"},
+		{"vit", "num_attention_heads", `0`, "num_attention_heads is 0"},
+		{"vit", "layer_norm_eps", `0`, "layer_norm_eps is 0"},
+		{"vit", "layer_norm_eps", `"small"`, "layer_norm_eps is small, not a number"},
+		{"vit", "image_size", `3`, "image_size is [3 3], smaller than patch_size"},
+		{"vit", "image_size", `[16, 16, 3]`, "image_size is no list of up to 2"},
+		{"vit", "image_size", `[16]`, "image_size is neither a number nor a list of height and width"},
+		{"vit", "image_size", `[16, -1]`, "image_size is no list"},
+		{"vit", "image_size", `{}`, "image_size is map[]"},
+		{"vit", "image_size", `16777216`, "more parameters than memory can hold"},
+		{"vit", "patch_size", `[]`, "patch_size is no list"},
+		{"vit", "num_hidden_layers", `1e9`, "num_hidden_layers is 1e9"},
+		{"vit", "hidden_size", `99999999999999999999`, "hidden_size is 99999999999999999999"},
+		{"vit", "id2label", `{}`, "id2label is empty"},
+		{"vit", "qkv_bias", `"yes"`, "qkv_bias is yes, neither true nor false"},
+		{"resnet-basic", "architectures", `["ResNetModel"]`, "built in is ResNetForImageClassification"},
+		{"resnet-basic", "layer_type", `"preactivation"`, "layer_type is preactivation, which is not built in"},
+		{"resnet-basic", "hidden_act", `"mish"`, "hidden_act is mish"},
+		{"resnet-basic", "depths", `[1, 2]`, "depths has 2 stages, hidden_sizes 3"},
+		{"resnet-basic", "depths", `[1, 2, 0]`, "depths is no list of up to 16 numbers from 1 to 256"},
+		{"resnet-basic", "depths", `[1, 2, 1000000]`, "depths is no list"},
+		{"resnet-basic", "depths", `"many"`, "depths is no list"},
+		{"resnet-basic", "hidden_sizes", `[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]`, "hidden_sizes is no list of up to 16"},
+		{"resnet-basic", "hidden_sizes", `[16777216, 16777216, 16777216]`, "more parameters than memory can hold"},
+		{"resnet-bottleneck", "hidden_sizes", `[3, 20]`, "hidden_sizes has 3"},
+		{"resnet-basic", "quantization_config", `{"bits": 4}`, "quantization_config"},
+	} {
+		text, es := edited(t, c.directory, c.key, c.value)
+		if n, err := zoo.FromConfig(text, es); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s with %s = %s: %v, %v; want %q", c.directory, c.key, c.value, n, err, c.want)
+		}
+	}
+}
+
+// TestVisionConfigIrrelevant holds that what has no part in the outputs is no reason to refuse, and null is as good as left out.
+func TestVisionConfigIrrelevant(t *testing.T) {
+	for _, c := range []struct{ directory, key, value string }{
+		{"vit", "hidden_dropout_prob", `0.1`}, {"vit", "pooler_act", `"mish"`}, {"vit", "encoder_stride", `8`}, {"vit", "head_dim", `8`}, {"vit", "pruned_heads", `{}`},
+		{"vit", "qkv_bias", `null`}, {"vit", "architectures", `null`}, {"vit-other", "num_labels", `2`}, {"resnet-basic", "out_features", `["stage1"]`}, {"resnet-basic", "downsample_in_bottleneck", `true`},
+	} {
+		text, es := edited(t, c.directory, c.key, c.value)
+		n, err := zoo.FromConfig(text, es)
+		if err != nil {
+			t.Errorf("%s with %s = %s: %v", c.directory, c.key, c.value, err)
+			continue
+		}
+		setZeros(t, n, es)
+	}
+}
+
+// TestTransformersViTNames takes a state_dict with the names that transformers 5 has in memory, and with the rest of the network.
+func TestTransformersViTNames(t *testing.T) {
+	text, es, _ := readDirectory(t, "vit")
+	n, err := zoo.FromConfig(text, es)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := strings.NewReplacer("vit.encoder.layer.", "vit.layers.", "attention.attention.query", "attention.q_proj", "attention.attention.key", "attention.k_proj", "attention.attention.value", "attention.v_proj",
+		"attention.output.dense", "attention.o_proj", "intermediate.dense", "mlp.fc1", "output.dense", "mlp.fc2")
+	for i := range es {
+		es[i].Name = r.Replace(es[i].Name)
+	}
+	es = append(es, zoo.Entry{Name: "vit.pooler.dense.weight", Shape: []int{24, 24}}, zoo.Entry{Name: "vit.embeddings.mask_token", Shape: []int{1, 1, 24}})
+	setZeros(t, n, es)
+}
+
+// FuzzVisionConfig holds that no config.json makes a panic or an endless network, and that what is taken differentiates.
+func FuzzVisionConfig(f *testing.F) {
+	for _, name := range []string{"vit", "vit-other", "resnet-basic", "resnet-bottleneck", "resnet-early"} {
+		text, err := os.ReadFile(filepath.Join("testdata", "huggingface", name, "config.json"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		n, err := zoo.FromConfig(text, nil)
+		if err != nil || n.Tokens || n.Size() > 1<<16 || tensor.Count(n.Input) > 1<<14 {
+			return
+		}
+		m, err := n.Build(1, settings(n))
+		if err == nil && m.Loss.Size() != 1 {
+			t.Errorf("a loss of shape %v", m.Loss.Shape())
+		}
+	})
 }

@@ -83,8 +83,7 @@ def case(model, shape, n=3, train=False, **known):
 
 
 tv = torchvision.models
-case(tv.resnet18(num_classes=10), [3, 64, 64], spec="resnet18:classes=10")
-case(tv.resnet18(num_classes=10), [3, 70, 53], spec="resnet18:classes=10", train=True)
+case(tv.resnet18(num_classes=10), [3, 70, 53], 2, spec="resnet18:classes=10")
 case(tv.resnet50(num_classes=12), [3, 64, 48], 2, spec="resnet50:classes=12")
 case(tv.resnext50_32x4d(num_classes=5), [3, 40, 40], 2, spec="resnext50_32x4d:classes=5")
 small = tv.resnet18(num_classes=10)
