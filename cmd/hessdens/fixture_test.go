@@ -45,6 +45,20 @@ func weights(seed uint64) []named {
 	}
 }
 
+// seeded are tensors of random values, from their names and shapes in turn.
+func seeded(namesAndShapes ...any) []named {
+	var out []named
+	for i := 0; i < len(namesAndShapes); i += 2 {
+		shape := namesAndShapes[i+1].([]int)
+		size := 1
+		for _, d := range shape {
+			size *= d
+		}
+		out = append(out, named{namesAndShapes[i].(string), shape, random(uint64(1000+i), size)})
+	}
+	return out
+}
+
 // safetensors is a file of float32 tensors; edit changes its header before it is written.
 func safetensors(tensors []named, edit func(header map[string]any)) []byte {
 	header := map[string]any{}
@@ -121,6 +135,14 @@ func fixtures() map[string][]byte {
 		// Images as bytes, for the embedded network.
 		"images.npy": npytest.File("|u1", false, []int{10, 28, 28}, images),
 		"digits.npy": labels(10, nil),
+
+		// Networks on images of one channel: vgg:2-M-3-M of any size, and a vision transformer on 28×28.
+		"vgg.safetensors": safetensors(seeded("features.0.weight", []int{2, 1, 3, 3}, "features.0.bias", []int{2}, "features.3.weight", []int{3, 2, 3, 3}, "features.3.bias", []int{3},
+			"classifier.0.weight", []int{2, 147}, "classifier.0.bias", []int{2}, "classifier.3.weight", []int{2, 2}, "classifier.3.bias", []int{2}, "classifier.6.weight", []int{3, 2}, "classifier.6.bias", []int{3}), nil),
+		"vit.safetensors": safetensors(seeded("cls_token", []int{1, 1, 4}, "pos_embed", []int{1, 5, 4}, "patch_embed.proj.weight", []int{4, 1, 14, 14}, "patch_embed.proj.bias", []int{4},
+			"blocks.0.norm1.weight", []int{4}, "blocks.0.norm1.bias", []int{4}, "blocks.0.attn.qkv.weight", []int{12, 4}, "blocks.0.attn.qkv.bias", []int{12}, "blocks.0.attn.proj.weight", []int{4, 4}, "blocks.0.attn.proj.bias", []int{4},
+			"blocks.0.norm2.weight", []int{4}, "blocks.0.norm2.bias", []int{4}, "blocks.0.mlp.fc1.weight", []int{6, 4}, "blocks.0.mlp.fc1.bias", []int{6}, "blocks.0.mlp.fc2.weight", []int{4, 6}, "blocks.0.mlp.fc2.bias", []int{4},
+			"norm.weight", []int{4}, "norm.bias", []int{4}, "head.weight", []int{3, 4}, "head.bias", []int{3}), nil),
 
 		// Checkpoints that cannot be read.
 		"empty.safetensors":       {},

@@ -56,7 +56,7 @@ type subjectOptions struct {
 func (o *subjectOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.model, "model", "", "`FILE`.onnx, a directory with config.json and model.safetensors, or an architecture: mlp:784-20-10[,tanh],\nlenet5, smallcnn, resnet20[:shortcut=B], gpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
+	f.StringVar(&o.model, "model", "", "`FILE`.onnx, a directory with config.json and model.safetensors, or an architecture: mlp:784-20-10[,tanh],\nlenet5, resnet20[:shortcut=B], resnet18, vgg16, vit:…, gpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
 	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint), or llama2.c's .bin; without it and --model: the embedded example")
 	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, or X.npy,Y.npy")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")

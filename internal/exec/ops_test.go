@@ -186,7 +186,7 @@ func opCases() []opCase {
 			return g.Sin(g.AvgPool(g.Tanh(x), geo, r.IntN(2) == 0)), []*graph.Node{x}
 		}},
 		{name: "maxpool", build: func(g *graph.Graph, r *rand.Rand) (*graph.Node, []*graph.Node) {
-			geo := g.Geometry(graph.Square(4, 5, 2, 1+r.IntN(2), r.IntN(2)))
+			geo := g.Geometry(graph.Square(4, 5, 2+r.IntN(2), 1+r.IntN(2), r.IntN(2)))
 			x := g.Param("x", 2, geo.In, 3)
 			return g.Sin(g.MaxPool(g.Tanh(x), geo)), []*graph.Node{x}
 		}},

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"fmt"
+
 	"hessdens/internal/graph"
 )
 
@@ -71,10 +73,32 @@ func (b *Builder) window(im Image, kh, kw, stride, pad, groups int) (geo *graph.
 	return b.G.Geometry(win), out[0], out[1]
 }
 
-// MaxPool2d is the largest value in each square window, without padding.
-func (b *Builder) MaxPool2d(im Image, kernel, stride int) Image {
-	geo, h, w := b.window(im, kernel, kernel, stride, 0, 1)
+// MaxPool2d is the largest value in each square window. The padding is never the largest.
+func (b *Builder) MaxPool2d(im Image, kernel, stride, pad int) Image {
+	geo, h, w := b.window(im, kernel, kernel, stride, pad, 1)
 	return Image{b.G.MaxPool(im.X, geo), h, w}
+}
+
+// AdaptiveAvgPool2d makes an image of h×w: along an axis of n pixels, pixel i of m is the average over
+// those from ⌊i·n/m⌋ to before ⌈(i+1)·n/m⌉. Windows overlap where m does not divide n, and repeat
+// pixels where m is larger. This is PyTorch's.
+func (b *Builder) AdaptiveAvgPool2d(im Image, h, w int) Image {
+	if im.H == h && im.W == w {
+		return im
+	}
+	s := graph.NewSparse(fmt.Sprintf("adaptive %dx%d to %dx%d", im.H, im.W, h, w), h*w, im.H*im.W, func(q int) (col []int32, val []float64) {
+		i, j := q/w, q%w
+		for y := i * im.H / h; y < ((i+1)*im.H+h-1)/h; y++ {
+			for x := j * im.W / w; x < ((j+1)*im.W+w-1)/w; x++ {
+				col = append(col, int32(y*im.W+x))
+			}
+		}
+		for range col {
+			val = append(val, 1/float64(len(col)))
+		}
+		return col, val
+	})
+	return Image{b.G.Rows(im.X, s), h, w}
 }
 
 // BatchNorm2d normalises each channel: by the running statistics, or by those of the batch where

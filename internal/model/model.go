@@ -43,6 +43,7 @@ type Network struct {
 	// Input is the shape of one example as a data set holds it: [784], [1, 28, 28], or for tokens
 	// the longest sequence, [64]. What data fit is said at Build.
 	Input     []int
+	AnySize   bool // Input is [C, H, W], and images of any height and width are taken; H and W are the usual ones
 	Tokens    bool // inputs are integers
 	Vocab     int  // token ids are below it; 0: not known, or no tokens
 	Sequence  bool // one output for each sequence of tokens, not for each token
@@ -160,7 +161,8 @@ func (n *Network) SHA256() string {
 // over a batch, so that the losses of all batches add up to that of the data set. It fails when
 // the data do not fit the network or the loss, and says what would. Data fit a network that takes
 // [F] when an example has F values, in whatever shape; one that takes images, when shapes are
-// equal but for axes of size 1; one that takes tokens, when a sequence is not longer than its context.
+// equal but for axes of size 1, or with AnySize when the channels are; one that takes tokens, when a
+// sequence is not longer than its context.
 func (n *Network) Build(batch int, s Settings) (*Graph, error) {
 	if batch < 1 || !(s.Total > 0) {
 		return nil, fmt.Errorf("a batch of %d out of %v examples (at least one is needed)", batch, s.Total)
@@ -176,7 +178,9 @@ func (n *Network) Build(batch int, s Settings) (*Graph, error) {
 		n.build(res, batch, s)
 		return nil
 	})
-	if err != nil {
+	if err != nil && n.AnySize {
+		return nil, fmt.Errorf("%s with examples of shape %s: %w (use larger images)", n.Name, ShapeString(s.Input), err)
+	} else if err != nil {
 		return nil, fmt.Errorf("%s with examples of shape %s: %w", n.Name, ShapeString(s.Input), err)
 	}
 	return res, nil
@@ -205,7 +209,7 @@ func (n *Network) build(res *Graph, batch int, s Settings) {
 
 	x := res.X
 	if !n.Tokens {
-		x = g.Reshape(x, slices.Concat([]int{batch}, n.Input)...)
+		x = g.Reshape(x, slices.Concat([]int{batch}, n.shaped(s.Input))...)
 	}
 	if s.Loss == Own {
 		own := n.OwnLoss(b, x, res.Y)
@@ -290,14 +294,29 @@ func (n *Network) fitInput(s Settings) error {
 		if count != n.Input[0] {
 			return fmt.Errorf("examples of shape %s have %d values, and %s takes %d (check --data and --model)", in, count, n.Name, n.Input[0])
 		}
-	case !sameValues(s.Input, n.Input):
+	case !sameValues(s.Input, n.shaped(s.Input)):
 		hint := "check --data and --model"
-		if len(s.Input) == 3 && slices.Equal(n.Input, []int{s.Input[2], s.Input[0], s.Input[1]}) {
-			hint = "channels come first: store images as [N, C, H, W]"
+		if len(s.Input) == 3 {
+			if first := []int{s.Input[2], s.Input[0], s.Input[1]}; slices.Equal(first, n.shaped(first)) {
+				hint = "channels come first: store images as [N, C, H, W]"
+			}
 		}
-		return fmt.Errorf("examples of shape %s do not fit %s, which takes %s (%s)", in, n.Name, ShapeString(n.Input), hint)
+		takes := ShapeString(n.Input)
+		if n.AnySize {
+			takes = fmt.Sprintf("[%d, H, W]", n.Input[0])
+		}
+		return fmt.Errorf("examples of shape %s do not fit %s, which takes %s (%s)", in, n.Name, takes, hint)
 	}
 	return nil
+}
+
+// shaped is the shape in which the network takes one example of the data's shape: Input, or with
+// AnySize its channels and the data's height and width.
+func (n *Network) shaped(data []int) []int {
+	if !n.AnySize || len(data) < 2 {
+		return n.Input
+	}
+	return slices.Concat(n.Input[:1], data[len(data)-2:])
 }
 
 // fitTarget says whether targets fit the loss and the outputs.

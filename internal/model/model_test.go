@@ -36,6 +36,16 @@ func images() *model.Network {
 	return n
 }
 
+// anySize averages each of 3 channels over images of any size, after a max-pool of 2×2.
+func anySize() *model.Network {
+	n := affine(3, 10)
+	n.Name, n.Input, n.AnySize = "any", []int{3, 8, 8}, true
+	n.Forward = func(b *model.Builder, x *graph.Node) *graph.Node {
+		return b.Linear(b.GlobalAvgPool(b.MaxPool2d(b.Image(x), 2, 2, 0)), "a")
+	}
+	return n
+}
+
 // tokens is a table of logits by token, on up to 8 of 5 tokens.
 func tokens() *model.Network {
 	return &model.Network{
@@ -66,6 +76,9 @@ func TestBuildTakesWhatFits(t *testing.T) {
 		{affine(6, 3), model.BCE, []int{6}, []int{3}, true},
 		{affine(6, 1), model.BCE, []int{6}, nil, true},
 		{images(), model.CrossEntropy, []int{3, 4, 4}, nil, true},
+		{anySize(), model.CrossEntropy, []int{3, 8, 8}, nil, true},
+		{anySize(), model.CrossEntropy, []int{3, 5, 9}, nil, true},
+		{anySize(), model.CrossEntropy, []int{1, 3, 5, 9}, nil, true},
 		{tokens(), model.CrossEntropy, []int{8}, []int{8}, true},
 		{tokens(), model.CrossEntropy, []int{2}, []int{2}, true},
 		{tokens(), model.MSE, []int{8}, []int{8, 5}, false},
@@ -100,6 +113,11 @@ func TestBuildErrors(t *testing.T) {
 		{affine(6, 3), with(func(s *model.Settings) { s.InputInteger = true }), "real numbers of shape [6]"},
 		{images(), with(func(s *model.Settings) { s.Input = []int{48} }), "[48] do not fit images, which takes [3, 4, 4]"},
 		{images(), with(func(s *model.Settings) { s.Input = []int{4, 4, 3} }), "channels come first"},
+		{anySize(), with(func(s *model.Settings) { s.Input = []int{192} }), "[192] do not fit any, which takes [3, H, W] (check"},
+		{anySize(), with(func(s *model.Settings) { s.Input = []int{8, 8} }), "do not fit any"},
+		{anySize(), with(func(s *model.Settings) { s.Input = []int{1, 8, 8} }), "do not fit any"},
+		{anySize(), with(func(s *model.Settings) { s.Input = []int{5, 9, 3} }), "channels come first"},
+		{anySize(), with(func(s *model.Settings) { s.Input = []int{3, 1, 5} }), "use larger images"},
 		{tokens(), with(func(s *model.Settings) {}), "up to 8 tokens, which are integers"},
 		{tokens(), with(func(s *model.Settings) { s.InputInteger = true; s.Input = []int{9} }), "cut them to 8"},
 		{tokens(), with(func(s *model.Settings) { s.InputInteger = true; s.Input = []int{2, 4} }), "one sequence an example"},

@@ -22,8 +22,8 @@ func lenet5(classes int) *model.Network {
 		Input:   []int{1, 28, 28},
 		Outputs: classes,
 		Forward: func(b *model.Builder, x *graph.Node) *graph.Node {
-			im := b.MaxPool2d(b.Relu(b.Conv2d(b.Image(x), "conv1", 1, 2)), 2, 2)
-			im = b.MaxPool2d(b.Relu(b.Conv2d(im, "conv2", 1, 0)), 2, 2)
+			im := b.MaxPool2d(b.Relu(b.Conv2d(b.Image(x), "conv1", 1, 2)), 2, 2, 0)
+			im = b.MaxPool2d(b.Relu(b.Conv2d(im, "conv2", 1, 0)), 2, 2, 0)
 			h := b.G.Relu(b.LinearOfImage(im, "fc1"))
 			return b.Linear(b.G.Relu(b.Linear(h, "fc2")), "fc3")
 		},

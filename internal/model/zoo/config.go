@@ -25,6 +25,8 @@ func families() map[string]func(c *config, ck *checkpoint) (*model.Network, erro
 		"bert":       configEncoder(bertNames),
 		"roberta":    configEncoder(robertaNames),
 		"distilbert": configEncoder(distilbertNames),
+		"resnet":     configResNet,
+		"vit":        configViT,
 	}
 }
 

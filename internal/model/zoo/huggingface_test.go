@@ -27,20 +27,6 @@ type derivatives struct {
 	probe, gradient, product map[string][]float64 // by the names of parameters
 }
 
-// column is one side of a data set in memory.
-type column struct {
-	shape  []int
-	values []int64
-}
-
-func (c column) Shape() []int                     { return c.shape }
-func (c column) Integer() bool                    { return true }
-func (c column) Floats([]float64, int, int) error { panic("integers") }
-func (c column) Ints(dst []int64, lo, _ int) error {
-	copy(dst, c.values[lo*tensor.Count(c.shape):])
-	return nil
-}
-
 // array is an array of an .npz in testdata.
 func array(t *testing.T, file, name string) *tensor.Tensor {
 	t.Helper()
@@ -80,7 +66,7 @@ func answers(t *testing.T, dir string) derivatives {
 	}
 	d.probe, d.gradient, d.product = split("probe"), split("gradient"), split("product")
 	x, y := array(t, filepath.Join(dir, "data.npz"), "x"), array(t, filepath.Join(dir, "data.npz"), "y")
-	d.x, d.y = column{x.Shape[1:], x.I64}, column{y.Shape[1:], y.I64}
+	d.x, d.y = column{shape: x.Shape[1:], i: x.I64}, column{shape: y.Shape[1:], i: y.I64}
 	return d
 }
 
@@ -96,7 +82,7 @@ func held(ck *checkpoint.File) (list []zoo.Entry, names []string) {
 func (d *derivatives) check(t *testing.T, net *model.Network) {
 	t.Helper()
 	const tol = 1e-9
-	op, err := hvp.New(net, hvp.Data{N: len(d.x.values) / tensor.Count(d.x.shape), X: d.x, Y: d.y}, hvp.Options{Precision: hvp.Float64, Threads: 1, BatchSize: 3})
+	op, err := hvp.New(net, hvp.Data{N: len(d.x.i) / tensor.Count(d.x.shape), X: d.x, Y: d.y}, hvp.Options{Precision: hvp.Float64, Threads: 1, BatchSize: 3})
 	if err != nil {
 		t.Fatal(err)
 	}

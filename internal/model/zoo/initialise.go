@@ -12,7 +12,8 @@ import (
 // Initialise gives the network seeded initial values, of the scale that PyTorch's have and rounded to
 // float32. Weights of linear and convolution layers and their biases are uniform within ±1/√fan_in
 // (PyTorch's default); for networks on tokens weights and embeddings are approximately normal with
-// standard deviation 0.02 and biases 0 (GPT-2's); normalisation has γ = 1, β = 0, mean 0, variance 1.
+// standard deviation 0.02 and biases 0 (GPT-2's); normalisation has γ = 1, β = 0, mean 0, variance 1;
+// scales of layers are 1.
 //
 // The values are a function of the seed and the shapes alone, the same on every machine and in
 // every version: they come from SplitMix64 (Steele, Lea and Flood 2014), and by operations
@@ -37,7 +38,7 @@ func Initialise(n *model.Network, seed uint64) {
 					v[j] = bound * r.symmetric()
 				}
 			}
-		case kind == "weight":
+		case kind == "weight", kind == "gamma":
 			v = slices.Repeat([]float64{1}, len(v))
 		case bounds[prefix] > 0:
 			for j := range v {

@@ -20,7 +20,7 @@ type Entry struct {
 // what is left open has no usual value (the number of heads of gpt2), and says what to give as --model.
 func Recognise(entries []Entry) (*model.Network, error) {
 	c := newCheckpoint(entries)
-	for _, guess := range []func(*checkpoint) (*model.Network, error){guessGPT, guessLlama, guessEncoder, guessResNet, guessSmallCNN, guessLeNet, guessMLP} {
+	for _, guess := range []func(*checkpoint) (*model.Network, error){guessGPT, guessLlama, guessEncoder, guessViT, guessImageNetResNet, guessResNet, guessVGG, guessSmallCNN, guessLeNet, guessMLP} {
 		n, err := guess(c)
 		if err != nil {
 			return nil, err
@@ -129,7 +129,7 @@ func guessResNet(c *checkpoint) (*model.Network, error) {
 		blocks++
 	}
 	classes := max(c.dim("linear.weight", 0), c.dim("fc.weight", 0))
-	if blocks == 0 || classes == 0 || !c.has("conv1.weight") {
+	if blocks == 0 || classes == 0 || !c.has("conv1.weight") || c.has(block(4, 0)+"conv1.weight") {
 		return nil, nil
 	}
 	shortcut := "A"

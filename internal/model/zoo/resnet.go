@@ -34,8 +34,12 @@ func resnet(depth int, shortcut string, classes int) *model.Network {
 		}
 	}
 	t.linear("linear", 64, classes)
+	spec, form := fmt.Sprintf("resnet%d", depth), ""
+	if isResNetKind(spec) {
+		form = "form=cifar"
+	}
 	return &model.Network{
-		Name:      name(fmt.Sprintf("resnet%d", depth), unless("A", "shortcut", shortcut), unless(10, "classes", classes)),
+		Name:      name(spec, form, unless("A", "shortcut", shortcut), unless(10, "classes", classes)),
 		Params:    t.params,
 		Buffers:   t.buffers,
 		Input:     []int{3, 32, 32},

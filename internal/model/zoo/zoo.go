@@ -16,12 +16,18 @@ import (
 	"hessdens/internal/tensor"
 )
 
-// Grammar is what Parse takes, a line an architecture. Defaults are bias=true, bn=true,
-// shortcut=A, relu, and 10 classes.
+// Grammar is what Parse takes, a line an architecture. Defaults are bias=true, bn=true (false for vgg),
+// shortcut=A, relu, and 10 classes; 1000 classes, 3 channels and images of any size for those that are of
+// torchvision and timm.
 const Grammar = `mlp:SIZES[,relu|tanh|gelu|sigmoid|silu][,bias=false]    e.g. mlp:784-20-10,tanh
 lenet5[:classes=C]
 smallcnn[:bn=false][,classes=C]
-resnetD[:shortcut=A|B][,classes=C]    CIFAR form, depth D = 6n+2, e.g. resnet20
+resnetD[:shortcut=A|B][,classes=C]    CIFAR form, depth D = 6n+2, e.g. resnet20; resnet50 and resnet152 with form=cifar
+resnetD[:classes=C][,size=S][,channels=N][,stem=7|3]    ImageNet form, D = 18, 34, 50, 101, 152; also wide_resnet50_2,
+    wide_resnet101_2, resnext50_32x4d, resnext101_32x8d, resnext101_64x4d
+vggD[_bn][:classes=C][,size=S][,channels=N][,hidden=H]    D = 11, 13, 16, 19, or vgg:LAYERS, e.g. vgg:64-M-128-M,bn=true
+vit:patch=P,width=W,layers=L,heads=H,size=S[,classes=C][,channels=N][,mlp=N][,qkv_bias=false][,layer_scale=true]
+    [,class_token=false][,reg_tokens=N][,no_embed_class=true][,pool=token|avg|norm-avg]
 gpt2:layers=L,heads=H,width=W,context=T,vocab=V[,inner=N][,act=gelu_new][,eps=1e-05][,tied=false]
 llama:layers=L,heads=H[,kv_heads=K],width=W,inner=N,context=T,vocab=V[,theta=10000][,eps=1e-06][,tied=true]
 llama2c:layers=L,heads=H[,kv_heads=K],width=W,inner=N,context=T,vocab=V[,tied=true]    names and rotary pairs of llama2.c
@@ -94,16 +100,38 @@ func parse(name string, o *options) (*model.Network, error) {
 		if n, err = parseEncoder(encoders[name], o); err != nil {
 			return nil, err
 		}
-	case strings.HasPrefix(name, "resnet"):
+	case strings.HasPrefix(name, "resnet") && (!isResNetKind(name) || o.choice("form", "imagenet", "cifar") == "cifar"):
 		depth, err := strconv.Atoi(name[len("resnet"):])
 		if err != nil || depth < 8 || depth > maxLayers || (depth-2)%6 != 0 {
 			return nil, errors.New("the depth of a CIFAR ResNet is 6n+2: resnet20, resnet32, resnet44, resnet56, resnet110")
 		}
+		o.choice("form", "cifar")
 		shortcut, classes := o.choice("shortcut", "A", "B"), o.number("classes", 10, maxWidth)
 		if err := o.done(); err != nil {
 			return nil, err
 		}
 		n = resnet(depth, shortcut, classes)
+	case isResNetKind(name):
+		stem := 7
+		if o.choice("stem", "7", "3") == "3" {
+			stem = 3
+		}
+		channels, classes, size := o.number("channels", 3, maxWidth), o.number("classes", 1000, maxWidth), o.size()
+		if err := o.done(); err != nil {
+			return nil, err
+		}
+		kind := slices.IndexFunc(resNetKinds, func(k resNetKind) bool { return k.name == name })
+		n = resNetKinds[kind].network(stem, channels, classes, size)
+	case strings.HasPrefix(name, "vgg"):
+		var err error
+		if n, err = parseVGG(name, o); err != nil {
+			return nil, err
+		}
+	case name == "vit":
+		var err error
+		if n, err = parseViT(o); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, errors.New("unknown architecture")
 	}
@@ -236,6 +264,19 @@ func (o *options) pad(def int, optional bool) int {
 		return def
 	}
 	return v
+}
+
+// missing says whether there is no KEY=VALUE.
+func (o *options) missing(key string) bool {
+	return !slices.ContainsFunc(o.args, func(a string) bool { return strings.HasPrefix(a, key+"=") })
+}
+
+// size is the height and width of images, 0 when it is not given.
+func (o *options) size() int {
+	if o.missing("size") {
+		return 0
+	}
+	return o.number("size", 0, maxWidth)
 }
 
 func (o *options) yes(key string, def bool) bool {
