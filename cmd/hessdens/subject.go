@@ -222,6 +222,9 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	if isONNX(o.weights) {
 		return nil, usagef("--weights %s: is an ONNX file (give it as --model: it holds the network and its weights)", o.weights)
 	}
+	if o.model == "" && isDirectory(o.weights) { // its config.json says of what
+		o.model, o.weights = o.weights, ""
+	}
 	var net *model.Network
 	var err error
 	switch info, missing := os.Stat(o.model); {
@@ -290,8 +293,12 @@ func (o *subjectOptions) onnx() (*model.Network, error) {
 	return net, nil
 }
 
-// openCheckpoint opens FILE, or FILE#KEY: what is under a key of a PyTorch training checkpoint.
+// openCheckpoint opens FILE, or FILE#KEY: what is under a key of a PyTorch training checkpoint; or the weights in a directory.
 func openCheckpoint(spec string) (*checkpoint.File, io.Closer, error) {
+	if isDirectory(spec) {
+		ck, _, f, err := openDirectory(spec)
+		return ck, f, err
+	}
 	name, key := spec, ""
 	if _, err := os.Stat(spec); err != nil {
 		if i := strings.LastIndexByte(spec, '#'); i > 0 {

@@ -26,11 +26,13 @@ func newTrack(a *app) *cobra.Command {
 		Use:   "track CHECKPOINT…",
 		Short: "A series of checkpoints to one table and one picture",
 		Long: `track estimates the spectrum at each of a series of checkpoints of one network, in the
-order given, with the same probes. It writes a result a line (JSON lines) to standard
+order given, with the same probes. A checkpoint is a file with weights, or a directory
+with config.json and its weights, as a trainer of transformers leaves them. It writes a result a line (JSON lines) to standard
 output or -o FILE.jsonl, a table on a terminal, and with --plot one picture of how the
 density moves in training.`,
 		Example: `  hessdens track --data ./fashion-mnist --examples 1000 step*.safetensors
-  hessdens track --data ./fashion-mnist -o run.jsonl --plot run.svg step*.safetensors`,
+  hessdens track --data ./fashion-mnist -o run.jsonl --plot run.svg step*.safetensors
+  hessdens track --data tokens.npz checkpoint-500 checkpoint-1000 checkpoint-1500`,
 		Args: arguments(1, -1, "at least one CHECKPOINT is"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.run(cmd, a, args)
