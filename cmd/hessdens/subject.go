@@ -377,7 +377,7 @@ func (o *subjectOptions) vocabulary(opts *dataset.Options) error {
 func (s *subject) openData(a *app) error {
 	o := s.o
 	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
-		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab}
+		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab}
 	switch {
 	case s.net.Tokens && opts.Context == 0:
 		opts.Context = s.net.Input[0]

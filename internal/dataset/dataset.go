@@ -75,6 +75,7 @@ type Options struct {
 
 	// Of tables: the names of the columns with the labels and the inputs; "": found by their usual names.
 	Label, Input string
+	Quantities   bool // integers in a column of labels are numbers all the same
 
 	// Of image files: the shorter side is resized to Resize pixels and the middle Crop × Crop pixels are taken, as torchvision does; 0:
 	// what ImageSize asks for.
@@ -97,12 +98,13 @@ const (
 	NPZ      = "npz"
 	NPY      = "npy"
 
+	CSV    = "csv"
 	Text   = "text"
 	Tokens = "tokens"
 )
 
 // Formats are the values of Options.Format.
-var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, Text, Tokens}
+var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, CSV, Text, Tokens}
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -354,6 +356,8 @@ func (o *opener) single(s Source) (pair, error) {
 		switch {
 		case f.size == 0:
 			return pair{}, s.errorf("the file is empty")
+		case tableExt(s.Name) != "":
+			format = CSV
 		case has("PK\x03\x04"), has("PK\x05\x06"):
 			format = NPZ
 		case has(npy.Magic):
@@ -379,6 +383,8 @@ func (o *opener) single(s Source) (pair, error) {
 		return o.npzFile(s, f)
 	case CIFAR10, CIFAR100:
 		return o.cifarFile(s, f)
+	case CSV:
+		return o.csvFile(s, f)
 	case Text:
 		return o.textFile(s, f)
 	case Tokens:
