@@ -98,13 +98,15 @@ const (
 	NPZ      = "npz"
 	NPY      = "npy"
 
+	Safetensors = "safetensors"
+
 	CSV    = "csv"
 	Text   = "text"
 	Tokens = "tokens"
 )
 
 // Formats are the values of Options.Format.
-var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, CSV, Text, Tokens}
+var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, Safetensors, CSV, Text, Tokens}
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -356,6 +358,8 @@ func (o *opener) single(s Source) (pair, error) {
 		switch {
 		case f.size == 0:
 			return pair{}, s.errorf("the file is empty")
+		case len(head) > 8 && head[8] == '{' && strings.HasSuffix(s.Name, ".safetensors"):
+			format = Safetensors
 		case tableExt(s.Name) != "":
 			format = CSV
 		case has("PK\x03\x04"), has("PK\x05\x06"):
@@ -373,7 +377,7 @@ func (o *opener) single(s Source) (pair, error) {
 		case strings.HasSuffix(s.Name, textSuffix), o.opts.Context > 0 && isText(head):
 			format = Text
 		default:
-			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz nor .npy (name it with --data-format, or convert it to .npz with keys x and y)")
+			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz, .safetensors, .csv nor text (name it with --data-format, or convert it to .npz with keys x and y)")
 		}
 	}
 	switch format {
@@ -383,6 +387,8 @@ func (o *opener) single(s Source) (pair, error) {
 		return o.npzFile(s, f)
 	case CIFAR10, CIFAR100:
 		return o.cifarFile(s, f)
+	case Safetensors:
+		return o.safetensorsFile(s, f)
 	case CSV:
 		return o.csvFile(s, f)
 	case Text:
