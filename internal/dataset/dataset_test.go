@@ -500,7 +500,7 @@ func TestErrors(t *testing.T) {
 		"cut.bin":                          record(CIFAR10, 1, 1)[:3000],
 		"bad.bin":                          record(CIFAR10, 10, 1),
 		"empty":                            nil,
-		"notes.rst":                         []byte("a,b\n1,2\n"),
+		"notes.rst":                        []byte("a,b\n1,2\n"),
 		"x.npy":                            x,
 		"y.npy":                            y,
 		"y3.npy":                           npytest.File("<i8", false, []int{3}, []int64{0, 1, 2}),
