@@ -281,8 +281,16 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 		labels = []int{len(t.names) - 1}
 		note("labels are taken from the last column, %.60q (--label NAME chooses)", t.names[labels[0]])
 	}
+	y := &answers{table: t, columns: labels}
 	if o.opts.Context > 0 {
-		return p, o.csvText(&p, t, labels)
+		texts, err := o.csvTexts(t, y)
+		if err != nil {
+			return p, err
+		}
+		if err := o.textRows(&p, s.path(), texts); err != nil {
+			return p, err
+		}
+		return p, y.finish(&p, o.opts.Quantities)
 	}
 	var features []int
 	if o.opts.Input != "" {
@@ -307,7 +315,6 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 		return p, s.errorf("no columns but the labels %s (give a table with inputs)", quotedList(t.names))
 	}
 	x := &numbers{row: len(features)}
-	y := &answers{table: t, columns: labels}
 	pixels, most := true, 0.0
 	err = t.each(func(row []string) error {
 		for _, i := range features {
@@ -331,6 +338,29 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 		p.x.shape = []int{len(features) / (size[0] * size[1]), size[0], size[1]}
 	}
 	return p, y.finish(&p, o.opts.Quantities)
+}
+
+// csvTexts reads the column of texts of a table, and the answers.
+func (o *opener) csvTexts(t *table, y *answers) ([]string, error) {
+	column := t.usual(textNames)
+	if o.opts.Input != "" {
+		var err error
+		if column, err = t.column("--input", o.opts.Input); err != nil {
+			return nil, err
+		}
+	}
+	if column < 0 {
+		return nil, t.source.errorf("the network takes tokens, and of the columns %s none is called %s (name the one with the texts with --input)", quotedList(t.names), strings.Join(textNames, ", "))
+	}
+	if slices.Contains(y.columns, column) {
+		return nil, badOption("--input", "%q is the label (choose that with --label)", t.names[column])
+	}
+	var texts []string
+	err := t.each(func(row []string) error {
+		texts = append(texts, strings.Clone(row[column]))
+		return y.add(row)
+	})
+	return texts, err
 }
 
 // each goes through the rows.

@@ -105,6 +105,9 @@ func contents(s Source, f file) (string, error) {
 // say in which characters there are, and no more.
 func (o *opener) texts(s Source, use []Source, all []string) (pair, error) {
 	p := pair{format: Text}
+	if err := o.needContext(s.path(), Text); err != nil {
+		return p, err
+	}
 	if err := o.vocabulary(&p, s, all); err != nil {
 		return p, err
 	}
@@ -118,7 +121,7 @@ func (o *opener) texts(s Source, use []Source, all []string) (pair, error) {
 		if err := validUTF8(all[i]); err != nil {
 			return p, src.errorf("%w", err)
 		}
-		t, err := p.vocab.encode(all[i])
+		t, err := p.vocab.Encode(all[i])
 		if err != nil {
 			return p, src.errorf("%w", err)
 		}
@@ -156,11 +159,14 @@ func (o *opener) vocabulary(p *pair, s Source, texts []string) error {
 		p.vocab = byteVocabulary{}
 		return nil
 	default:
-		what := fmt.Sprintf("%s has %d distinct characters", s.path(), len(chars))
+		what := fmt.Sprintf("%d distinct characters", len(chars))
 		if chars == nil {
-			what = s.path() + " is not UTF-8"
+			what = "bytes that are not UTF-8"
 		}
-		return badOption("--vocab", "%s, and the network knows %d tokens: how text becomes tokens is not clear (give --vocab FILE with tokenizer.json or the characters, --vocab chars or --vocab bytes)", what, known)
+		if known != 0 {
+			what += fmt.Sprintf(", and the network knows %d tokens", known)
+		}
+		return badOption("--vocab", "%s has %s: how text becomes tokens is not clear (give --vocab FILE with tokenizer.json or the characters, --vocab chars or --vocab bytes)", s.path(), what)
 	}
 	p.vocab = newCharVocabulary(chars)
 	return nil

@@ -3,6 +3,7 @@ package dataset
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -63,10 +64,12 @@ func (o *opener) tokensFile(s Source, f file) (pair, error) {
 		return p, s.errorf("%d bytes are no whole number of tokens of 16 bits (the file is truncated or of another format; name that with --data-format)", f.size)
 	}
 	a.Shape = []int{int((f.size - a.Offset) / 2)}
-	var err error
-	if o.opts.VocabFile != nil {
-		if p.vocab, err = o.vocabularyFile(); err != nil {
-			return p, err
+	if o.opts.VocabFile != nil { // to look at them
+		v, err := o.vocabularyFile()
+		if err != nil {
+			p.notes = append(p.notes, fmt.Sprintf("the tokens cannot be shown as text: %v", err))
+		} else {
+			p.vocab = v
 		}
 	}
 	return p, o.language(&p, s.path(), series{parts: []block{a}})

@@ -7,24 +7,26 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"hessdens/internal/tokenizer"
 )
 
 // vocabulary turns text into tokens and back.
 type vocabulary interface {
-	// size is the number of tokens that it knows.
-	size() int
-	// encode fails on text that it has no tokens for, and says at which byte.
-	encode(text string) ([]int32, error)
-	// decode is text to look at; a token that is not known is U+FFFD.
-	decode(tokens []int64) string
+	// Size is the number of tokens that it knows.
+	Size() int
+	// Encode fails on text that it has no tokens for, and says at which byte.
+	Encode(text string) ([]int32, error)
+	// Decode is text to look at; a token that is not known is U+FFFD.
+	Decode(tokens []int64) string
 }
 
 // byteVocabulary has a token for each byte.
 type byteVocabulary struct{}
 
-func (byteVocabulary) size() int { return 256 }
+func (byteVocabulary) Size() int { return 256 }
 
-func (byteVocabulary) encode(text string) ([]int32, error) {
+func (byteVocabulary) Encode(text string) ([]int32, error) {
 	out := make([]int32, len(text))
 	for i := range out {
 		out[i] = int32(text[i])
@@ -32,7 +34,7 @@ func (byteVocabulary) encode(text string) ([]int32, error) {
 	return out, nil
 }
 
-func (byteVocabulary) decode(tokens []int64) string {
+func (byteVocabulary) Decode(tokens []int64) string {
 	var b []byte
 	for _, v := range tokens {
 		if v < 0 || v > 255 {
@@ -77,9 +79,9 @@ func distinct(texts []string) []rune {
 	return chars
 }
 
-func (v *charVocabulary) size() int { return len(v.chars) }
+func (v *charVocabulary) Size() int { return len(v.chars) }
 
-func (v *charVocabulary) encode(text string) ([]int32, error) {
+func (v *charVocabulary) Encode(text string) ([]int32, error) {
 	out := make([]int32, 0, utf8.RuneCountInString(text))
 	for i, c := range text {
 		t, ok := v.token[c]
@@ -91,7 +93,7 @@ func (v *charVocabulary) encode(text string) ([]int32, error) {
 	return out, nil
 }
 
-func (v *charVocabulary) decode(tokens []int64) string {
+func (v *charVocabulary) Decode(tokens []int64) string {
 	var b strings.Builder
 	for _, t := range tokens {
 		c := utf8.RuneError
@@ -103,7 +105,7 @@ func (v *charVocabulary) decode(tokens []int64) string {
 	return b.String()
 }
 
-// vocabularyFile reads Options.VocabFile: the characters in the order of their tokens.
+// vocabularyFile reads Options.VocabFile: a tokenizer.json, or the characters in the order of their tokens.
 // The line feed that editors put at the end of a file is none of them where there is one before.
 func (o *opener) vocabularyFile() (vocabulary, error) {
 	s := *o.opts.VocabFile
@@ -112,6 +114,13 @@ func (o *opener) vocabularyFile() (vocabulary, error) {
 		return nil, err
 	}
 	text := texts[0]
+	if strings.HasSuffix(s.Name, ".json") {
+		t, err := tokenizer.Parse([]byte(text))
+		if err != nil {
+			return nil, s.errorf("%w", err)
+		}
+		return t, nil
+	}
 	if err := validUTF8(text); err != nil {
 		return nil, s.errorf("%w", err)
 	}
@@ -162,7 +171,7 @@ func (s *Set) Preview() (string, error) {
 		return "", err
 	}
 	more := len(tokens) > previewTokens
-	text := s.vocab.decode(tokens[:min(len(tokens), previewTokens)])
+	text := s.vocab.Decode(tokens[:min(len(tokens), previewTokens)])
 	if len(text) > previewBytes {
 		text, more = text[:previewBytes], true
 		for !utf8.ValidString(text[len(text)-1:]) && len(text) > previewBytes-utf8.UTFMax {
@@ -181,7 +190,7 @@ func (s *Set) VocabularySize() int {
 	if s.vocab == nil {
 		return 0
 	}
-	return s.vocab.size()
+	return s.vocab.Size()
 }
 
 // isText says whether the beginning of a file may be that of a text: UTF-8 without control characters but those of

@@ -45,10 +45,10 @@ func (w *windows) Bytes([]uint8, int, int) error    { panic(badColumn) }
 // the T tokens from i·S on, T the context and S the stride, and the targets are those one to
 // the right. Tokens that fill no window at the end are left out, and a note says so.
 func (o *opener) language(p *pair, name string, tokens series) error {
-	length := o.opts.Context
-	if length == 0 {
-		return badOption("--context", "%s is %s, which is cut into windows, and the network does not say how long (give a network that takes tokens, or --context T)", name, p.format)
+	if err := o.needContext(name, p.format); err != nil {
+		return err
 	}
+	length := o.opts.Context
 	stride := o.opts.Stride
 	if stride == 0 {
 		stride = length
@@ -64,4 +64,12 @@ func (o *opener) language(p *pair, name string, tokens series) error {
 		p.notes = append(p.notes, fmt.Sprintf("%s: %d tokens make %d windows of %d; the last %d fill none and are left out", path.Base(name), total, rows, length, left))
 	}
 	return nil
+}
+
+// needContext fails where it is not known how long windows are.
+func (o *opener) needContext(name, format string) error {
+	if o.opts.Context > 0 {
+		return nil
+	}
+	return badOption("--context", "%s is %s, which is cut into windows, and the network takes none (give a network of tokens, or --context T)", name, format)
 }

@@ -103,34 +103,34 @@ func check(text string) error {
 	return nil
 }
 
-// Example is a text as one example of length tokens: the special tokens of the file around the text's own, of which the last are cut
-// off where they are too many, and then the padding token as often as needed. cut and padded say how many tokens these
-// were. It fails as Encode does, on a file that cuts or pads at the left, and where padding is needed and the file has no token for it.
-func (t *Tokenizer) Example(text string, length int) (tokens []int32, cut, padded int, err error) {
+// Example is a text as one example of at most length tokens: the special tokens of the file around the text's own, of which the
+// last are cut off where they are too many; cut says how many. Where there are fewer than length, Pad has to
+// follow. It fails as Encode does, on a file that cuts or pads at the left, and where padding is needed and the file has no token for it.
+func (t *Tokenizer) Example(text string, length int) (tokens []int32, cut int, err error) {
 	room := length - len(t.prefix) - len(t.suffix)
 	if room < 0 {
-		return nil, 0, 0, fmt.Errorf("%d tokens are too few for the special tokens around a text (give a larger context)", length)
+		return nil, 0, fmt.Errorf("%d tokens are too few for the special tokens around a text (give a larger context)", length)
 	}
 	body, err := t.Encode(text)
 	if err != nil {
-		return nil, 0, 0, err
+		return nil, 0, err
 	}
 	cut = max(0, len(body)-room)
 	tokens = slices.Concat(t.prefix, body[:len(body)-cut], t.suffix)
-	padded = length - len(tokens)
+	short := len(tokens) < length
 	switch {
 	case cut > 0 && t.truncateLeft:
-		return nil, 0, 0, fmt.Errorf(`%d tokens, and the tokenizer cuts the first ones off ("truncation" has direction "Left"), which is not done here (give shorter texts)`, len(body))
-	case padded > 0 && t.padLeft:
-		return nil, 0, 0, fmt.Errorf(`the tokenizer pads at the left ("padding" has direction "Left"), which is not done here (give texts of %d tokens)`, length)
-	case padded > 0 && t.pad < 0:
-		return nil, 0, 0, fmt.Errorf("%d tokens for a context of %d, and the tokenizer has no padding token (add [PAD] or <pad> to it, or give texts of that length)", len(tokens), length)
+		return nil, 0, fmt.Errorf(`%d tokens, and the tokenizer cuts the first ones off ("truncation" has direction "Left"), which is not done here (give shorter texts)`, len(body))
+	case short && t.padLeft:
+		return nil, 0, fmt.Errorf(`the tokenizer pads at the left ("padding" has direction "Left"), which is not done here (give texts of %d tokens)`, length)
+	case short && t.pad < 0:
+		return nil, 0, fmt.Errorf("%d tokens for a context of %d, and the tokenizer has no padding token (add [PAD] or <pad> to it, or give texts of that length)", len(tokens), length)
 	}
-	for range padded {
-		tokens = append(tokens, t.pad)
-	}
-	return tokens, cut, padded, nil
+	return tokens, cut, nil
 }
+
+// Pad is the padding token, −1 where there is none.
+func (t *Tokenizer) Pad() int32 { return t.pad }
 
 // Decode is text to look at, with special tokens written out. A token that is not known is U+FFFD.
 func (t *Tokenizer) Decode(tokens []int64) string {

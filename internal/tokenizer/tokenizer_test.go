@@ -31,8 +31,8 @@ type cases struct {
 	Texts      []string
 	Characters [][2]rune
 	Tokenizers map[string]struct {
-		Plain, Special [][]int32
-		Blocks         map[string]uint32
+		Plain, Special, Twelve [][]int32
+		Blocks                 map[string]uint32
 	}
 }
 
@@ -62,12 +62,21 @@ func TestEncode(t *testing.T) {
 			if err != nil || !slices.Equal(got, want.Plain[i]) {
 				t.Errorf("%s: %q: got %v, %v, want %v", name, text, got, err, want.Plain[i])
 			}
+			if i < len(want.Twelve) {
+				got, _, err := tok.Example(text, 12)
+				for len(got) < 12 {
+					got = append(got, tok.Pad())
+				}
+				if err != nil || !slices.Equal(got, want.Twelve[i]) {
+					t.Errorf("%s: %q in twelve tokens: got %v, %v, want %v", name, text, got, err, want.Twelve[i])
+				}
+			}
 			if i >= len(want.Special) {
 				continue
 			}
 			all := want.Special[i]
-			if got, cut, padded, err := tok.Example(text, len(all)); err != nil || cut != 0 || padded != 0 || !slices.Equal(got, all) {
-				t.Errorf("%s: example %q: got %v (%d cut, %d padded), %v, want %v", name, text, got, cut, padded, err, all)
+			if got, cut, err := tok.Example(text, len(all)); err != nil || cut != 0 || !slices.Equal(got, all) {
+				t.Errorf("%s: example %q: got %v (%d cut), %v, want %v", name, text, got, cut, err, all)
 			}
 		}
 	}
@@ -119,18 +128,18 @@ func TestExample(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := len(body)
-	got, cut, padded, err := bert.Example("any speak", n+4)
-	if want := slices.Concat([]int32{2}, body, []int32{3, 0, 0}); err != nil || !slices.Equal(got, want) || cut != 0 || padded != 2 {
-		t.Errorf("padded: got %v (%d cut, %d padded), %v, want %v", got, cut, padded, err, want)
+	got, cut, err := bert.Example("any speak", n+4)
+	if want := slices.Concat([]int32{2}, body, []int32{3}); err != nil || !slices.Equal(got, want) || cut != 0 || bert.Pad() != 0 {
+		t.Errorf("short: got %v (%d cut), %v, want %v; padding %d", got, cut, err, want, bert.Pad())
 	}
-	got, cut, padded, err = bert.Example("any speak", n+1)
-	if want := slices.Concat([]int32{2}, body[:n-1], []int32{3}); err != nil || !slices.Equal(got, want) || cut != 1 || padded != 0 {
-		t.Errorf("cut: got %v (%d cut, %d padded), %v, want %v", got, cut, padded, err, want)
+	got, cut, err = bert.Example("any speak", n+1)
+	if want := slices.Concat([]int32{2}, body[:n-1], []int32{3}); err != nil || !slices.Equal(got, want) || cut != 1 {
+		t.Errorf("cut: got %v (%d cut), %v, want %v", got, cut, err, want)
 	}
-	if _, _, _, err := bert.Example("any", 1); err == nil || !strings.Contains(err.Error(), "too few for the special tokens") {
+	if _, _, err := bert.Example("any", 1); err == nil || !strings.Contains(err.Error(), "too few for the special tokens") {
 		t.Errorf("no room: %v", err)
 	}
-	if _, _, _, err := gpt2.Example("any", 100); err == nil || !strings.Contains(err.Error(), "no padding token") {
+	if _, _, err := gpt2.Example("any", 100); err == nil || !strings.Contains(err.Error(), "no padding token") || gpt2.Pad() >= 0 {
 		t.Errorf("no padding token: %v", err)
 	}
 }
@@ -156,11 +165,11 @@ func TestDecode(t *testing.T) {
 		}
 	}
 	bert := load(t, "bert")
-	tokens, _, _, err := bert.Example("We are accounted poor.", 16)
+	tokens, _, err := bert.Example("We are accounted poor.", 16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := bert.Decode(append(wide(tokens)[:8], -1, 1<<40)), "[CLS] we are accounted poor . [SEP] [PAD] \ufffd \ufffd"; got != want {
+	if got, want := bert.Decode(append(wide(tokens), 0, -1, 1<<40)), "[CLS] we are accounted poor . [SEP] [PAD] \ufffd \ufffd"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }
@@ -293,17 +302,17 @@ func TestSides(t *testing.T) {
 		return tok
 	}
 	left := parse(edit(t, "bert", object{"direction": "Left", "max_length": 8, "strategy": "LongestFirst", "stride": 0}, "truncation"))
-	if _, _, _, err := left.Example("we are accounted poor", 4); err == nil || !strings.Contains(err.Error(), `direction "Left"`) {
+	if _, _, err := left.Example("we are accounted poor", 4); err == nil || !strings.Contains(err.Error(), `direction "Left"`) {
 		t.Errorf("truncation: %v", err)
 	}
 	pad := object{"strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": nil, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
-	if _, _, _, err := parse(edit(t, "bert", pad, "padding")).Example("we", 40); err == nil || !strings.Contains(err.Error(), `direction "Left"`) {
+	if _, _, err := parse(edit(t, "bert", pad, "padding")).Example("we", 40); err == nil || !strings.Contains(err.Error(), `direction "Left"`) {
 		t.Errorf("padding: %v", err)
 	}
 	pad["direction"], pad["pad_id"], pad["pad_token"] = "Right", 0, "<|endoftext|>"
-	got, _, padded, err := parse(edit(t, "gpt2", pad, "padding")).Example("we", 40)
-	if err != nil || padded == 0 || got[39] != 0 {
-		t.Errorf("padding by a token of the file: %v, %d, %v", got, padded, err)
+	other := parse(edit(t, "gpt2", pad, "padding"))
+	if got, _, err := other.Example("we", 40); err != nil || len(got) >= 40 || other.Pad() != 0 {
+		t.Errorf("padding by a token of the file: %v, %d, %v", got, other.Pad(), err)
 	}
 }
 
@@ -373,9 +382,8 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("token %d of %d", v, tok.Size())
 			}
 		}
-		all, cut, padded, err := tok.Example(text, 7)
-		if err == nil && (len(all) != 7 || cut < 0 || padded < 0) {
-			t.Fatalf("%v, %d cut, %d padded", all, cut, padded)
+		if all, cut, err := tok.Example(text, 7); err == nil && (len(all) > 7 || cut < 0) {
+			t.Fatalf("%v, %d cut", all, cut)
 		}
 		tok.Decode([]int64{-1, 0, 1 << 33})
 	})

@@ -2,7 +2,7 @@
 
     pip install tokenizers && python make.py
 
-cases.json: texts; for each tokenizer the tokens of each text without and with special tokens; the ranges of characters c that this
+cases.json: texts; for each tokenizer the tokens of each text without and with special tokens, and cut or padded to twelve; the ranges of characters c that this
 Python's unicodedata knows (one in 64 of Han and Hangul); and for each block of 4096 of them the CRC-32 of the lengths in bytes
 (little-endian int32) of the words that the normalizer and the pre-tokenizer make of probe(c)."""
 import json, os, random, struct, unicodedata, zlib
@@ -98,4 +98,9 @@ for name, t in made.items():
         lengths = [len(w) if isinstance(t.model, models.BPE) else len(w.encode()) for w in words]
         blocks[c >> 12] = zlib.crc32(struct.pack(f"<{len(lengths)}i", *lengths), blocks.get(c >> 12, 0))
     out["tokenizers"][name] = {"plain": [t.encode(x, add_special_tokens=False).ids for x in texts], "special": [t.encode(x).ids for x in texts[:20]], "blocks": blocks}
+for name, pad in (("bert", "[PAD]"), ("roberta", "<pad>")):
+    t = made[name]
+    t.enable_truncation(12)
+    t.enable_padding(length=12, pad_id=t.token_to_id(pad), pad_token=pad)
+    out["tokenizers"][name]["twelve"] = [t.encode(x).ids for x in texts[:60]]
 json.dump(out, open(os.path.join(here, "cases.json"), "w"), separators=(",", ":"))
