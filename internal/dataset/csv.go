@@ -82,7 +82,7 @@ func newTable(s Source, f file) (*table, error) {
 	}
 	line, _, _ := strings.Cut(string(head), "\n")
 	t := &table{source: s, csv: csv.NewReader(b)}
-	t.csv.ReuseRecord, t.csv.FieldsPerRecord, t.csv.TrimLeadingSpace = true, -1, true
+	t.csv.ReuseRecord, t.csv.FieldsPerRecord = true, -1
 	switch {
 	case tableExt(s.Name) == ".tsv":
 		t.csv.Comma = '\t'
