@@ -1,9 +1,11 @@
 // Package dataset reads a fixed sequence of examples, inputs and targets, from the files that
-// people keep them in: IDX (MNIST), the binary version of CIFAR, .npz, and pairs of .npy files.
+// people keep them in: IDX (MNIST), the binary version of CIFAR, arrays (.npz, .safetensors, pairs of
+// .npy), tables (CSV), text, and files of tokens.
 //
 // The values stay in the files and are converted range by range; only gzipped and deflated files
-// are held in memory, as they are decompressed, and class labels. Files are hostile until parsed:
-// every length is held against the size of the file before memory is asked for.
+// are held in memory, as they are decompressed, and what is parsed: tables, text, class labels.
+// Files are hostile until parsed: every length is held against the size of the file before memory
+// is asked for.
 package dataset
 
 import (
