@@ -51,6 +51,9 @@ func (b *bounded) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// tableBlock is about how many numbers of a table are in one block.
+const tableBlock = 1 << 20
+
 // table reads a CSV file row by row.
 type table struct {
 	source Source
@@ -314,9 +317,14 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 	if len(features) == 0 {
 		return p, s.errorf("no columns but the labels %s (give a table with inputs)", quotedList(t.names))
 	}
+	p.x = series{name: s.path(), shape: []int{len(features)}}
 	x := &numbers{row: len(features)}
 	pixels, most := true, 0.0
 	err = t.each(func(row []string) error {
+		if len(x.values) >= tableBlock { // another one, not a longer one that is copied
+			p.x.parts = append(p.x.parts, x)
+			x = &numbers{row: len(features)}
+		}
 		for _, i := range features {
 			v, err := t.number(i, row[i])
 			if err != nil {
@@ -333,7 +341,7 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 	if pixels && most == 255 && len(o.opts.Std) == 0 {
 		note("the inputs are whole numbers of 0..255 and taken as they are (--std 255 scales them to 0..1)")
 	}
-	p.x = series{name: s.path(), parts: []block{x}, shape: []int{len(features)}}
+	p.x.parts = append(p.x.parts, x)
 	if size := o.opts.ImageSize; len(size) == 2 && len(features)%(size[0]*size[1]) == 0 {
 		p.x.shape = []int{len(features) / (size[0] * size[1]), size[0], size[1]}
 	}

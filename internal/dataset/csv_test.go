@@ -132,6 +132,30 @@ func TestCSVNotes(t *testing.T) {
 	}
 }
 
+// A table of many blocks is one table.
+func TestCSVBlocks(t *testing.T) {
+	var text strings.Builder
+	text.WriteString("label")
+	const columns, rows = 1 << 10, 1<<11 + 3
+	for i := range columns {
+		fmt.Fprintf(&text, ",c%d", i)
+	}
+	tail := strings.Repeat(",7", columns-1)
+	for i := range rows {
+		fmt.Fprintf(&text, "\n%d,%d%s", i%3, i, tail)
+	}
+	s := openCSV(t, "t.csv", text.String(), Options{})
+	x, y := floats(t, s, s.X), ints(t, s, s.Y)
+	for i := range rows {
+		if x[i*columns] != float64(i) || x[i*columns+columns-1] != 7 || y[i] != int64(i%3) {
+			t.Fatalf("row %d: %v, …, %v and %d", i, x[i*columns], x[i*columns+columns-1], y[i])
+		}
+	}
+	if s.N != rows {
+		t.Errorf("%d rows, want %d", s.N, rows)
+	}
+}
+
 // A row of pixels is an image where the network takes images of that size.
 func TestCSVImages(t *testing.T) {
 	row := strings.Repeat("1,", 12)
