@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -258,7 +259,7 @@ func TestBadText(t *testing.T) {
 		{"latin.txt", Options{Context: 2, Vocab: "chars"}, []string{"latin.txt: offset 3: the byte 0xe9 is not UTF-8", "iconv"}},
 		{"utf16.txt", Options{Context: 2, Vocab: "chars"}, []string{"utf16.txt: offset 0: the byte 0xff is not UTF-8"}},
 		{"t.txt", Options{Context: 6, Vocab: "chars"}, []string{"t.txt: 6 tokens, too few for a window of 6"}},
-		{"t.txt", Options{Context: 1 << 62, Vocab: "bytes"}, []string{"too few"}},
+		{"t.txt", Options{Context: math.MaxInt, Vocab: "bytes"}, []string{"too few"}},
 		{"t.txt", Options{Context: 2, VocabSize: 5, Split: "test"}, []string{"--split: ", "no splits"}},
 		{"empty.txt", Options{Context: 2}, []string{"empty.txt: the file is empty"}},
 		{"binary", Options{Context: 2}, []string{"not recognised"}},

@@ -109,7 +109,7 @@ type addedToken struct {
 // maxNesting bounds sequences in sequences; the library's own are one deep.
 const maxNesting = 8
 
-var errNesting = errors.New("Sequence in Sequence in Sequence, deeper than any tokenizer has (the file is damaged)")
+var errNesting = errors.New("a Sequence in a Sequence, and so on, deeper than any tokenizer has (the file is damaged)")
 
 // strict parses JSON that holds no key that v does not have, and nothing after it.
 func strict(data []byte, v any) error {

@@ -255,7 +255,7 @@ func TestRefused(t *testing.T) {
 		{edit(t, "gpt2", object{}, "model", "vocab"), "vocab is empty"},
 		{edit(t, "gpt2", object{"a": 0, "b": 0}, "model", "vocab"), "is not in the vocabulary"},
 		{edit(t, "gpt2", object{"a": -1}, "model", "vocab"), `"a" the number -1`},
-		{edit(t, "gpt2", object{"a": 1 << 31}, "model", "vocab"), "not a tokenizer.json"},
+		{edit(t, "gpt2", object{"a": int64(1) << 31}, "model", "vocab"), "not a tokenizer.json"},
 		{edit(t, "gpt2", object{"a": 1.5}, "model", "vocab"), "not a tokenizer.json"},
 		{edit(t, "bert", 7, "model", "vocab", "[UNK]"), "one number to several tokens"},
 		{edit(t, "gpt2", []any{[]any{"a"}}, "model", "merges"), "a merge of 1 tokens"},
