@@ -10,7 +10,7 @@ import (
 
 // sequences is a block of sequences of tokens of different lengths; rows are filled up with the padding token.
 type sequences struct {
-	row    int // tokens of a row
+	row    int // tokens of the longest
 	tokens []int32
 	ends   []int // of each row in tokens
 	pad    int32
@@ -40,8 +40,8 @@ func (b *sequences) Floats([]float64, int, int) error { panic(badColumn) }
 func (b *sequences) Bytes([]uint8, int, int) error    { panic(badColumn) }
 
 // textRows makes the inputs of texts, an example each: the tokens of Options.VocabFile, a tokenizer.json, with the special tokens
-// that it puts around a text, cut or padded at the right to Options.Context. It fills p.x, p.vocab and p.notes; name is what
-// messages call the file.
+// that it puts around a text, cut at the right to Options.Context, and padded to the longest. It fills p.x, p.vocab and p.notes;
+// name is what messages call the file.
 func (o *opener) textRows(p *pair, name string, texts []string) error {
 	if o.opts.Context == 0 {
 		return fmt.Errorf("%s: the inputs are texts, and the network takes no tokens (choose other columns with --input)", name)
@@ -57,23 +57,27 @@ func (o *opener) textRows(p *pair, name string, texts []string) error {
 	if !ok {
 		return badOption("--vocab", "texts of different lengths need a tokenizer.json, which has a token for padding (give that)")
 	}
-	length := o.opts.Context
-	x := &sequences{row: length, pad: t.Pad()}
-	cut, padded := 0, 0
+	x := &sequences{}
+	shortest, cut := o.opts.Context, 0
 	for i, text := range texts {
-		tokens, over, err := t.Example(text, length)
+		tokens, over, err := t.Example(text, o.opts.Context)
 		if err != nil {
 			return fmt.Errorf("%s: the text of example %d: %w", name, i, err)
 		}
 		x.tokens = append(x.tokens, tokens...)
 		x.ends = append(x.ends, len(x.tokens))
+		x.row, shortest = max(x.row, len(tokens)), min(shortest, len(tokens))
 		cut += min(over, 1)
-		padded += min(length-len(tokens), 1)
 	}
-	if cut+padded > 0 {
-		p.notes = append(p.notes, fmt.Sprintf("%s: of %d texts %d are cut to %d tokens and %d padded to them", path.Base(name), len(texts), cut, length, padded))
+	if shortest < x.row {
+		if x.pad, err = t.Pad(); err != nil {
+			return o.opts.VocabFile.errorf("%w", err)
+		}
 	}
-	p.x = series{name: name, parts: []block{x}, shape: []int{length}}
+	if cut > 0 {
+		p.notes = append(p.notes, fmt.Sprintf("%s: %d of %d texts are longer than %d tokens and cut", path.Base(name), cut, len(texts), o.opts.Context))
+	}
+	p.x = series{name: name, parts: []block{x}, shape: []int{x.row}}
 	p.vocab = t
 	return nil
 }

@@ -220,14 +220,15 @@ func TestTokenizer(t *testing.T) {
 	if x, y := ints(t, s, s.X), ints(t, s, s.Y); fmt.Sprint(x) != fmt.Sprint(rows) || !slices.Equal(y, []int64{0, 2}) || len(s.Y.Shape()) != 0 {
 		t.Errorf("table: %v, %v, want %v", x, y, rows)
 	}
-	if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "of 2 texts 1 are cut to 8 tokens and 1 padded") {
+	if len(s.Notes) != 1 || !strings.Contains(s.Notes[0], "1 of 2 texts are longer than 8 tokens and cut") {
 		t.Errorf("notes %q", s.Notes)
 	}
 	if got, err := s.Preview(); err != nil || got != `"[CLS] we , are [SEP] [PAD] [PAD] [PAD]"` {
 		t.Errorf("preview %s, %v", got, err)
 	}
-	if s := mustOpen(t, from(files, "t.csv"), Options{Context: 8, VocabFile: vocab}); s.Total != 2 { // by its usual name
-		t.Errorf("%d examples", s.Total)
+	// By its usual name, and no longer than its texts.
+	if s := mustOpen(t, from(files, "t.csv"), Options{Context: 512, VocabFile: vocab}); s.Total != 2 || s.X.Shape()[0] != len(want)+2 || len(s.Notes) != 0 {
+		t.Errorf("%d examples of shape %v, %q", s.Total, s.X.Shape(), s.Notes)
 	}
 	s = mustOpen(t, from(files, "t.bin"), Options{Context: 1, VocabFile: vocab})
 	if got, err := s.Preview(); err != nil || got != `"[PAD]"` {
@@ -240,11 +241,15 @@ func TestBadText(t *testing.T) {
 		b := binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(binary.LittleEndian.AppendUint32(nil, llmcMagic), version), n)
 		return slices.Concat(b, make([]byte, 1012), tokenFile(tokens))
 	}
+	gpt2, err := os.ReadFile(filepath.Join("..", "tokenizer", "testdata", "gpt2.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	files := disk(map[string][]byte{
 		"t.txt": []byte("hello\n"), "latin.txt": []byte("caf\xe9 au lait"), "utf16.txt": []byte("\xff\xfeh\x00i\x00"), "empty.txt": nil, "data": {1, 2, 3, 0}, "binary": []byte("a\x00b"),
 		"odd.bin": tokenFile(9)[:17], "few.bin": tokenFile(2), "version.bin": llmc(2, 4, 4), "lie.bin": llmc(1, 1<<31, 4), "train.bin": tokenFile(9), "d/val.bin": tokenFile(9), "e/x.md": nil,
 		"twice": []byte("abca"), "none": nil, "few": []byte("helo"), "bad.json": []byte(`{"version": "1.0"}`), "tokenizer.json": bert(t),
-		"t.csv": []byte("a,text,label\n1,hello,0\n"), "no.csv": []byte("a,b,label\n1,2,0\n"), "odd.csv": []byte("text,label\nhello,0\n\u0378,1\n"), "only.csv": []byte("text,z\nhello,x\n"),
+		"t.csv": []byte("a,text,label\n1,hello,0\n"), "no.csv": []byte("a,b,label\n1,2,0\n"), "odd.csv": []byte("text,label\nhello,0\n\u0378,1\n"), "only.csv": []byte("text,z\nhello,x\n"), "empty.csv": []byte("text,label\n"), "lengths.csv": []byte("text,label\nhello,0\nhello hello,1\n"), "gpt2.json": gpt2,
 	})
 	file := func(name string) *Source { return &from(files, name)[0] }
 	for _, tt := range []struct {
@@ -283,6 +288,8 @@ func TestBadText(t *testing.T) {
 		{"t.csv", Options{Context: 4}, []string{"--vocab: ", "tokenizer.json"}},
 		{"t.csv", Options{Context: 4, VocabFile: file("few")}, []string{"--vocab: ", "tokenizer.json"}},
 		{"t.csv", Options{Context: 1, VocabFile: file("tokenizer.json")}, []string{"t.csv: the text of example 0: 1 tokens are too few"}},
+		{"empty.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"empty.csv: the data set is empty"}},
+		{"lengths.csv", Options{Context: 90, VocabFile: file("gpt2.json")}, []string{"gpt2.json: the tokenizer has no padding token"}},
 		{"odd.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"odd.csv: the text of example 1: offset 0: the character U+0378"}},
 		{"no.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"no.csv: the network takes tokens", "--input"}},
 		{"t.csv", Options{Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", `no column "z"`}},

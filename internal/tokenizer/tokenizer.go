@@ -7,6 +7,7 @@
 package tokenizer
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -104,8 +105,7 @@ func check(text string) error {
 }
 
 // Example is a text as one example of at most length tokens: the special tokens of the file around the text's own, of which the
-// last are cut off where they are too many; cut says how many. Where there are fewer than length, Pad has to
-// follow. It fails as Encode does, on a file that cuts or pads at the left, and where padding is needed and the file has no token for it.
+// last are cut off where they are too many; cut says how many. It fails as Encode does, and where a file cuts at the left.
 func (t *Tokenizer) Example(text string, length int) (tokens []int32, cut int, err error) {
 	room := length - len(t.prefix) - len(t.suffix)
 	if room < 0 {
@@ -116,21 +116,22 @@ func (t *Tokenizer) Example(text string, length int) (tokens []int32, cut int, e
 		return nil, 0, err
 	}
 	cut = max(0, len(body)-room)
-	tokens = slices.Concat(t.prefix, body[:len(body)-cut], t.suffix)
-	short := len(tokens) < length
-	switch {
-	case cut > 0 && t.truncateLeft:
+	if cut > 0 && t.truncateLeft {
 		return nil, 0, fmt.Errorf(`%d tokens, and the tokenizer cuts the first ones off ("truncation" has direction "Left"), which is not done here (give shorter texts)`, len(body))
-	case short && t.padLeft:
-		return nil, 0, fmt.Errorf(`the tokenizer pads at the left ("padding" has direction "Left"), which is not done here (give texts of %d tokens)`, length)
-	case short && t.pad < 0:
-		return nil, 0, fmt.Errorf("%d tokens for a context of %d, and the tokenizer has no padding token (add [PAD] or <pad> to it, or give texts of that length)", len(tokens), length)
 	}
-	return tokens, cut, nil
+	return slices.Concat(t.prefix, body[:len(body)-cut], t.suffix), cut, nil
 }
 
-// Pad is the padding token, −1 where there is none.
-func (t *Tokenizer) Pad() int32 { return t.pad }
+// Pad is the token that follows an example up to the length of others. It fails where the file has none or pads at the left.
+func (t *Tokenizer) Pad() (int32, error) {
+	switch {
+	case t.pad < 0:
+		return 0, errors.New("the tokenizer has no padding token, which texts of different lengths need (add [PAD] or <pad> to it)")
+	case t.padLeft:
+		return 0, errors.New(`the tokenizer pads at the left ("padding" has direction "Left"), which is not done here (give texts of one length)`)
+	}
+	return t.pad, nil
+}
 
 // Decode is text to look at, with special tokens written out. A token that is not known is U+FFFD.
 func (t *Tokenizer) Decode(tokens []int64) string {

@@ -64,8 +64,12 @@ func TestEncode(t *testing.T) {
 			}
 			if i < len(want.Twelve) {
 				got, _, err := tok.Example(text, 12)
+				pad, padErr := tok.Pad()
+				if padErr != nil {
+					t.Fatal(padErr)
+				}
 				for len(got) < 12 {
-					got = append(got, tok.Pad())
+					got = append(got, pad)
 				}
 				if err != nil || !slices.Equal(got, want.Twelve[i]) {
 					t.Errorf("%s: %q in twelve tokens: got %v, %v, want %v", name, text, got, err, want.Twelve[i])
@@ -129,8 +133,8 @@ func TestExample(t *testing.T) {
 	}
 	n := len(body)
 	got, cut, err := bert.Example("any speak", n+4)
-	if want := slices.Concat([]int32{2}, body, []int32{3}); err != nil || !slices.Equal(got, want) || cut != 0 || bert.Pad() != 0 {
-		t.Errorf("short: got %v (%d cut), %v, want %v; padding %d", got, cut, err, want, bert.Pad())
+	if want := slices.Concat([]int32{2}, body, []int32{3}); err != nil || !slices.Equal(got, want) || cut != 0 {
+		t.Errorf("short: got %v (%d cut), %v, want %v", got, cut, err, want)
 	}
 	got, cut, err = bert.Example("any speak", n+1)
 	if want := slices.Concat([]int32{2}, body[:n-1], []int32{3}); err != nil || !slices.Equal(got, want) || cut != 1 {
@@ -139,7 +143,10 @@ func TestExample(t *testing.T) {
 	if _, _, err := bert.Example("any", 1); err == nil || !strings.Contains(err.Error(), "too few for the special tokens") {
 		t.Errorf("no room: %v", err)
 	}
-	if _, _, err := gpt2.Example("any", 100); err == nil || !strings.Contains(err.Error(), "no padding token") || gpt2.Pad() >= 0 {
+	if pad, err := bert.Pad(); pad != 0 || err != nil {
+		t.Errorf("padding %d, %v", pad, err)
+	}
+	if _, err := gpt2.Pad(); err == nil || !strings.Contains(err.Error(), "no padding token") {
 		t.Errorf("no padding token: %v", err)
 	}
 }
@@ -306,13 +313,13 @@ func TestSides(t *testing.T) {
 		t.Errorf("truncation: %v", err)
 	}
 	pad := object{"strategy": "BatchLongest", "direction": "Left", "pad_to_multiple_of": nil, "pad_id": 0, "pad_type_id": 0, "pad_token": "[PAD]"}
-	if _, _, err := parse(edit(t, "bert", pad, "padding")).Example("we", 40); err == nil || !strings.Contains(err.Error(), `direction "Left"`) {
+	if _, err := parse(edit(t, "bert", pad, "padding")).Pad(); err == nil || !strings.Contains(err.Error(), `direction "Left"`) {
 		t.Errorf("padding: %v", err)
 	}
 	pad["direction"], pad["pad_id"], pad["pad_token"] = "Right", 0, "<|endoftext|>"
 	other := parse(edit(t, "gpt2", pad, "padding"))
-	if got, _, err := other.Example("we", 40); err != nil || len(got) >= 40 || other.Pad() != 0 {
-		t.Errorf("padding by a token of the file: %v, %d, %v", got, other.Pad(), err)
+	if pad, err := other.Pad(); err != nil || pad != 0 {
+		t.Errorf("padding by a token of the file: %d, %v", pad, err)
 	}
 }
 
