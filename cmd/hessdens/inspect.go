@@ -107,6 +107,10 @@ type dataInfo struct {
 	Classes  []dataset.ClassCount `json:"classes"`
 	Stats    dataset.Stats        `json:"stats"`
 	SHA256   string               `json:"sha256"`
+
+	Vocabulary int      `json:"vocabulary,omitempty"` // tokens that are known; of text alone
+	Text       string   `json:"text,omitempty"`       // the first example, quoted
+	Notes      []string `json:"notes,omitempty"`
 }
 
 type costInfo struct {
@@ -189,8 +193,11 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 }
 
 func (s *subject) describeData() (*dataInfo, error) {
-	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape()}
+	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape(), Vocabulary: s.set.VocabularySize(), Notes: s.set.Notes}
 	var err error
+	if d.Text, err = s.set.Preview(); err != nil {
+		return nil, err
+	}
 	if d.Classes, err = s.set.ClassCounts(); err != nil {
 		return nil, err
 	}
@@ -286,6 +293,13 @@ func (o *inspectOptions) print(a *app, in *inspection) error {
 				c = append(c[:20], fmt.Sprintf("… (%d in all)", len(d.Classes)))
 			}
 			fmt.Fprintf(w, "classes\t%s\n", strings.Join(c, "  "))
+		}
+		if d.Vocabulary > 0 {
+			fmt.Fprintf(w, "vocabulary\t%d tokens\n", d.Vocabulary)
+			fmt.Fprintf(w, "text\t%s\n", d.Text)
+		}
+		for _, n := range d.Notes {
+			fmt.Fprintf(w, "note\t%s\n", n)
 		}
 		fmt.Fprintf(w, "sha256\t%s\n", d.SHA256)
 	}

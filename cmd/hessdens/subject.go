@@ -58,7 +58,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.SortFlags = false
 	f.StringVar(&o.model, "model", "", "`FILE`.onnx, a directory with config.json and model.safetensors, or an architecture: mlp:784-20-10[,tanh],\nlenet5, resnet20[:shortcut=B], resnet18, vgg16, vit:…, gpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
 	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint), or llama2.c's .bin; without it and --model: the embedded example")
-	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, or X.npy,Y.npy")
+	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, .safetensors, X.npy,Y.npy, .csv, text, or tokens (.bin)")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
 	f.StringVar(&o.split, "split", "train", "train or test")
 	f.IntVar(&o.examples, "examples", 0, "use the first `N` examples (default all)")
@@ -67,7 +67,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.StringVar(&o.mean, "mean", "", "subtract `R,G,B` (or one number) from inputs, after bytes are scaled to 0..1")
 	f.StringVar(&o.std, "std", "", "then divide by `R,G,B` (or one number)")
 	f.StringVar(&o.label, "label", "", "`NAME` of the column with the labels (.csv, .parquet); left out: label, target, class, y, …")
-	f.StringVar(&o.input, "input", "", "`NAME` of the column with the inputs (.parquet); left out: image, text, …")
+	f.StringVar(&o.input, "input", "", "`NAME` of the column with the inputs (.csv, .parquet); left out: image, text, …, or all but the labels")
 	f.IntVar(&o.resize, "resize", 0, "resize the shorter side of image files to `N` pixels (default what the network takes)")
 	f.IntVar(&o.crop, "crop", 0, "then take the middle `N` x N pixels (default what the network takes)")
 	f.IntVar(&o.context, "context", 0, "cut text into windows of `T` tokens (default the context of the network)")
@@ -365,14 +365,20 @@ func source(flag, name string) (dataset.Source, error) {
 	return dataset.Source{FS: os.DirFS(dir), Name: base, Path: name}, nil
 }
 
-// vocabulary says how text becomes tokens.
+// vocabulary says how text becomes tokens: as --vocab does, or by the tokenizer.json in the directory of the model.
 func (o *subjectOptions) vocabulary(opts *dataset.Options) error {
-	switch o.vocab {
-	case "", "bytes", "chars":
-		opts.Vocab = o.vocab
+	name := o.vocab
+	switch name {
+	case "bytes", "chars":
+		opts.Vocab = name
 		return nil
+	case "":
+		name = filepath.Join(o.model, "tokenizer.json")
+		if info, err := os.Stat(name); o.model == "" || err != nil || !info.Mode().IsRegular() {
+			return nil
+		}
 	}
-	src, err := source("--vocab", o.vocab)
+	src, err := source("--vocab", name)
 	opts.VocabFile = &src
 	return err
 }
@@ -381,7 +387,7 @@ func (o *subjectOptions) vocabulary(opts *dataset.Options) error {
 func (s *subject) openData(a *app) error {
 	o := s.o
 	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
-		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab}
+		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab}
 	switch {
 	case s.net.Tokens && opts.Context == 0:
 		opts.Context = s.net.Input[0]

@@ -44,7 +44,7 @@ func (s *series) each(lo, hi int, f func(a block, from, to, at int) error) error
 		from, to := max(lo, first), min(hi, first+a.Rows())
 		if from < to {
 			if err := f(a, from-first, to-first, from-lo); err != nil {
-				return fmt.Errorf("%s: %w", s.name, err)
+				return err
 			}
 		}
 		first += a.Rows()
@@ -124,8 +124,11 @@ func (c *column) Floats(dst []float64, lo, hi int) error {
 			return a.Floats(part, from, to)
 		})
 	})
-	if err != nil || c.mean == nil || c.bytes != nil {
-		return err
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.name, err)
+	}
+	if c.mean == nil || c.bytes != nil {
+		return nil
 	}
 	plane := row / len(c.mean)
 	for i := range dst {
@@ -181,7 +184,7 @@ func (c *column) Ints(dst []int64, lo, hi int) error {
 		})
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", c.name, err)
 	}
 	for i, v := range dst {
 		// The largest is held to 32 bits: more classes or tokens than that are a mistake,

@@ -1,9 +1,11 @@
 // Package dataset reads a fixed sequence of examples, inputs and targets, from the files that
-// people keep them in: IDX (MNIST), the binary version of CIFAR, .npz, and pairs of .npy files.
+// people keep them in: IDX (MNIST), the binary version of CIFAR, arrays (.npz, .safetensors, pairs of
+// .npy), tables (CSV), text, and files of tokens.
 //
 // The values stay in the files and are converted range by range; only gzipped and deflated files
-// are held in memory, as they are decompressed, and class labels. Files are hostile until parsed:
-// every length is held against the size of the file before memory is asked for.
+// are held in memory, as they are decompressed, and what is parsed: tables, text, class labels.
+// Files are hostile until parsed: every length is held against the size of the file before memory
+// is asked for.
 package dataset
 
 import (
@@ -50,7 +52,8 @@ type Set struct {
 	Tokens  int      // largest integer input + 1, 0 when inputs are numbers
 	Notes   []string // what was taken for granted, for the user and the result
 
-	open []io.Closer
+	open  []io.Closer
+	vocab vocabulary // nil when inputs are no text
 }
 
 // Source is a file or directory of a data set.
@@ -74,6 +77,7 @@ type Options struct {
 
 	// Of tables: the names of the columns with the labels and the inputs; "": found by their usual names.
 	Label, Input string
+	Quantities   bool // integers in a column of labels are numbers all the same
 
 	// Of image files: the shorter side is resized to Resize pixels and the middle Crop × Crop pixels are taken, as torchvision does; 0:
 	// what ImageSize asks for.
@@ -95,10 +99,16 @@ const (
 	CIFAR100 = "cifar100"
 	NPZ      = "npz"
 	NPY      = "npy"
+
+	Safetensors = "safetensors"
+
+	CSV    = "csv"
+	Text   = "text"
+	Tokens = "tokens"
 )
 
 // Formats are the values of Options.Format.
-var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY}
+var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, Safetensors, CSV, Text, Tokens}
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -197,11 +207,12 @@ type pair struct {
 	format, split string
 	x, y          series
 	notes         []string // for Set.Notes
+	vocab         vocabulary
 }
 
 // assemble turns a format's pair into a set.
 func assemble(p pair, opts Options) (*Set, error) {
-	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows(), Notes: p.notes}
+	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows(), Notes: p.notes, vocab: p.vocab}
 	if p.y.rows() != s.Total {
 		return nil, fmt.Errorf("%s: %d targets for the %d inputs of %s (give files that belong together)", p.y.name, p.y.rows(), s.Total, p.x.name)
 	}
@@ -291,6 +302,14 @@ func (o *opener) directory(s Source) (pair, error) {
 		names[e.Name()] = true
 	}
 	format := o.opts.Format
+	if format == "" && o.opts.Context > 0 { // a network of tokens: train.bin is not CIFAR-100
+		switch {
+		case names["train.bin"] || names["val.bin"]:
+			format = Tokens
+		case slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return strings.HasSuffix(e.Name(), textSuffix) }):
+			format = Text
+		}
+	}
 	if format == "" {
 		var found []string
 		for _, f := range []struct {
@@ -317,6 +336,10 @@ func (o *opener) directory(s Source) (pair, error) {
 		return o.idxDirectory(s, names)
 	case CIFAR10, CIFAR100:
 		return o.cifarDirectory(s, names, format)
+	case Text:
+		return o.textDirectory(s, names)
+	case Tokens:
+		return o.tokensDirectory(s, names)
 	}
 	return pair{}, badOption("--data-format", "%s is a format of files, %s is a directory (give the file)", format, s.path())
 }
@@ -337,18 +360,26 @@ func (o *opener) single(s Source) (pair, error) {
 		switch {
 		case f.size == 0:
 			return pair{}, s.errorf("the file is empty")
+		case len(head) > 8 && head[8] == '{' && strings.HasSuffix(s.Name, ".safetensors"):
+			format = Safetensors
+		case tableExt(s.Name) != "":
+			format = CSV
 		case has("PK\x03\x04"), has("PK\x05\x06"):
 			format = NPZ
 		case has(npy.Magic):
 			format = NPY
 		case has("\x1f\x8b"), isIDX(head):
 			format = IDX
+		case strings.HasSuffix(s.Name, ".bin") && o.opts.Context > 0:
+			format = Tokens
 		case strings.HasSuffix(s.Name, ".bin"):
 			return o.cifarFile(s, f)
 		case has("version https://git-lfs"):
 			return pair{}, s.errorf("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
+		case strings.HasSuffix(s.Name, textSuffix), o.opts.Context > 0 && isText(head):
+			format = Text
 		default:
-			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz nor .npy (name it with --data-format, or convert it to .npz with keys x and y)")
+			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz, .safetensors, .csv nor text (name it with --data-format, or convert it to .npz with keys x and y)")
 		}
 	}
 	switch format {
@@ -358,6 +389,14 @@ func (o *opener) single(s Source) (pair, error) {
 		return o.npzFile(s, f)
 	case CIFAR10, CIFAR100:
 		return o.cifarFile(s, f)
+	case Safetensors:
+		return o.safetensorsFile(s, f)
+	case CSV:
+		return o.csvFile(s, f)
+	case Text:
+		return o.textFile(s, f)
+	case Tokens:
+		return o.tokensFile(s, f)
 	}
 	return pair{}, s.errorf("a single .npy file has no targets (give two, X.npy,Y.npy)")
 }

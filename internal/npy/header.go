@@ -121,6 +121,8 @@ func (h Header) Supported() error {
 		return fmt.Errorf("a structured array (%.60s) is not a tensor (save each field as an array of its own)", h.Descr)
 	case strings.HasPrefix(kind, "O"):
 		return errors.New("an array of Python objects is stored as a pickle, which is never executed (convert it to a numeric type with .astype and save it again)")
+	case strings.HasPrefix(kind, "c"):
+		return fmt.Errorf("complex numbers (%.60s) are not read (save real and imaginary parts side by side)", h.Descr)
 	case kind == "f1" || kind == "V1":
 		return fmt.Errorf("type %q does not say which 8-bit float it is (save it as .safetensors, or convert it with .astype('float32'))", h.Descr)
 	}

