@@ -12,7 +12,7 @@ import (
 // commands are all commands, in the order of help.
 func commands(a *app) []*cobra.Command {
 	return []*cobra.Command{
-		newEstimate(a), newExact(a), newVerify(a), newInspect(a), newPlot(a), newCompare(a), newTrack(a), newCompletion(a), newVersion(a),
+		newEstimate(a), newExact(a), newVerify(a), newInspect(a), newPlot(a), newCompare(a), newTrack(a), newBench(a), newCompletion(a), newVersion(a),
 	}
 }
 

@@ -1,7 +1,6 @@
 package exec
 
 import (
-	"math"
 	"slices"
 
 	"hessdens/internal/graph"
@@ -16,6 +15,8 @@ const (
 // micro is one operation of a chain on slots.
 type micro[T kernel.Float] struct {
 	op           graph.Op
+	vector       bool // the kernel has it
+	kernel       kernel.VectorOp
 	dst, a, b, c int
 	k            T
 	attr         float64
@@ -125,6 +126,7 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		}
 		c.slots++
 		op := micro[T]{op: m.op, dst: slot[m]}
+		op.kernel, op.vector = vectorOps[m.op]
 		if a, ok := m.attr.(float64); ok {
 			op.attr, op.k = a, T(a)
 		}
@@ -225,15 +227,12 @@ func gather[T kernel.Float](o *operand, dst, src []T, start int) {
 }
 
 // strided copies elements from src[at] on that lie step apart.
-func strided[T any](dst, src []T, at, step int) {
+func strided[T kernel.Float](dst, src []T, at, step int) {
 	switch step {
 	case 1:
-		copy(dst, src[at:])
+		short(dst, src[at:])
 	case 0:
-		x := src[at]
-		for i := range dst {
-			dst[i] = x
-		}
+		kernel.Vector(kernel.VectorFill, dst, nil, nil, nil, src[at])
 	default:
 		for i := range dst {
 			dst[i] = src[at+i*step]
@@ -241,88 +240,42 @@ func strided[T any](dst, src []T, at, step int) {
 	}
 }
 
+// short copies a few elements, as many as dst has: the channels of a position are often fewer than a call of copy is worth.
+func short[T kernel.Float](dst, src []T) {
+	if len(dst) <= 64 {
+		for len(dst) >= 16 {
+			*(*[16]T)(dst) = *(*[16]T)(src)
+			dst, src = dst[16:], src[16:]
+		}
+		if len(dst) < 8 {
+			for i := range dst {
+				dst[i] = src[i]
+			}
+			return
+		}
+	}
+	copy(dst, src)
+}
+
+// vectorOps are the pointwise operations that the kernels have.
+var vectorOps = map[graph.Op]kernel.VectorOp{
+	graph.OpAdd: kernel.VectorAdd, graph.OpSub: kernel.VectorSub, graph.OpMul: kernel.VectorMul, graph.OpDiv: kernel.VectorDiv,
+	graph.OpScale: kernel.VectorScale, graph.OpAddC: kernel.VectorAddC, graph.OpRelu: kernel.VectorRelu, graph.OpStep: kernel.VectorStep,
+	graph.OpRecip: kernel.VectorRecip, graph.OpSqrt: kernel.VectorSqrt, graph.OpRsqrt: kernel.VectorRsqrt, graph.OpWhere: kernel.VectorWhere,
+	graph.OpExp: kernel.VectorExp, graph.OpTanh: kernel.VectorTanh, graph.OpSigmoid: kernel.VectorSigmoid, graph.OpErf: kernel.VectorErf,
+}
+
 // apply runs the operation over a block.
 func (m *micro[T]) apply(slots [][]T) {
 	dst := slots[m.dst]
 	n := len(dst)
-	a := slots[m.a][:n]
-	switch m.op {
-	case graph.OpDetach:
+	a, b, c := slots[m.a][:n], slots[m.b][:n], slots[m.c][:n]
+	switch {
+	case m.vector:
+		kernel.Vector(m.kernel, dst, a, b, c, m.k)
+	case m.op == graph.OpDetach:
 		copy(dst, a)
-	case graph.OpScale:
-		for i, x := range a {
-			dst[i] = m.k * x
-		}
-	case graph.OpAddC:
-		for i, x := range a {
-			dst[i] = x + m.k
-		}
-	case graph.OpAdd:
-		b := slots[m.b][:n]
-		for i, x := range a {
-			dst[i] = x + b[i]
-		}
-	case graph.OpSub:
-		b := slots[m.b][:n]
-		for i, x := range a {
-			dst[i] = x - b[i]
-		}
-	case graph.OpMul:
-		b := slots[m.b][:n]
-		for i, x := range a {
-			dst[i] = x * b[i]
-		}
-	case graph.OpDiv:
-		b := slots[m.b][:n]
-		for i, x := range a {
-			dst[i] = x / b[i]
-		}
-	case graph.OpRelu:
-		for i, x := range a {
-			if x < 0 {
-				x = 0
-			}
-			dst[i] = x
-		}
-	case graph.OpStep:
-		for i, x := range a {
-			var y T
-			if x > 0 {
-				y = 1
-			}
-			dst[i] = y
-		}
-	case graph.OpRecip:
-		for i, x := range a {
-			dst[i] = 1 / x
-		}
-	case graph.OpSqrt:
-		for i, x := range a {
-			dst[i] = T(math.Sqrt(float64(x)))
-		}
-	case graph.OpRsqrt:
-		for i, x := range a {
-			dst[i] = T(1 / math.Sqrt(float64(x)))
-		}
-	case graph.OpExp:
-		for i, x := range a {
-			dst[i] = T(math.Exp(float64(x)))
-		}
-	case graph.OpTanh:
-		for i, x := range a {
-			dst[i] = T(math.Tanh(float64(x)))
-		}
-	case graph.OpWhere:
-		b, c := slots[m.b][:n], slots[m.c][:n]
-		for i, x := range a {
-			y := c[i]
-			if x != 0 {
-				y = b[i]
-			}
-			dst[i] = y
-		}
 	default:
-		b, c := slots[m.b][:n], slots[m.c][:n]
 		for i, x := range a {
 			dst[i] = T(m.op.Eval(float64(x), float64(b[i]), float64(c[i]), m.attr))
 		}

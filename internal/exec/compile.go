@@ -57,6 +57,26 @@ func (c *compiler) packed(x *value) *value {
 	return p
 }
 
+// sideBySide is the right operand of a matrix product with its directions side by side in the columns, so that one product does
+// for all: a copy where a parameter's directions lie otherwise, since that is made once a product and read for each batch.
+func (c *compiler) sideBySide(x *value, transposed, left bool) *value {
+	if left || !x.linear || x.k == 1 || x.stage != stageDirection || len(x.shape) != 2 {
+		return x
+	}
+	column, row := 1, 0
+	if transposed {
+		column, row = 0, 1
+	}
+	n := x.shape[column]
+	if x.layout.dir == n*x.layout.stride[column] {
+		return x
+	}
+	v := c.fresh(graph.OpDetach, nil, x.shape, false, x)
+	v.layout = layout{stride: make([]int, 2), dir: n}
+	v.layout.stride[column], v.layout.stride[row] = 1, n*x.k
+	return v
+}
+
 // lower makes the value of a node whose operands have theirs.
 func (c *compiler) lower(n *graph.Node) *value {
 	in := make([]*value, len(n.Inputs()))
@@ -120,6 +140,7 @@ func (c *compiler) lower(n *graph.Node) *value {
 					in[i] = c.packed(x)
 				}
 			}
+			in[1] = c.sideBySide(in[1], n.Attr().(graph.MatMulAttr).TransB, in[0].linear)
 		case graph.OpPad, graph.OpConcat: // they read any layout
 		default:
 			for i, x := range in {

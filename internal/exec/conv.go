@@ -70,6 +70,8 @@ func newConv[T kernel.Float](p *Program[T], v *value) task {
 	return c
 }
 
+func (c *conv[T]) work() int { return c.n * c.perImage * c.d.Taps * c.gx * c.gy * c.groups * c.kw }
+
 func (c *conv[T]) parts() int { return (c.n + c.images - 1) / c.images * c.cuts }
 
 func (c *conv[T]) run(wi, part int) {
@@ -138,6 +140,8 @@ func newConvW[T kernel.Float](p *Program[T], v *value) task {
 	}
 	return c
 }
+
+func (c *convW[T]) work() int { return c.n * c.out * c.k.Taps * c.gx * c.gy * c.groups * c.kx * c.kd }
 
 func (c *convW[T]) parts() int { return c.k.Taps * c.cuts * c.kx * c.groups }
 

@@ -122,6 +122,8 @@ func (t *matmul[T]) cut() {
 	t.nm, t.nn = (d.M+t.tm-1)/t.tm, (d.N+t.tn-1)/t.tn
 }
 
+func (t *matmul[T]) work() int { return len(t.offs) * t.d.M * t.d.N * t.d.K }
+
 func (t *matmul[T]) parts() int {
 	return (len(t.offs) + t.together - 1) / t.together * t.nm * t.nn
 }

@@ -18,6 +18,7 @@ package exec
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"hessdens/internal/graph"
 	"hessdens/internal/kernel"
@@ -53,6 +54,7 @@ type Program[T kernel.Float] struct {
 	pool    *Pool
 	stages  [numStages][]task
 	names   [numStages][]string
+	spent   map[string]time.Duration // by operation, where it is measured
 	arena   [numStages][]T
 	ints    [numStages][]int32
 	workers []*worker[T]
@@ -335,9 +337,42 @@ func (p *Program[T]) RunPrimal() { p.run(stagePrimal) }
 func (p *Program[T]) RunTangent() { p.run(stageTangent) }
 
 func (p *Program[T]) run(s stage) {
+	if p.spent != nil {
+		p.runMeasured(s)
+		return
+	}
 	for _, t := range p.stages[s] {
 		p.pool.do(t)
 	}
+}
+
+func (p *Program[T]) runMeasured(s stage) {
+	last := time.Now()
+	for i, t := range p.stages[s] {
+		p.pool.do(t)
+		now := time.Now()
+		p.spent[p.names[s][i]] += now.Sub(last)
+		last = now
+	}
+}
+
+// Measure makes runs from now on add the time that each kind of operation takes to spent; nil ends that. Two readings of the
+// clock a task are all that it costs.
+func (p *Program[T]) Measure(spent map[string]time.Duration) { p.spent = spent }
+
+// multiplier is a task that multiplies and adds, a number of times that shapes alone tell.
+type multiplier interface{ work() int }
+
+// TangentWork is how many multiply-adds the products of the tangent part take, for all directions: matrix products, convolutions
+// and weight gradients; no pointwise operation, no sum.
+func (p *Program[T]) TangentWork() int {
+	n := 0
+	for _, t := range p.stages[stageTangent] {
+		if m, ok := t.(multiplier); ok {
+			n += m.work()
+		}
+	}
+	return n
 }
 
 // Primal is what RunPrimal leaves for RunTangent: kept by a caller, it saves computing the batch

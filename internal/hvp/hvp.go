@@ -19,6 +19,7 @@ import (
 	"math"
 	"path"
 	"strings"
+	"time"
 
 	"hessdens/internal/exec"
 	"hessdens/internal/graph"
@@ -137,6 +138,7 @@ type engine interface {
 	branches(ctx context.Context) (uint64, error)
 	forget()
 	info() Cost
+	measure(spent map[string]time.Duration)
 }
 
 // New compiles the network for the data. It fails when they do not fit each other or the options.
@@ -437,7 +439,11 @@ type Cost struct {
 	Batches int
 	Batch   int
 	Bytes   int64 // memory of the programs for the last group of vectors
+	Work    int64 // multiply-adds of matrix products and convolutions in the tangent part
 }
+
+// Measure makes products from now on add to spent the time that each kind of operation takes; nil ends that.
+func (o *Operator) Measure(spent map[string]time.Duration) { o.engine.measure(spent) }
 
 // Cost describes the programs that ran last.
 func (o *Operator) Cost() Cost { return o.engine.info() }
@@ -476,6 +482,7 @@ type engineOf[T exec.Float] struct {
 	ints     []int64
 	keptOf   int // k of the programs that keep primal parts
 	last     Cost
+	spent    map[string]time.Duration
 	seed     maphash.Seed
 }
 
@@ -491,6 +498,7 @@ func (e *engineOf[T]) program(key programKey) (*program[T], error) {
 		if p, err = e.compile(key); err != nil {
 			return nil, err
 		}
+		p.Measure(e.spent)
 		e.programs[key] = p
 	}
 	if !e.theta[p] {
@@ -515,6 +523,13 @@ func (e *engineOf[T]) program(key programKey) (*program[T], error) {
 func (e *engineOf[T]) forget() { clear(e.theta) }
 
 func (e *engineOf[T]) info() Cost { return e.last }
+
+func (e *engineOf[T]) measure(spent map[string]time.Duration) {
+	e.spent = spent
+	for _, p := range e.programs {
+		p.Measure(spent)
+	}
+}
 
 func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	o := e.o
@@ -679,6 +694,7 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 			return err
 		}
 		p.RunTangent()
+		e.last.Work += int64(p.TangentWork())
 		for i, g := range o.groups {
 			if p.outs[i] < 0 {
 				continue

@@ -37,6 +37,11 @@ func pairs4F32AVX512(p *byte)
 // peakF32AVX512 runs n rounds of 12 vector multiply-adds.
 func peakF32AVX512(n int)
 
+// vectorF32AVX512 computes a pointwise operation on a block; p points to a vectorArgs.
+//
+//go:noescape
+func vectorF32AVX512(p *byte)
+
 // rows12F64AVX512 computes blocks of 12 rows and 8 columns; p points to a rowArgs.
 //
 //go:noescape
@@ -70,6 +75,11 @@ func pairs4F64AVX512(p *byte)
 // peakF64AVX512 runs n rounds of 12 vector multiply-adds.
 func peakF64AVX512(n int)
 
+// vectorF64AVX512 computes a pointwise operation on a block; p points to a vectorArgs.
+//
+//go:noescape
+func vectorF64AVX512(p *byte)
+
 // rows6F32AVX2 computes blocks of 6 rows and 16 columns; p points to a rowArgs.
 //
 //go:noescape
@@ -98,6 +108,11 @@ func pairs4F32AVX2(p *byte)
 // peakF32AVX2 runs n rounds of 12 vector multiply-adds.
 func peakF32AVX2(n int)
 
+// vectorF32AVX2 computes a pointwise operation on a block; p points to a vectorArgs.
+//
+//go:noescape
+func vectorF32AVX2(p *byte)
+
 // rows6F64AVX2 computes blocks of 6 rows and 8 columns; p points to a rowArgs.
 //
 //go:noescape
@@ -125,6 +140,11 @@ func pairs4F64AVX2(p *byte)
 
 // peakF64AVX2 runs n rounds of 12 vector multiply-adds.
 func peakF64AVX2(n int)
+
+// vectorF64AVX2 computes a pointwise operation on a block; p points to a vectorArgs.
+//
+//go:noescape
+func vectorF64AVX2(p *byte)
 
 // maxInt32 is the largest of n values; n is a positive multiple of 32.
 //

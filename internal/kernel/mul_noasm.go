@@ -18,3 +18,5 @@ func peakRounds[T Float](n int) (flops float64) {
 	flops, _ = peakGeneric[T](n)
 	return flops
 }
+
+func vector[T Float](op VectorOp, dst, a, b, c []T, k T) { vectorGeneric(op, dst, a, b, c, k) }

@@ -42,3 +42,25 @@ func peakGeneric[T Float](n int) (flops float64, sum T) {
 	}
 	return 16 * float64(n), a + b + c + d + e + f + g + h
 }
+
+// BandwidthGBS is the rate at which one thread moves data to and from memory, in 10⁹ bytes a second: the
+// best pass of a = b + 3·c, over arrays that no cache holds, in the given time. It counts two arrays
+// read and one written (McCalpin's STREAM triad).
+func BandwidthGBS(seconds float64) float64 {
+	const n = 4 << 20 // of 8 bytes, three times
+	a, b, c := make([]float64, n), make([]float64, n), make([]float64, n)
+	for i := range b {
+		b[i], c[i] = float64(i), 1
+	}
+	best := 0.0
+	for end := time.Now().Add(time.Duration(seconds * 1e9)); ; {
+		start := time.Now()
+		for i, x := range b {
+			a[i] = x + 3*c[i]
+		}
+		best = max(best, 3*8*n/time.Since(start).Seconds()*1e-9)
+		if time.Now().After(end) {
+			return best
+		}
+	}
+}

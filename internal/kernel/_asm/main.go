@@ -57,6 +57,7 @@ func main() {
 			f.pairs(4, 2, true)
 		}
 		f.peak()
+		f.vector()
 	}
 	maxInt32()
 	Generate()
