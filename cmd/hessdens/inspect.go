@@ -105,6 +105,7 @@ type dataInfo struct {
 	Input    []int                `json:"input"`
 	Target   []int                `json:"target"`
 	Classes  []dataset.ClassCount `json:"classes"`
+	Names    []string             `json:"class_names,omitempty"`
 	Stats    dataset.Stats        `json:"stats"`
 	SHA256   string               `json:"sha256"`
 }
@@ -132,6 +133,9 @@ type inspection struct {
 }
 
 func (o *inspectOptions) run(ctx context.Context, a *app) error {
+	if o.subject.model == "" && o.subject.weights == "" && o.subject.data != "" && !o.evaluate {
+		return o.data(a)
+	}
 	s, err := o.subject.openAny(a)
 	if err != nil {
 		return err
@@ -185,11 +189,25 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 	} else {
 		s.warn(a, "memory", "%v", err)
 	}
-	return o.print(a, &in)
+	return o.print(a, s, &in)
+}
+
+// data shows a data set without a network.
+func (o *inspectOptions) data(a *app) error {
+	s := &subject{o: &o.subject, net: &model.Network{}}
+	if err := s.openData(a); err != nil {
+		return err
+	}
+	defer s.close()
+	d, err := s.describeData()
+	if err != nil {
+		return err
+	}
+	return o.print(a, s, &inspection{Data: d})
 }
 
 func (s *subject) describeData() (*dataInfo, error) {
-	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape()}
+	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape(), Names: s.set.Names}
 	var err error
 	if d.Classes, err = s.set.ClassCounts(); err != nil {
 		return nil, err
@@ -251,7 +269,7 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 	return e, nil
 }
 
-func (o *inspectOptions) print(a *app, in *inspection) error {
+func (o *inspectOptions) print(a *app, s *subject, in *inspection) error {
 	if o.format == "json" {
 		e := json.NewEncoder(a.stdout)
 		e.SetIndent("", "  ")
@@ -279,7 +297,7 @@ func (o *inspectOptions) print(a *app, in *inspection) error {
 		if len(d.Classes) > 0 {
 			var c []string
 			for _, x := range d.Classes {
-				c = append(c, fmt.Sprintf("%d: %d", x.Class, x.Count))
+				c = append(c, fmt.Sprintf("%s: %d", s.className(x.Class), x.Count))
 			}
 			if len(c) > 20 {
 				c = append(c[:20], fmt.Sprintf("… (%d in all)", len(d.Classes)))
@@ -306,7 +324,10 @@ func (o *inspectOptions) print(a *app, in *inspection) error {
 		writeTensors(w, m.Tensors, "")
 		writeTensors(w, m.Buffers, "constant")
 	}
-	return toStdout(w.Flush())
+	if err := w.Flush(); err != nil || s.set == nil {
+		return toStdout(err)
+	}
+	return s.preview(a)
 }
 
 func writeTensors(w io.Writer, ts []tensorInfo, what string) {

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -48,6 +49,7 @@ type Set struct {
 	X, Y    Column
 	Classes int      // largest integer target + 1, 0 when targets are numbers
 	Tokens  int      // largest integer input + 1, 0 when inputs are numbers
+	Names   []string // of the classes 0, 1, …, where the files have them
 	Notes   []string // what was taken for granted, for the user and the result
 
 	open []io.Closer
@@ -79,6 +81,9 @@ type Options struct {
 	// what ImageSize asks for.
 	Resize, Crop int
 	ImageSize    []int // height and width that the network takes, nil when it takes no images
+	Channels     int   // that it takes: 1, grey, or 3, red, green and blue; 0: 3
+	KeepBytes    int64 // of decoded pictures that may be kept; others are decoded each time they are read
+	Threads      int   // that decode; 0: all processors
 
 	// Of text and token files: windows of Context tokens, Stride tokens apart (0: Context); Vocab is how text becomes tokens,
 	// "bytes", "chars", or "" for VocabFile, or else what is usual for VocabSize, the number of tokens that the network knows.
@@ -90,15 +95,16 @@ type Options struct {
 
 // The formats.
 const (
-	IDX      = "idx"
-	CIFAR10  = "cifar10"
-	CIFAR100 = "cifar100"
-	NPZ      = "npz"
-	NPY      = "npy"
+	IDX         = "idx"
+	CIFAR10     = "cifar10"
+	CIFAR100    = "cifar100"
+	NPZ         = "npz"
+	NPY         = "npy"
+	ImageFolder = "imagefolder"
 )
 
 // Formats are the values of Options.Format.
-var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY}
+var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, ImageFolder}
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -178,6 +184,14 @@ func (o Options) check() error {
 	if o.Sample < 0 {
 		return badOption("--sample", "%d is negative (give a number from 1 on)", o.Sample)
 	}
+	for _, v := range []struct {
+		flag   string
+		pixels int
+	}{{"--resize", o.Resize}, {"--crop", o.Crop}} {
+		if v.pixels < 0 || v.pixels > maxSide {
+			return badOption(v.flag, "%d pixels (give a number from 1 to %d)", v.pixels, maxSide)
+		}
+	}
 	for _, v := range o.Mean {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return badOption("--mean", "%v is not a finite number", v)
@@ -196,12 +210,13 @@ func (o Options) check() error {
 type pair struct {
 	format, split string
 	x, y          series
+	names         []string // for Set.Names
 	notes         []string // for Set.Notes
 }
 
 // assemble turns a format's pair into a set.
 func assemble(p pair, opts Options) (*Set, error) {
-	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows(), Notes: p.notes}
+	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows(), Names: p.names, Notes: p.notes}
 	if p.y.rows() != s.Total {
 		return nil, fmt.Errorf("%s: %d targets for the %d inputs of %s (give files that belong together)", p.y.name, p.y.rows(), s.Total, p.x.name)
 	}
@@ -231,6 +246,11 @@ func assemble(p pair, opts Options) (*Set, error) {
 		s.N = opts.Sample
 	}
 	x := &column{series: p.x, index: index, n: s.N}
+	if _, ok := p.x.parts[0].(*pictures); ok {
+		if x.threads = opts.Threads; x.threads == 0 {
+			x.threads = runtime.GOMAXPROCS(0)
+		}
+	}
 	y := &column{series: p.y, index: index, n: s.N, target: true, ignore: opts.Ignore}
 	if !x.Integer() && y.Integer() && len(y.shape) == 1 && y.shape[0] == 1 {
 		y.shape = []int{}
@@ -246,6 +266,9 @@ func assemble(p pair, opts Options) (*Set, error) {
 		return nil, err
 	}
 	s.X, s.Y = x, y
+	if note := s.fewClasses(y.kept); note != "" {
+		s.Notes = append(s.Notes, note)
+	}
 	return s, nil
 }
 
@@ -308,8 +331,10 @@ func (o *opener) directory(s Source) (pair, error) {
 			format = found[0]
 		case names["data_batch_1"] || names["batches.meta"] || names["train"] && names["meta"]:
 			return pair{}, s.errorf("the Python version of CIFAR is a pickle, which is not read (download the binary version)")
+		case s.hasPictures(entries):
+			format = ImageFolder
 		default:
-			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) (give the directory that holds these files, or one file)")
+			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor a folder of pictures for each class (give the directory that holds these files, or one file)")
 		}
 	}
 	switch format {
@@ -317,6 +342,8 @@ func (o *opener) directory(s Source) (pair, error) {
 		return o.idxDirectory(s, names)
 	case CIFAR10, CIFAR100:
 		return o.cifarDirectory(s, names, format)
+	case ImageFolder:
+		return o.imageFolder(s, entries)
 	}
 	return pair{}, badOption("--data-format", "%s is a format of files, %s is a directory (give the file)", format, s.path())
 }

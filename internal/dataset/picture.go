@@ -90,6 +90,7 @@ const (
 	maxPixels   = 1 << 26
 	freePixels  = 1 << 20
 	largePixels = 1 << 22
+	maxSide     = 1 << 13 // of --resize and --crop
 )
 
 // large is held while a large picture is decoded: one at a time.
