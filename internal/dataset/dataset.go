@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"hessdens/internal/npy"
+	"hessdens/internal/parquet"
 	"hessdens/internal/tensor"
 )
 
@@ -101,10 +102,11 @@ const (
 	NPZ         = "npz"
 	NPY         = "npy"
 	ImageFolder = "imagefolder"
+	Parquet     = "parquet"
 )
 
 // Formats are the values of Options.Format.
-var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, ImageFolder}
+var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, ImageFolder, Parquet}
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -331,10 +333,12 @@ func (o *opener) directory(s Source) (pair, error) {
 			format = found[0]
 		case names["data_batch_1"] || names["batches.meta"] || names["train"] && names["meta"]:
 			return pair{}, s.errorf("the Python version of CIFAR is a pickle, which is not read (download the binary version)")
+		case s.parquetNames(entries) != nil:
+			format = Parquet
 		case s.hasPictures(entries):
 			format = ImageFolder
 		default:
-			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor a folder of pictures for each class (give the directory that holds these files, or one file)")
+			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor Parquet files nor a folder of pictures for each class (give the directory that holds these files, or one file)")
 		}
 	}
 	switch format {
@@ -344,6 +348,8 @@ func (o *opener) directory(s Source) (pair, error) {
 		return o.cifarDirectory(s, names, format)
 	case ImageFolder:
 		return o.imageFolder(s, entries)
+	case Parquet:
+		return o.parquetDirectory(s, entries)
 	}
 	return pair{}, badOption("--data-format", "%s is a format of files, %s is a directory (give the file)", format, s.path())
 }
@@ -368,6 +374,8 @@ func (o *opener) single(s Source) (pair, error) {
 			format = NPZ
 		case has(npy.Magic):
 			format = NPY
+		case has(parquet.Magic):
+			format = Parquet
 		case has("\x1f\x8b"), isIDX(head):
 			format = IDX
 		case strings.HasSuffix(s.Name, ".bin"):
@@ -375,7 +383,7 @@ func (o *opener) single(s Source) (pair, error) {
 		case has("version https://git-lfs"):
 			return pair{}, s.errorf("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
 		default:
-			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz nor .npy (name it with --data-format, or convert it to .npz with keys x and y)")
+			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz, .npy nor Parquet (name it with --data-format, or convert it to .npz with keys x and y)")
 		}
 	}
 	switch format {
@@ -385,6 +393,10 @@ func (o *opener) single(s Source) (pair, error) {
 		return o.npzFile(s, f)
 	case CIFAR10, CIFAR100:
 		return o.cifarFile(s, f)
+	case Parquet:
+		return o.parquetFile(s, f)
+	case ImageFolder:
+		return pair{}, s.errorf("is a file, not a folder of pictures for each class (give the folder)")
 	}
 	return pair{}, s.errorf("a single .npy file has no targets (give two, X.npy,Y.npy)")
 }
