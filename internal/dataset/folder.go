@@ -71,7 +71,10 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 		name := "train"
 		p.split = "train"
 		if o.opts.Split == "test" {
-			p.split, name = "test", classes[1] // test, or val where there is none: the order of the alphabet
+			p.split, name = "test", "val"
+			if slices.Contains(classes, "test") {
+				name = "test"
+			}
 		}
 		var all [2][]string
 		for i, split := range []string{"train", name} {

@@ -92,6 +92,7 @@ type parquetTable struct {
 
 type parquetPart struct {
 	source Source
+	size   int64
 	file   *parquet.File
 	fields []field
 }
@@ -233,7 +234,7 @@ func (o *opener) parquet(name, split string, sources []Source, files []file) (pa
 		if i == 0 {
 			t.fields = fs
 		}
-		t.files = append(t.files, parquetPart{s, file, fs})
+		t.files = append(t.files, parquetPart{s, files[i].size, file, fs})
 		first := 0
 		for g, group := range file.Groups {
 			if group.Rows > 0 {
@@ -407,18 +408,25 @@ func (t *parquetTable) labels(p *pair, label field) error {
 		p.names = t.classNames(label.name)
 		return nil
 	}
-	words, err := t.texts(label)
+	code := map[string]int64{} // of words, in the order of their appearance
+	y := make(labels, 0, t.rows)
+	err := t.eachText(label, func(b []byte) error {
+		c, ok := code[string(b)]
+		if !ok {
+			c = int64(len(code))
+			code[string(b)] = c
+		}
+		y = append(y, c)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	number := map[string]int64{}
-	for _, w := range words {
-		number[w] = 0
-	}
-	p.names = slices.Sorted(maps.Keys(number))
+	p.names = slices.Sorted(maps.Keys(code))
+	number := make([]int64, len(code))
 	var list []string
 	for i, w := range p.names {
-		number[w] = int64(i)
+		number[code[w]] = int64(i)
 		if i < 20 {
 			list = append(list, fmt.Sprintf("%.40q = %d", w, i))
 		}
@@ -427,9 +435,8 @@ func (t *parquetTable) labels(p *pair, label field) error {
 		list = append(list, fmt.Sprintf("… (%d in all)", len(p.names)))
 	}
 	p.notes = append(p.notes, fmt.Sprintf("%s: the names in column %.60q are numbered in their order: %s", path.Base(t.name), label.name, strings.Join(list, ", ")))
-	y := make(labels, len(words))
-	for i, w := range words {
-		y[i] = number[w]
+	for i, c := range y {
+		y[i] = number[c]
 	}
 	p.y.parts = []block{y}
 	return nil
@@ -449,23 +456,45 @@ func (t *parquetTable) classNames(column string) []string {
 	return feature.Names
 }
 
-// texts are all rows of a column of texts.
-func (t *parquetTable) texts(f field) ([]string, error) {
+// eachText calls f for the rows of a column of texts.
+func (t *parquetTable) eachText(f field, do func(b []byte) error) error {
 	c, err := t.column([]field{f}, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	texts := make([]string, 0, t.rows)
 	for g := range t.groups {
 		v, err := c.group(g)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, b := range v.bytes {
-			texts = append(texts, string(b))
+			if err := do(b); err != nil {
+				return err
+			}
 		}
 	}
-	return texts, nil
+	return nil
+}
+
+// maxTextBytes is how many bytes the texts of a column may have for each of the files', which say a text once that
+// many rows have.
+const maxTextBytes = 256
+
+// texts are all rows of a column of texts.
+func (t *parquetTable) texts(f field) ([]string, error) {
+	texts := make([]string, 0, t.rows)
+	left := int64(1 << 24)
+	for _, p := range t.files {
+		left += maxTextBytes * p.size
+	}
+	err := t.eachText(f, func(b []byte) error {
+		if left -= int64(len(b)); left < 0 {
+			return fmt.Errorf("%s: the texts of column %q are far longer than the file (is it damaged?)", t.name, f.name)
+		}
+		texts = append(texts, string(b))
+		return nil
+	})
+	return texts, err
 }
 
 // at is the group of a row of the table, and the row in it.

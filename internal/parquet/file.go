@@ -374,6 +374,9 @@ func (f *File) checkGroups() error {
 			}
 		}
 	}
+	if int64(rows) > freeBytes+perByte*f.size {
+		return fmt.Errorf("%d rows in %d bytes (is the file damaged?)", rows, f.size)
+	}
 	if rows != f.Rows {
 		return fmt.Errorf("row groups of %d rows or more in a file of %d: %w", rows, f.Rows, errDamaged)
 	}

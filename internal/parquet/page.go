@@ -24,8 +24,8 @@ type Values struct {
 	Bytes    [][]byte
 }
 
-// Bounds of the memory that a column of a group may ask for: what a byte of the file can stand for, and what
-// is free for a small file.
+// Bounds of the memory that a column of a group may ask for, and of the number of rows: what a byte of the
+// file can stand for, and what is free for a small file.
 const (
 	perByte   = 256
 	freeBytes = 16 << 20
