@@ -33,7 +33,8 @@ func newInspect(a *app) *cobra.Command {
 		Use:   "inspect [FILE]",
 		Short: "What a network, checkpoint, data set or result file holds, and what a run would take",
 		Long: `inspect shows parameters and shapes, examples and classes, and the memory and the
-number of products that estimate would take. With FILE it shows what a checkpoint or a
+number of products that estimate would take; with --data alone it shows the data. Of
+images the first are drawn. With FILE it shows what a checkpoint or a
 result file holds, whatever the network. With --evaluate it runs the network over the
 data once: loss, and accuracy for classes; if these are not those of training, then the
 data are not prepared as they were there (--mean, --std).`,
@@ -42,6 +43,7 @@ data are not prepared as they were there (--mean, --std).`,
   hessdens inspect result.json
   hessdens inspect --weights net.safetensors --data ./cifar-10-batches-bin --split test --evaluate \
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  hessdens inspect --data ./photos --resize 64 --crop 64
   hessdens inspect --model resnet56`,
 		Args: arguments(0, 1, "at most one FILE is"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -106,6 +108,7 @@ type dataInfo struct {
 	Target   []int                `json:"target"`
 	Classes  []dataset.ClassCount `json:"classes"`
 	Names    []string             `json:"class_names,omitempty"`
+	Notes    []string             `json:"notes,omitempty"`
 	Stats    dataset.Stats        `json:"stats"`
 	SHA256   string               `json:"sha256"`
 }
@@ -207,7 +210,7 @@ func (o *inspectOptions) data(a *app) error {
 }
 
 func (s *subject) describeData() (*dataInfo, error) {
-	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape(), Names: s.set.Names}
+	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape(), Names: s.set.Names, Notes: s.set.Notes}
 	var err error
 	if d.Classes, err = s.set.ClassCounts(); err != nil {
 		return nil, err

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs testdata/script: the program as its users run it. Every script begins in a
-// directory with the fixtures. Beside the usual commands there are
+// directory with the fixtures; $DATASETS are pictures and tables. Beside the usual commands there are
 //
 //	status CODE ARGS…           hessdens ARGS… exits with CODE; on CODE 0 stderr is empty, on
 //	                            others (but 1) it is one message, and no temporary file is left
@@ -36,7 +36,11 @@ func TestScript(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
-		Setup:               func(e *testscript.Env) error { return writeFixtures(e.WorkDir) },
+		Setup: func(e *testscript.Env) error {
+			dir, err := filepath.Abs("../../internal/dataset/testdata")
+			e.Setenv("DATASETS", dir)
+			return errors.Join(err, writeFixtures(e.WorkDir))
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": status, "json": jsonValue, "same": same, "alter": alter,
 		},

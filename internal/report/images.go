@@ -117,7 +117,7 @@ func Pictures(w io.Writer, ps []Picture, width int, colors Colors) error {
 type rgb [3]float64
 
 // luma is that of ITU-R 601.
-func (c rgb) luma() float64 { return 0.299*c[0] + 0.587*c[1] + 0.114*c[2] }
+func (c rgb) luma() float64 { return (299*c[0] + 587*c[1] + 114*c[2]) / 1000 }
 
 // scaled is the picture in columns × rows cells, each the mean over the area that it covers, from lo to
 // hi.
