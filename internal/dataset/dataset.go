@@ -1,8 +1,10 @@
 // Package dataset reads a fixed sequence of examples, inputs and targets, from the files that
-// people keep them in: IDX (MNIST), the binary version of CIFAR, .npz, and pairs of .npy files.
+// people keep them in: IDX (MNIST), the binary version of CIFAR, .npz, pairs of .npy files, folders of
+// pictures, and Parquet.
 //
 // The values stay in the files and are converted range by range; only gzipped and deflated files
-// are held in memory, as they are decompressed, and class labels. Files are hostile until parsed:
+// are held in memory, as they are decompressed, class labels, and, up to a bound, what was decoded of
+// pictures and Parquet. Files are hostile until parsed:
 // every length is held against the size of the file before memory is asked for.
 package dataset
 
@@ -83,7 +85,7 @@ type Options struct {
 	Resize, Crop int
 	ImageSize    []int // height and width that the network takes, nil when it takes no images
 	Channels     int   // that it takes: 1, grey, or 3, red, green and blue; 0: 3
-	KeepBytes    int64 // of decoded pictures that may be kept; others are decoded each time they are read
+	KeepBytes    int64 // of decoded pictures and columns that may be kept; others are decoded each time they are read
 	Threads      int   // that decode; 0: all processors
 
 	// Of text and token files: windows of Context tokens, Stride tokens apart (0: Context); Vocab is how text becomes tokens,

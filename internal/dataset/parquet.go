@@ -131,8 +131,8 @@ func splitOf(name string) (split, word string) {
 	return "test", m[1]
 }
 
-// parquetNames are the Parquet files of a directory: those in it, else those in its folder data or in those of
-// splits. Nil where there are none.
+// parquetNames are the Parquet files of a directory: those in it, else those in its folders. Nil where there are
+// none.
 func (s Source) parquetNames(entries []fs.DirEntry) []string {
 	in := func(prefix string, entries []fs.DirEntry) (names []string) {
 		for _, e := range entries {
@@ -147,9 +147,6 @@ func (s Source) parquetNames(entries []fs.DirEntry) []string {
 		return names
 	}
 	for _, name := range s.folders(entries) {
-		if _, word := splitOf(name); name != "data" && word != name {
-			continue
-		}
 		if below, err := fs.ReadDir(s.FS, path.Join(s.Name, name)); err == nil {
 			names = append(names, in(name+"/", below)...)
 		}
@@ -171,10 +168,16 @@ func (o *opener) parquetDirectory(s Source, entries []fs.DirEntry) (pair, error)
 	}
 	words := map[string][]string{} // the files that say one
 	splits := map[string]string{}
+	folder := "" // the one that is no split
 	for _, n := range names {
 		split, word := splitOf(n)
-		if dir := path.Dir(n); word == "" && dir != "." {
-			split, word = splitOf(dir)
+		dir := path.Dir(n)
+		if ofDir, wordOfDir := splitOf(dir); wordOfDir == dir {
+			split, word = ofDir, dir
+		} else if folder == "" {
+			folder = dir
+		} else if folder != dir {
+			return pair{}, s.errorf("holds tables in several folders, %s and %s (give one of them)", folder, dir)
 		}
 		words[word] = append(words[word], n)
 		splits[word] = split

@@ -56,6 +56,31 @@ func TestParquetPictures(t *testing.T) {
 	}
 }
 
+// Files in the folders of splits, and in the one of a configuration.
+func TestParquetFolders(t *testing.T) {
+	files := fstest.MapFS{}
+	for as, name := range map[string]string{
+		"d/train/0000.parquet": "images/data/train-00001-of-00002.parquet", "d/test/0000.parquet": "images/data/validation-00000-of-00001.parquet",
+		"e/plain/train.parquet": "images/data/train-00001-of-00002.parquet", "e/README.md": "make.py", "e/plain/val.parquet": "images/data/validation-00000-of-00001.parquet",
+		"f/all.parquet": "images/data/train-00001-of-00002.parquet",
+	} {
+		b, err := os.ReadFile(filepath.Join(parquetDir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[as] = &fstest.MapFile{Data: b}
+	}
+	for _, tt := range []struct {
+		name, split, got string
+		label            int64 // of the first row
+	}{{"d", "", "train", 1}, {"d", "test", "test", 0}, {"e", "train", "train", 1}, {"e", "test", "test", 0}, {"f", "train", "", 1}} {
+		s := mustOpen(t, from(files, tt.name), Options{Split: tt.split})
+		if got := ints(t, s, s.Y)[0]; s.Split != tt.got || got != tt.label || s.N != 2 {
+			t.Errorf("%s, %s: %+v, label %d", tt.name, tt.split, s, got)
+		}
+	}
+}
+
 func TestParquetTable(t *testing.T) {
 	for _, tt := range []struct {
 		opts   Options
@@ -133,6 +158,8 @@ func TestBadParquet(t *testing.T) {
 	add("images/data/train-00000-of-00002.parquet", "mixed/a.parquet")
 	add("table.parquet", "mixed/b.parquet")
 	add("table.parquet", "table.parquet")
+	add("table.parquet", "configs/en/train.parquet")
+	add("table.parquet", "configs/fr/train.parquet")
 	add("lists.parquet", "lists.parquet")
 	add("text.parquet", "text.parquet")
 	cut := files["table.parquet"].Data
@@ -146,6 +173,7 @@ func TestBadParquet(t *testing.T) {
 		{"eval", Options{}, []string{"--split: eval has no files of the split train, only validation-00000-of-00001.parquet (give"}},
 		{"mixed", Options{}, []string{`mixed/b.parquet: has no column "image" as mixed/a.parquet does`}},
 		{"mixed", Options{Split: "test"}, []string{"--split: mixed has no splits"}},
+		{"configs", Options{}, []string{"configs: holds tables in several folders, en and fr (give one of them)"}},
 		{"table.parquet", Options{Split: "test"}, []string{"--split: table.parquet is not of the test split"}},
 		{"table.parquet", Options{}, []string{"table.parquet: of the columns", "none is called label, labels"}},
 		{"table.parquet", Options{Label: "none"}, []string{`--label: table.parquet has no column "none", only "a", "word", "b"`}},

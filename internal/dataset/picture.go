@@ -101,7 +101,7 @@ func pictureSize(r io.Reader, size int64) (w, h int, err error) {
 	defer recovered(&err)
 	b := bufio.NewReader(r)
 	head, err := b.Peek(16)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return 0, 0, err
 	}
 	k, err := kindOf(head)

@@ -106,7 +106,7 @@ func Open(r io.ReaderAt, size int64) (*File, error) {
 		return nil, fmt.Errorf("%d bytes are no Parquet file (it is truncated; copy it again)", size)
 	}
 	var tail [8]byte
-	if _, err := r.ReadAt(tail[:], size-8); err != nil && err != io.EOF {
+	if _, err := r.ReadAt(tail[:], size-8); err != nil && !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("reading the last 8 bytes: %w", err)
 	}
 	switch string(tail[4:]) {
