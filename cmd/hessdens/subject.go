@@ -58,7 +58,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.SortFlags = false
 	f.StringVar(&o.model, "model", "", "`FILE`.onnx, or an architecture: mlp:784-20-10[,tanh], lenet5, smallcnn, resnet20[:shortcut=B],\ngpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
 	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, or PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint); without it and --model: the embedded example")
-	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, X.npy,Y.npy, a folder of images for each class")
+	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, X.npy,Y.npy, Parquet, or a folder of\nimages for each class")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
 	f.StringVar(&o.split, "split", "train", "train or test")
 	f.IntVar(&o.examples, "examples", 0, "use the first `N` examples (default all)")

@@ -53,7 +53,7 @@ func (s Source) hasPictures(entries []fs.DirEntry) bool {
 		return true
 	}
 	for _, name := range s.folders(entries) {
-		w := &walker{enough: true}
+		w := &walker{enough: true, most: 1000}
 		if err := w.walk(s.in(name), nil); err == nil && w.files > 0 {
 			return true
 		}
@@ -101,7 +101,7 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 		files []string
 		y     labels
 	)
-	w := &walker{}
+	w := &walker{most: maxFolders}
 	for label, class := range classes {
 		in := s.in(class)
 		w.found = nil
@@ -143,6 +143,7 @@ type listing struct {
 // walker collects the pictures under a folder.
 type walker struct {
 	enough  bool // one picture is
+	most    int  // folders
 	found   []listing
 	files   int
 	folders int
@@ -160,8 +161,8 @@ func (w *walker) walk(s Source, above []fs.FileInfo) error {
 		}
 	}
 	w.folders++
-	if len(above) >= maxDepth || w.folders > maxFolders {
-		return s.errorf("the folders are more than %d, or %d in each other (do links lead in circles?)", maxFolders, maxDepth)
+	if len(above) >= maxDepth || w.folders > w.most {
+		return s.errorf("the folders are more than %d, or %d in each other (do links lead in circles?)", w.most, maxDepth)
 	}
 	entries, err := fs.ReadDir(s.FS, s.Name)
 	if err != nil {
@@ -172,6 +173,11 @@ func (w *walker) walk(s Source, above []fs.FileInfo) error {
 	for _, e := range entries {
 		if hidden(e.Name()) || slices.Contains(folders, e.Name()) || !e.Type().IsRegular() && e.Type()&fs.ModeSymlink == 0 {
 			continue
+		}
+		if e.Type()&fs.ModeSymlink != 0 { // to a pipe, say, which would wait for ever
+			if info, err := fs.Stat(s.FS, path.Join(s.Name, e.Name())); err == nil && !info.Mode().IsRegular() {
+				continue
+			}
 		}
 		suffix := strings.ToLower(path.Ext(e.Name()))
 		switch {

@@ -1,6 +1,5 @@
-// Package parquet reads the columns of Parquet files, as pyarrow, pandas, Polars and DuckDB write them
-// by default: data pages of both versions, plain and dictionary-encoded, as they are or compressed by
-// snappy, gzip or zstd.
+// Package parquet reads the columns of Parquet files: data pages of both versions in all encodings that
+// are in use, as they are or compressed by snappy, gzip or zstd.
 //
 // Files are hostile until parsed: lengths are held against what is left of the file, and the memory that a
 // column asks for against the size of the file.

@@ -37,7 +37,11 @@ const (
 	plain           = 0
 	plainDictionary = 2
 	rle             = 3
+	deltaPacked     = 5
+	deltaLength     = 6
+	deltaBytes      = 7
 	rleDictionary   = 8
+	byteStreamSplit = 9
 )
 
 // reader reads a column of a group.
@@ -251,9 +255,28 @@ func (r *reader) page(left int64) (int64, error) {
 			r.out.Ints = append(r.out.Ints, int64(v))
 			return nil
 		})
+	case deltaPacked:
+		if r.c.Kind != Int32 && r.c.Kind != Int64 {
+			return 0, fmt.Errorf("values in differences: %w", errDamaged)
+		}
+		_, err = differences(b, present, func(v int64) error {
+			if r.c.Kind == Int32 {
+				v = int64(int32(v))
+			}
+			r.out.Ints = append(r.out.Ints, v)
+			return nil
+		})
+	case deltaLength, deltaBytes:
+		if r.c.Kind != ByteArray && (r.c.Kind != FixedLenByteArray || h.encoding == deltaLength) {
+			return 0, fmt.Errorf("values in differences: %w", errDamaged)
+		}
+		err = r.deltas(b, present, h.encoding == deltaBytes)
+	case byteStreamSplit:
+		if b, err = r.unsplit(b, present); err == nil {
+			err = r.plain(&r.out, b, present)
+		}
 	default:
-		names := map[int64]string{4: "BIT_PACKED", 5: "DELTA_BINARY_PACKED", 6: "DELTA_LENGTH_BYTE_ARRAY", 7: "DELTA_BYTE_ARRAY", 9: "BYTE_STREAM_SPLIT"}
-		return 0, fmt.Errorf("the encoding %d %s is not read (write the file with pyarrow or pandas as they do by default)", h.encoding, names[h.encoding])
+		return 0, fmt.Errorf("the encoding %d is not read (write the file with pyarrow or pandas as they do by default)", h.encoding)
 	}
 	return h.values, err
 }

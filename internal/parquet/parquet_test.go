@@ -44,7 +44,7 @@ func column(t *testing.T, f *File, name string) *Values {
 
 // The table of testdata/make.py, in each form.
 func TestRead(t *testing.T) {
-	for name, groups := range map[string]int{"snappy": 1, "none": 1, "zstd": 1, "gzip": 5, "pages": 1, "runs": 1} {
+	for name, groups := range map[string]int{"snappy": 1, "none": 1, "zstd": 1, "gzip": 5, "pages": 1, "runs": 1, "delta": 1} {
 		t.Run(name, func(t *testing.T) {
 			b := read(t, name)
 			f, err := Open(bytes.NewReader(b), int64(len(b)))
@@ -116,7 +116,7 @@ func TestRead(t *testing.T) {
 
 // What is not read says so, and what to do.
 func TestNotRead(t *testing.T) {
-	for name, want := range map[string]string{"brotli": "the compression 4 Brotli is not read (write", "delta": "the encoding 5 DELTA_BINARY_PACKED is not read (write"} {
+	for name, want := range map[string]string{"brotli": "the compression 4 Brotli is not read (write"} {
 		b := read(t, name)
 		f, err := Open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -335,6 +335,74 @@ func TestHostile(t *testing.T) {
 	}
 }
 
+// The example of the format's description: 7, 5, 3, 1, 2, 3, 4, 5 are differences of -2, ..., 1, …; and what is no list of
+// differences.
+func TestDifferences(t *testing.T) {
+	want := []int64{7, 5, 3, 1, 2, 3, 4, 5}
+	good := slices.Concat([]byte{128, 1, 4, 8, 14, 3, 2, 0, 0, 0}, []byte{0xc0, 0x3f}, make([]byte, 6))
+	for name, tt := range map[string]struct {
+		b    []byte
+		n    int
+		want []int64
+	}{
+		"good": {good, 8, want}, "one": {[]byte{128, 1, 4, 1, 14}, 1, []int64{7}}, "none": {[]byte{128, 1, 4, 0, 0}, 0, nil},
+		"another number": {good, 9, nil}, "cut": {good[:12], 8, nil}, "empty": {nil, 8, nil},
+		"no miniblocks": {[]byte{128, 1, 0, 8, 14, 3}, 8, nil}, "a width of 65": {[]byte{128, 1, 4, 8, 14, 3, 65, 0, 0, 0}, 8, nil},
+		"a block of 2^63": {[]byte{0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 1, 1, 8, 14, 3, 1}, 8, nil},
+	} {
+		var got []int64
+		_, err := differences(tt.b, tt.n, func(v int64) error { got = append(got, v); return nil })
+		if ok := name == "good" || name == "one" || name == "none"; ok != (err == nil) || ok && !slices.Equal(got, tt.want) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, tt.want)
+		}
+	}
+}
+
+// A page whose values repeat all of the one before asks for more than the file justifies.
+func TestDeltaBomb(t *testing.T) {
+	const n, long = 100_000, 60_000
+	page := encode(nil, 0)[:0]
+	constant := func(b []byte, first, rest int) []byte { // a list of n numbers: the first, then another in all places
+		b = append(b, 128, 1, 4)
+		b = binary.AppendUvarint(b, n)
+		b = binary.AppendVarint(b, int64(first))
+		for i := 0; i < n-1; i += 128 {
+			d := 0
+			if i == 0 {
+				d = rest - first
+			}
+			if i == 0 { // the first difference is d, the others 0
+				lowest := min(d, 0)
+				b = binary.AppendVarint(b, int64(lowest))
+				b = append(b, 17, 17, 17, 17)
+				bitsOf := make([]byte, 128*17/8)
+				for j := range 128 {
+					v := -lowest
+					if j == 0 {
+						v = d - lowest
+					}
+					for k := range 17 {
+						if v>>k&1 == 1 {
+							bitsOf[(j*17+k)/8] |= 1 << ((j*17 + k) % 8)
+						}
+					}
+				}
+				b = append(b, bitsOf...)
+				continue
+			}
+			b = append(b, 0, 0, 0, 0, 0)
+		}
+		return b
+	}
+	page = constant(page, 0, long) // prefixes
+	page = constant(page, long, 0) // lengths of what follows
+	page = append(page, make([]byte, long)...)
+	_, err := open(form{kind: int(ByteArray), rows: n, values: n, header: dataPage(len(page), len(page), n, deltaBytes), page: page}.file())
+	if err == nil || !strings.Contains(err.Error(), "far more memory") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // Indices beyond the dictionary, and numbers in runs and groups.
 func TestHybrid(t *testing.T) {
 	for _, tt := range []struct {
@@ -363,7 +431,7 @@ func TestHybrid(t *testing.T) {
 }
 
 func FuzzOpen(f *testing.F) {
-	for _, name := range []string{"snappy", "none", "zstd", "gzip", "pages", "runs"} {
+	for _, name := range []string{"snappy", "none", "zstd", "gzip", "pages", "runs", "delta"} {
 		f.Add(read(f, name))
 	}
 	f.Add(form{kind: int(Int32), rows: 2, values: 2, header: dataPage(8, 8, 2, plain), page: make([]byte, 8)}.file())

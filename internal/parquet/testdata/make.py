@@ -31,7 +31,18 @@ for name, options in {
     "pages": {"compression": "none", "data_page_size": 64, "write_batch_size": 8, "data_page_version": "2.0"},
     "runs": {"compression": "none", "column_encoding": {"bool": "RLE"}, "use_dictionary": ["text"], "data_page_version": "2.0"},
     "brotli": {"compression": "brotli"},
-    "delta": {"use_dictionary": False, "column_encoding": {"int": "DELTA_BINARY_PACKED"}},
+    "delta": {
+        "use_dictionary": False,
+        "column_encoding": {
+            "int": "DELTA_BINARY_PACKED",
+            "null": "DELTA_BINARY_PACKED",
+            "text": "DELTA_BYTE_ARRAY",
+            "image.bytes": "DELTA_LENGTH_BYTE_ARRAY",
+            "float": "BYTE_STREAM_SPLIT",
+            "double": "BYTE_STREAM_SPLIT",
+            "half": "BYTE_STREAM_SPLIT",
+        },
+    },
 }.items():
-    t = table.select(["int"]) if name in ("brotli", "delta") else table
+    t = table.select(["int"]) if name == "brotli" else table
     pq.write_table(t, name + ".parquet", store_schema=False, write_statistics=False, **options)
