@@ -118,7 +118,7 @@ func newPictures(opts Options, n int, file func(int) ([]byte, error), size func(
 	case 0:
 		f.channels = 3
 	default:
-		return p, nil, fmt.Errorf("pictures have 1 channel or 3, but the network takes %d (give another network)", f.channels)
+		return p, nil, &fileError{name(0), fmt.Errorf("pictures have 1 channel or 3, but the network takes %d (give another network)", f.channels)}
 	}
 	takes := len(opts.ImageSize) == 2 && opts.ImageSize[0] > 0 && opts.ImageSize[1] > 0
 	switch {

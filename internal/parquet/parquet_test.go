@@ -150,7 +150,7 @@ func kindOf(v any) byte {
 			return thriftTrue
 		}
 		return thriftFalse
-	case int:
+	case int, int64:
 		return thriftI64
 	case string:
 		return thriftBinary
@@ -163,7 +163,9 @@ func kindOf(v any) byte {
 func encode(b []byte, v any) []byte {
 	switch v := v.(type) {
 	case int:
-		b = binary.AppendUvarint(b, uint64(v)<<1^uint64(int64(v)>>63))
+		b = binary.AppendVarint(b, int64(v))
+	case int64:
+		b = binary.AppendVarint(b, v)
 	case string:
 		b = append(binary.AppendUvarint(b, uint64(len(v))), v...)
 	case list:
@@ -188,10 +190,10 @@ func encode(b []byte, v any) []byte {
 
 // form is a file of one column "x" in one group, to be made wrong.
 type form struct {
-	kind, repetition int // of the column
-	rows, values     int // as declared
-	codec            int
-	offset, length   int // of the chunk; 0: right
+	kind, repetition int64 // of the column
+	rows, values     int64 // as declared
+	codec            int64
+	offset, length   int64 // of the chunk; 0: right
 	header           structure
 	page             []byte // behind the header
 	schema           list   // in place of the right one
@@ -206,7 +208,7 @@ func (f form) file() []byte {
 		f.offset = 4
 	}
 	if f.length == 0 {
-		f.length = len(page)
+		f.length = int64(len(page))
 	}
 	if f.schema == nil {
 		f.schema = list{structure{{4, "root"}, {5, 1}}, structure{{1, f.kind}, {3, f.repetition}, {4, "x"}}}
@@ -219,7 +221,7 @@ func (f form) file() []byte {
 }
 
 // dataPage is the header of a page of the first version.
-func dataPage(full, packed, values, encoding int) structure {
+func dataPage(full, packed, values, encoding int64) structure {
 	return structure{{1, 0}, {2, full}, {3, packed}, {5, structure{{1, values}, {2, encoding}, {3, rle}, {4, rle}}}}
 }
 
@@ -235,7 +237,7 @@ func open(b []byte) (*Values, error) {
 }
 
 func TestHelpers(t *testing.T) {
-	v, err := open(form{kind: int(Int32), rows: 2, values: 2, header: dataPage(8, 8, 2, plain), page: []byte{5, 0, 0, 0, 255, 255, 255, 255}}.file())
+	v, err := open(form{kind: int64(Int32), rows: 2, values: 2, header: dataPage(8, 8, 2, plain), page: []byte{5, 0, 0, 0, 255, 255, 255, 255}}.file())
 	if err != nil || !slices.Equal(v.Ints, []int64{5, -1}) {
 		t.Errorf("got %v, %v", v, err)
 	}
@@ -258,7 +260,7 @@ func zeros(t *testing.T, n int) []byte {
 }
 
 func TestHostile(t *testing.T) {
-	good := form{kind: int(Int32), rows: 2, values: 2, header: dataPage(8, 8, 2, plain), page: make([]byte, 8)}
+	good := form{kind: int64(Int32), rows: 2, values: 2, header: dataPage(8, 8, 2, plain), page: make([]byte, 8)}
 	with := func(f func(*form)) []byte {
 		b := good
 		f(&b)
@@ -287,7 +289,7 @@ func TestHostile(t *testing.T) {
 		"no columns":                    with(func(f *form) { f.schema = list{structure{{4, "root"}, {5, 0}}} }),
 		"a node too few":                with(func(f *form) { f.schema = list{structure{{4, "root"}, {5, 2}}, structure{{1, 1}, {3, 0}, {4, "x"}}} }),
 		"2^40 children": with(func(f *form) {
-			f.schema = list{structure{{4, "root"}, {5, 1 << 40}}, structure{{1, 1}, {3, 0}, {4, "x"}}}
+			f.schema = list{structure{{4, "root"}, {5, int64(1 << 40)}}, structure{{1, 1}, {3, 0}, {4, "x"}}}
 		}),
 		"a node too many": with(func(f *form) {
 			f.schema = list{structure{{4, "root"}, {5, 1}}, structure{{1, 1}, {3, 0}, {4, "x"}}, structure{{1, 1}, {3, 0}, {4, "y"}}}
@@ -312,19 +314,19 @@ func TestHostile(t *testing.T) {
 		"a page too short":          with(func(f *form) { f.page = f.page[:7] }),
 		"an unknown encoding":       with(func(f *form) { f.header = dataPage(8, 8, 2, 77) }),
 		"no dictionary":             with(func(f *form) { f.header = dataPage(8, 8, 2, rleDictionary) }),
-		"a bomb":                    with(func(f *form) { f.codec, f.page, f.header = 6, bomb, dataPage(1<<28, len(bomb), 2, plain) }),
-		"a bomb in disguise":        with(func(f *form) { f.codec, f.page, f.header = 6, bomb, dataPage(4, len(bomb), 2, plain) }),
-		"a page of 2^60 bytes":      with(func(f *form) { f.codec, f.page, f.header = 6, bomb, dataPage(1<<60, len(bomb), 2, plain) }),
+		"a bomb":                    with(func(f *form) { f.codec, f.page, f.header = 6, bomb, dataPage(1<<28, int64(len(bomb)), 2, plain) }),
+		"a bomb in disguise":        with(func(f *form) { f.codec, f.page, f.header = 6, bomb, dataPage(4, int64(len(bomb)), 2, plain) }),
+		"a page of 2^60 bytes":      with(func(f *form) { f.codec, f.page, f.header = 6, bomb, dataPage(1<<60, int64(len(bomb)), 2, plain) }),
 		"snappy of 2^32 bytes": with(func(f *form) {
 			f.codec, f.page, f.header = 1, []byte{0xff, 0xff, 0xff, 0xff, 0xf}, dataPage(1<<32-1, 5, 2, plain)
 		}),
-		"a text of 2^32 bytes":        with(func(f *form) { f.kind, f.page = int(ByteArray), []byte("\xff\xff\xff\xff1234") }),
-		"fixed length 0":              with(func(f *form) { f.kind = int(FixedLenByteArray) }),
-		"timestamps of 96 bits":       with(func(f *form) { f.kind, f.page, f.header = int(Int96), make([]byte, 24), dataPage(24, 24, 2, plain) }),
+		"a text of 2^32 bytes":        with(func(f *form) { f.kind, f.page = int64(ByteArray), []byte("\xff\xff\xff\xff1234") }),
+		"fixed length 0":              with(func(f *form) { f.kind = int64(FixedLenByteArray) }),
+		"timestamps of 96 bits":       with(func(f *form) { f.kind, f.page, f.header = int64(Int96), make([]byte, 24), dataPage(24, 24, 2, plain) }),
 		"levels longer than the page": with(func(f *form) { f.repetition, f.page = 1, []byte("\xff\xff\xff\xff1234") }),
 		"levels that are missing":     with(func(f *form) { f.repetition, f.page = 1, []byte("\x00\x00\x00\x001234") }),
 		"second version, levels beyond": with(func(f *form) {
-			f.header = structure{{1, 3}, {2, 8}, {3, 8}, {8, structure{{1, 2}, {4, plain}, {5, 1 << 62}, {6, 1 << 62}}}}
+			f.header = structure{{1, 3}, {2, 8}, {3, 8}, {8, structure{{1, 2}, {4, plain}, {5, int64(1 << 62)}, {6, int64(1 << 62)}}}}
 		}),
 	} {
 		if v, err := open(b); err == nil {
@@ -361,7 +363,7 @@ func TestDifferences(t *testing.T) {
 // A page whose values repeat all of the one before asks for more than the file justifies.
 func TestDeltaBomb(t *testing.T) {
 	const n, long = 100_000, 60_000
-	page := encode(nil, 0)[:0]
+	var page []byte
 	constant := func(b []byte, first, rest int) []byte { // a list of n numbers: the first, then another in all places
 		b = append(b, 128, 1, 4)
 		b = binary.AppendUvarint(b, n)
@@ -397,7 +399,7 @@ func TestDeltaBomb(t *testing.T) {
 	page = constant(page, 0, long) // prefixes
 	page = constant(page, long, 0) // lengths of what follows
 	page = append(page, make([]byte, long)...)
-	_, err := open(form{kind: int(ByteArray), rows: n, values: n, header: dataPage(len(page), len(page), n, deltaBytes), page: page}.file())
+	_, err := open(form{kind: int64(ByteArray), rows: n, values: n, header: dataPage(int64(len(page)), int64(len(page)), n, deltaBytes), page: page}.file())
 	if err == nil || !strings.Contains(err.Error(), "far more memory") {
 		t.Errorf("got %v", err)
 	}
@@ -434,8 +436,8 @@ func FuzzOpen(f *testing.F) {
 	for _, name := range []string{"snappy", "none", "zstd", "gzip", "pages", "runs", "delta"} {
 		f.Add(read(f, name))
 	}
-	f.Add(form{kind: int(Int32), rows: 2, values: 2, header: dataPage(8, 8, 2, plain), page: make([]byte, 8)}.file())
-	f.Add(form{kind: int(ByteArray), repetition: 1, rows: 1, values: 1, header: dataPage(11, 11, 1, plain), page: []byte("\x02\x00\x00\x00\x02\x01\x01\x00\x00\x00z")}.file())
+	f.Add(form{kind: int64(Int32), rows: 2, values: 2, header: dataPage(8, 8, 2, plain), page: make([]byte, 8)}.file())
+	f.Add(form{kind: int64(ByteArray), repetition: 1, rows: 1, values: 1, header: dataPage(11, 11, 1, plain), page: []byte("\x02\x00\x00\x00\x02\x01\x01\x00\x00\x00z")}.file())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		file, err := Open(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
