@@ -343,3 +343,15 @@ func FuzzPicture(f *testing.F) {
 		r.planes(make([]uint8, len(r.pix)))
 	})
 }
+
+// The names of CIFAR's classes are in a file beside the batches, and are left out where that is not as it should be.
+func TestCIFARNames(t *testing.T) {
+	files := cifarDisk()
+	names := []string{"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
+	for text, want := range map[string][]string{strings.Join(names, "\n") + "\n\n": names, "airplane\nbird\n": nil} {
+		files["10/batches.meta.txt"] = &fstest.MapFile{Data: []byte(text)}
+		if s := mustOpen(t, from(files, "10"), Options{}); !slices.Equal(s.Names, want) {
+			t.Errorf("got %q, want %q", s.Names, want)
+		}
+	}
+}
