@@ -33,8 +33,9 @@ func newInspect(a *app) *cobra.Command {
 		Use:   "inspect [FILE]",
 		Short: "What a network, checkpoint, data set or result file holds, and what a run would take",
 		Long: `inspect shows parameters and shapes, examples and classes, and the memory and the
-number of products that estimate would take. With FILE it shows what a checkpoint, a
-directory with a network or a result file holds. With --evaluate it runs the network over the
+number of products that estimate would take; with --data alone it shows the data. Of
+images the first are drawn. With FILE it shows what a checkpoint, a directory with a
+network or a result file holds. With --evaluate it runs the network over the
 data once: loss, and accuracy for classes; if these are not those of training, then the
 data are not prepared as they were there (--mean, --std).`,
 		Example: `  hessdens inspect
@@ -42,6 +43,7 @@ data are not prepared as they were there (--mean, --std).`,
   hessdens inspect result.json
   hessdens inspect --weights net.safetensors --data ./cifar-10-batches-bin --split test --evaluate \
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
+  hessdens inspect --data ./photos --resize 64 --crop 64
   hessdens inspect --model resnet56`,
 		Args: arguments(0, 1, "at most one FILE is"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -105,12 +107,13 @@ type dataInfo struct {
 	Input    []int                `json:"input"`
 	Target   []int                `json:"target"`
 	Classes  []dataset.ClassCount `json:"classes"`
+	Names    []string             `json:"class_names,omitempty"`
+	Notes    []string             `json:"notes,omitempty"`
 	Stats    dataset.Stats        `json:"stats"`
 	SHA256   string               `json:"sha256"`
 
-	Vocabulary int      `json:"vocabulary,omitempty"` // tokens that are known; of text alone
-	Text       string   `json:"text,omitempty"`       // the first example, quoted
-	Notes      []string `json:"notes,omitempty"`
+	Vocabulary int    `json:"vocabulary,omitempty"` // tokens that are known; of text alone
+	Text       string `json:"text,omitempty"`       // the first example, quoted
 }
 
 type costInfo struct {
@@ -136,6 +139,9 @@ type inspection struct {
 }
 
 func (o *inspectOptions) run(ctx context.Context, a *app) error {
+	if o.subject.model == "" && o.subject.weights == "" && o.subject.data != "" && !o.evaluate {
+		return o.data(a)
+	}
 	s, err := o.subject.openAny(a)
 	if err != nil {
 		return err
@@ -189,11 +195,25 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 	} else {
 		s.warn(a, "memory", "%v", err)
 	}
-	return o.print(a, &in)
+	return o.print(a, s, &in)
+}
+
+// data shows a data set without a network.
+func (o *inspectOptions) data(a *app) error {
+	s := &subject{o: &o.subject, net: &model.Network{}}
+	if err := s.openData(a); err != nil {
+		return err
+	}
+	defer s.close()
+	d, err := s.describeData()
+	if err != nil {
+		return err
+	}
+	return o.print(a, s, &inspection{Data: d})
 }
 
 func (s *subject) describeData() (*dataInfo, error) {
-	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape(), Vocabulary: s.set.VocabularySize(), Notes: s.set.Notes}
+	d := &dataInfo{Name: s.name, Format: s.set.Format, Split: s.set.Split, Examples: s.set.N, Total: s.set.Total, Input: s.set.X.Shape(), Target: s.set.Y.Shape(), Vocabulary: s.set.VocabularySize(), Names: s.set.Names, Notes: s.set.Notes}
 	var err error
 	if d.Text, err = s.set.Preview(); err != nil {
 		return nil, err
@@ -259,7 +279,7 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 	return e, nil
 }
 
-func (o *inspectOptions) print(a *app, in *inspection) error {
+func (o *inspectOptions) print(a *app, s *subject, in *inspection) error {
 	if o.format == "json" {
 		e := json.NewEncoder(a.stdout)
 		e.SetIndent("", "  ")
@@ -287,7 +307,7 @@ func (o *inspectOptions) print(a *app, in *inspection) error {
 		if len(d.Classes) > 0 {
 			var c []string
 			for _, x := range d.Classes {
-				c = append(c, fmt.Sprintf("%d: %d", x.Class, x.Count))
+				c = append(c, fmt.Sprintf("%s: %d", s.className(x.Class), x.Count))
 			}
 			if len(c) > 20 {
 				c = append(c[:20], fmt.Sprintf("… (%d in all)", len(d.Classes)))
@@ -321,7 +341,10 @@ func (o *inspectOptions) print(a *app, in *inspection) error {
 		writeTensors(w, m.Tensors, "")
 		writeTensors(w, m.Buffers, "constant")
 	}
-	return toStdout(w.Flush())
+	if err := w.Flush(); err != nil || s.set == nil {
+		return toStdout(err)
+	}
+	return s.preview(a)
 }
 
 func writeTensors(w io.Writer, ts []tensorInfo, what string) {

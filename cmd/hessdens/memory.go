@@ -45,10 +45,11 @@ func availableMemory() int64 {
 	return least
 }
 
-// Shares of the available memory: for the bases of Lanczos, and for primal parts that are kept
-// between products; the rest is for programs and data.
+// Shares of the available memory: for the bases of Lanczos, for primal parts that are kept
+// between products, and for decoded pictures; the rest is for programs and data.
 const (
-	basisShare   = 0.6
-	keepShare    = 0.2
-	programShare = 0.7 // of what is there for one program's buffers
+	basisShare    = 0.6
+	keepShare     = 0.2
+	picturesShare = 0.1
+	programShare  = 0.7 // of what is there for one program's buffers
 )

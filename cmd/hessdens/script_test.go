@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 }
 
 // TestScript runs testdata/script: the program as its users run it. Every script begins in a
-// directory with the fixtures, and $HUGGINGFACE has directories with language models. Beside the usual commands there are
+// directory with the fixtures; $HUGGINGFACE has directories of networks, $DATASETS pictures and tables. Beside the usual commands there are
 //
 //	status CODE ARGS…           hessdens ARGS… exits with CODE; on CODE 0 stderr is empty, on
 //	                            others (but 1) it is one message, and no temporary file is left
@@ -37,8 +37,11 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(e *testscript.Env) error {
-			models, err := filepath.Abs(filepath.Join("..", "..", "internal", "model", "zoo", "testdata", "huggingface"))
+			models, err := filepath.Abs("../../internal/model/zoo/testdata/huggingface")
+			datasets, err2 := filepath.Abs("../../internal/dataset/testdata")
 			e.Setenv("HUGGINGFACE", models)
+			e.Setenv("DATASETS", datasets)
+			err = errors.Join(err, err2)
 			return errors.Join(err, writeFixtures(e.WorkDir))
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){

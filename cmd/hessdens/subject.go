@@ -58,7 +58,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.SortFlags = false
 	f.StringVar(&o.model, "model", "", "`FILE`.onnx, a directory with config.json and model.safetensors, or an architecture: mlp:784-20-10[,tanh],\nlenet5, resnet20[:shortcut=B], resnet18, vgg16, vit:…, gpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
 	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint), or llama2.c's .bin; without it and --model: the embedded example")
-	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, .safetensors, X.npy,Y.npy, .csv, text, or tokens (.bin)")
+	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, .safetensors, X.npy,Y.npy, .csv, Parquet, a folder of images for\neach class, text, or tokens (.bin)")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
 	f.StringVar(&o.split, "split", "train", "train or test")
 	f.IntVar(&o.examples, "examples", 0, "use the first `N` examples (default all)")
@@ -383,16 +383,33 @@ func (o *subjectOptions) vocabulary(opts *dataset.Options) error {
 	return err
 }
 
+// imageForm is the number of channels and the height and width of the images that a network with inputs
+// of a shape takes. A flat input is taken for a square image of one channel or three where it can be one.
+func imageForm(input []int) (channels int, size []int) {
+	switch {
+	case len(input) == 3:
+		return input[0], input[1:]
+	case len(input) == 1:
+		for _, channels := range []int{1, 3} {
+			if side := int(math.Sqrt(float64(input[0] / channels))); channels*side*side == input[0] {
+				return channels, []int{side, side}
+			}
+		}
+	}
+	return 0, nil
+}
+
 // openData opens the data set that the flags name, or the embedded one.
 func (s *subject) openData(a *app) error {
 	o := s.o
 	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
-		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab}
-	switch {
-	case s.net.Tokens && opts.Context == 0:
+		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab, Sequence: s.net.Sequence,
+		KeepBytes: int64(picturesShare * float64(availableMemory())), Threads: o.threads}
+	if s.net.Tokens && opts.Context == 0 {
 		opts.Context = s.net.Input[0]
-	case len(s.net.Input) == 3:
-		opts.ImageSize = s.net.Input[1:]
+	}
+	if !s.net.Tokens {
+		opts.Channels, opts.ImageSize = imageForm(s.net.Input)
 	}
 	var err error
 	if err := o.vocabulary(&opts); err != nil {

@@ -20,6 +20,7 @@ const cifarImage = 3 * 32 * 32
 type cifarForm struct {
 	labels      []int64 // number of classes of each label; the last one is used
 	train, test []string
+	names       string // of the file with the names of the classes, one a line
 }
 
 var cifarForms = map[string]cifarForm{
@@ -27,11 +28,13 @@ var cifarForms = map[string]cifarForm{
 		labels: []int64{10},
 		train:  []string{"data_batch_1.bin", "data_batch_2.bin", "data_batch_3.bin", "data_batch_4.bin", "data_batch_5.bin"},
 		test:   []string{"test_batch.bin"},
+		names:  "batches.meta.txt",
 	},
 	CIFAR100: {
 		labels: []int64{20, 100}, // coarse, fine
 		train:  []string{"train.bin"},
 		test:   []string{"test.bin"},
+		names:  "fine_label_names.txt",
 	},
 }
 
@@ -63,6 +66,12 @@ func (o *opener) cifarDirectory(s Source, names map[string]bool, format string) 
 		}
 		if err := p.cifar(part, f, form); err != nil {
 			return p, err
+		}
+	}
+	// Names are for people: a file that is not there or not as it should be does no harm.
+	if b, err := s.in(form.names).bytes(); err == nil {
+		if lines := strings.Fields(string(b)); int64(len(lines)) == form.labels[len(form.labels)-1] {
+			p.names = lines
 		}
 	}
 	return p, nil

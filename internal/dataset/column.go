@@ -1,10 +1,12 @@
 package dataset
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"hessdens/internal/tensor"
 )
@@ -55,10 +57,11 @@ func (s *series) each(lo, hi int, f func(a block, from, to, at int) error) error
 // column is a series as the set shows it: some of its rows, scaled and normalised.
 type column struct {
 	series
-	n      int
-	index  []int // rows of the series, ascending; nil: the first n
-	target bool
-	ignore *int64 // an integer that may be negative
+	n       int
+	threads int   // that read examples one by one, where that takes time; else 0
+	index   []int // rows of the series, ascending; nil: the first n
+	target  bool
+	ignore  *int64 // an integer that may be negative
 
 	kept []int64 // labels, when one an example
 
@@ -114,6 +117,36 @@ func (c *column) check(n, lo, hi int, integer bool) (row int) {
 
 func (c *column) Floats(dst []float64, lo, hi int) error {
 	row := c.check(len(dst), lo, hi, false)
+	if c.threads < 2 || hi-lo < 2 {
+		return c.floats(dst, row, lo, hi)
+	}
+	errs := make([]error, hi-lo) // the first example's is given, whichever thread fails first
+	var (
+		next atomic.Int64
+		wait sync.WaitGroup
+	)
+	for range min(c.threads, hi-lo) {
+		wait.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= hi-lo {
+					return
+				}
+				errs[i] = c.floats(dst[i*row:(i+1)*row], row, lo+i, lo+i+1)
+			}
+		})
+	}
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// floats is Floats for examples of row values, in one thread.
+func (c *column) floats(dst []float64, row, lo, hi int) error {
 	err := c.runs(lo, hi, func(from, to, at int) error {
 		return c.each(from, to, func(a block, from, to, after int) error {
 			i := (at + after) * row
@@ -125,7 +158,7 @@ func (c *column) Floats(dst []float64, lo, hi int) error {
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.name, err)
+		return c.named(err)
 	}
 	if c.mean == nil || c.bytes != nil {
 		return nil
@@ -136,6 +169,15 @@ func (c *column) Floats(dst []float64, lo, hi int) error {
 		dst[i] = (dst[i] - c.mean[ch]) / c.std[ch]
 	}
 	return nil
+}
+
+// named is an error with the column's name, unless it names the file itself.
+func (c *column) named(err error) error {
+	var file *fileError
+	if errors.As(err, &file) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", c.name, err)
 }
 
 // images reads rows of bytes through the table of their values.
@@ -184,7 +226,7 @@ func (c *column) Ints(dst []int64, lo, hi int) error {
 		})
 	})
 	if err != nil {
-		return fmt.Errorf("%s: %w", c.name, err)
+		return c.named(err)
 	}
 	for i, v := range dst {
 		// The largest is held to 32 bits: more classes or tokens than that are a mistake,

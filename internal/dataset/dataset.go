@@ -1,11 +1,11 @@
 // Package dataset reads a fixed sequence of examples, inputs and targets, from the files that
 // people keep them in: IDX (MNIST), the binary version of CIFAR, arrays (.npz, .safetensors, pairs of
-// .npy), tables (CSV), text, and files of tokens.
+// .npy), tables (CSV, Parquet), folders of pictures, text, and files of tokens.
 //
-// The values stay in the files and are converted range by range; only gzipped and deflated files
-// are held in memory, as they are decompressed, and what is parsed: tables, text, class labels.
-// Files are hostile until parsed: every length is held against the size of the file before memory
-// is asked for.
+// The values stay in the files and are converted range by range; held in memory are only gzipped and
+// deflated files, as they are decompressed, what is parsed (CSV, text, class labels), and, up to a bound,
+// what was decoded of pictures and Parquet. Files are hostile until parsed: every length is held against
+// the size of the file before memory is asked for.
 package dataset
 
 import (
@@ -15,10 +15,12 @@ import (
 	"io/fs"
 	"math"
 	"path"
+	"runtime"
 	"slices"
 	"strings"
 
 	"hessdens/internal/npy"
+	"hessdens/internal/parquet"
 	"hessdens/internal/tensor"
 )
 
@@ -50,6 +52,7 @@ type Set struct {
 	X, Y    Column
 	Classes int      // largest integer target + 1, 0 when targets are numbers
 	Tokens  int      // largest integer input + 1, 0 when inputs are numbers
+	Names   []string // of the classes 0, 1, …, where the files have them
 	Notes   []string // what was taken for granted, for the user and the result
 
 	open  []io.Closer
@@ -83,6 +86,9 @@ type Options struct {
 	// what ImageSize asks for.
 	Resize, Crop int
 	ImageSize    []int // height and width that the network takes, nil when it takes no images
+	Channels     int   // that it takes: 1, grey, or 3, red, green and blue; 0: 3
+	KeepBytes    int64 // of decoded pictures and columns that may be kept; others are decoded each time they are read
+	Threads      int   // that decode; 0: all processors
 
 	// Of text and token files: windows of Context tokens, Stride tokens apart (0: Context); Vocab is how text becomes tokens,
 	// "bytes", "chars", or "" for VocabFile, or else what is usual for VocabSize, the number of tokens that the network knows.
@@ -90,25 +96,26 @@ type Options struct {
 	Vocab           string
 	VocabFile       *Source
 	VocabSize       int
+	Sequence        bool // the network has one output for each text, not for each token
 }
 
 // The formats.
 const (
-	IDX      = "idx"
-	CIFAR10  = "cifar10"
-	CIFAR100 = "cifar100"
-	NPZ      = "npz"
-	NPY      = "npy"
-
+	IDX         = "idx"
+	CIFAR10     = "cifar10"
+	CIFAR100    = "cifar100"
+	NPZ         = "npz"
+	NPY         = "npy"
 	Safetensors = "safetensors"
-
-	CSV    = "csv"
-	Text   = "text"
-	Tokens = "tokens"
+	CSV         = "csv"
+	Parquet     = "parquet"
+	ImageFolder = "imagefolder"
+	Text        = "text"
+	Tokens      = "tokens"
 )
 
 // Formats are the values of Options.Format.
-var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, Safetensors, CSV, Text, Tokens}
+var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, Safetensors, CSV, Parquet, ImageFolder, Text, Tokens}
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -188,6 +195,14 @@ func (o Options) check() error {
 	if o.Sample < 0 {
 		return badOption("--sample", "%d is negative (give a number from 1 on)", o.Sample)
 	}
+	for _, v := range []struct {
+		flag   string
+		pixels int
+	}{{"--resize", o.Resize}, {"--crop", o.Crop}} {
+		if v.pixels < 0 || v.pixels > maxSide {
+			return badOption(v.flag, "%d pixels (give a number from 1 to %d)", v.pixels, maxSide)
+		}
+	}
 	for _, v := range o.Mean {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return badOption("--mean", "%v is not a finite number", v)
@@ -206,13 +221,14 @@ func (o Options) check() error {
 type pair struct {
 	format, split string
 	x, y          series
+	names         []string // for Set.Names
 	notes         []string // for Set.Notes
 	vocab         vocabulary
 }
 
 // assemble turns a format's pair into a set.
 func assemble(p pair, opts Options) (*Set, error) {
-	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows(), Notes: p.notes, vocab: p.vocab}
+	s := &Set{Format: p.format, Split: p.split, Total: p.x.rows(), Names: p.names, Notes: p.notes, vocab: p.vocab}
 	if p.y.rows() != s.Total {
 		return nil, fmt.Errorf("%s: %d targets for the %d inputs of %s (give files that belong together)", p.y.name, p.y.rows(), s.Total, p.x.name)
 	}
@@ -242,6 +258,11 @@ func assemble(p pair, opts Options) (*Set, error) {
 		s.N = opts.Sample
 	}
 	x := &column{series: p.x, index: index, n: s.N}
+	if _, ok := p.x.parts[0].(*pictures); ok {
+		if x.threads = opts.Threads; x.threads == 0 {
+			x.threads = runtime.GOMAXPROCS(0)
+		}
+	}
 	y := &column{series: p.y, index: index, n: s.N, target: true, ignore: opts.Ignore}
 	if !x.Integer() && y.Integer() && len(y.shape) == 1 && y.shape[0] == 1 {
 		y.shape = []int{}
@@ -257,6 +278,9 @@ func assemble(p pair, opts Options) (*Set, error) {
 		return nil, err
 	}
 	s.X, s.Y = x, y
+	if note := s.fewClasses(y.kept); note != "" {
+		s.Notes = append(s.Notes, note)
+	}
 	return s, nil
 }
 
@@ -327,8 +351,12 @@ func (o *opener) directory(s Source) (pair, error) {
 			format = found[0]
 		case names["data_batch_1"] || names["batches.meta"] || names["train"] && names["meta"]:
 			return pair{}, s.errorf("the Python version of CIFAR is a pickle, which is not read (download the binary version)")
+		case s.parquetNames(entries) != nil:
+			format = Parquet
+		case s.hasPictures(entries):
+			format = ImageFolder
 		default:
-			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) (give the directory that holds these files, or one file)")
+			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor Parquet files nor a folder of pictures for each class (give the directory that holds these files, or one file)")
 		}
 	}
 	switch format {
@@ -340,6 +368,10 @@ func (o *opener) directory(s Source) (pair, error) {
 		return o.textDirectory(s, names)
 	case Tokens:
 		return o.tokensDirectory(s, names)
+	case ImageFolder:
+		return o.imageFolder(s, entries)
+	case Parquet:
+		return o.parquetDirectory(s, entries)
 	}
 	return pair{}, badOption("--data-format", "%s is a format of files, %s is a directory (give the file)", format, s.path())
 }
@@ -368,6 +400,8 @@ func (o *opener) single(s Source) (pair, error) {
 			format = NPZ
 		case has(npy.Magic):
 			format = NPY
+		case has(parquet.Magic):
+			format = Parquet
 		case has("\x1f\x8b"), isIDX(head):
 			format = IDX
 		case strings.HasSuffix(s.Name, ".bin") && o.opts.Context > 0:
@@ -379,7 +413,7 @@ func (o *opener) single(s Source) (pair, error) {
 		case strings.HasSuffix(s.Name, textSuffix), o.opts.Context > 0 && isText(head):
 			format = Text
 		default:
-			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz, .safetensors, .csv nor text (name it with --data-format, or convert it to .npz with keys x and y)")
+			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz, .npy, .safetensors, .csv, Parquet nor text (name it with --data-format, or convert it to .npz with keys x and y)")
 		}
 	}
 	switch format {
@@ -397,6 +431,10 @@ func (o *opener) single(s Source) (pair, error) {
 		return o.textFile(s, f)
 	case Tokens:
 		return o.tokensFile(s, f)
+	case Parquet:
+		return o.parquetFile(s, f)
+	case ImageFolder:
+		return pair{}, s.errorf("is a file, not a folder of pictures for each class (give the folder)")
 	}
 	return pair{}, s.errorf("a single .npy file has no targets (give two, X.npy,Y.npy)")
 }

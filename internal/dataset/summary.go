@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -84,6 +85,18 @@ func (s *Set) ClassCounts() ([]ClassCount, error) {
 		out = append(out, ClassCount{class, counts[class]})
 	}
 	return out, nil
+}
+
+// fewClasses is a note where labels that are in use leave out classes that the files name.
+func (s *Set) fewClasses(labels []int64) string {
+	used := map[int64]bool{}
+	for _, y := range labels {
+		used[y] = true
+	}
+	if len(used) >= len(s.Names) || s.N == s.Total {
+		return ""
+	}
+	return fmt.Sprintf("the %d examples in use are of %d of the %d classes (--sample N takes examples of all classes at random)", s.N, len(used), len(s.Names))
 }
 
 // statExamples is how many examples InputStats looks at, the first ones: enough to see a scale

@@ -130,6 +130,21 @@ func (o *opener) texts(s Source, use []Source, all []string) (pair, error) {
 	return p, o.language(&p, s.path(), tokens)
 }
 
+// documents makes a language model's examples of texts that follow each other, each ended by a line feed where it has none.
+func (o *opener) documents(name string, texts []string) (pair, error) {
+	var b strings.Builder
+	for _, text := range texts {
+		b.WriteString(text)
+		if !strings.HasSuffix(text, "\n") {
+			b.WriteByte('\n')
+		}
+	}
+	s := Source{Name: name}
+	p, err := o.texts(s, []Source{s}, []string{b.String()})
+	p.notes = append(p.notes, fmt.Sprintf("%s: %d texts follow each other as one, each ended by a line feed", path.Base(name), len(texts)))
+	return p, err
+}
+
 // vocabulary finds how texts become tokens: as the options say or, where they say nothing, as the number of tokens that
 // the network knows suggests.
 func (o *opener) vocabulary(p *pair, s Source, texts []string) error {
