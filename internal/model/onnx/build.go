@@ -29,6 +29,8 @@ type value struct {
 	form  form
 	why   string // where neither is there: what is missing
 	view  *graph.Node
+
+	scores *value // of a softmax along the last axis: its operand
 }
 
 func (v *value) rank() int { return len(v.shape) }
