@@ -177,6 +177,9 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		return nil, &OptionError{fmt.Sprintf("--params %s: no parameter has such a name (the network has %s)", strings.Join(opt.Params, ", "), names(net))}
 	}
 	probe, err := net.Build(1, o.set)
+	if err != nil && opt.BatchSize > 1 { // a network made for one size of batch
+		probe, err = net.Build(min(opt.BatchSize, data.N), o.set)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +198,10 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		return nil, err
 	}
 	o.pool = exec.NewPool(opt.Threads)
+	if err := o.checkMean(); err != nil {
+		o.pool.Close()
+		return nil, err
+	}
 	switch opt.Precision {
 	case Float32, "":
 		o.engine = newEngine[float32](o)
@@ -315,6 +322,9 @@ func (o *Operator) weigh() error {
 		o.set.Total = float64(o.count)
 	}
 	classes := int64(o.net.Outputs)
+	if o.opt.Loss == model.Own {
+		classes = int64(o.net.OwnTarget.Classes)
+	}
 	switch {
 	case !o.set.TargetInteger || classes == 0:
 		return nil
@@ -513,7 +523,11 @@ func (e *engineOf[T]) info() Cost { return e.last }
 
 func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	o := e.o
-	m, err := o.net.Build(key.batch, o.set)
+	build := o.net.Build
+	if key.purpose == purposeOutputs {
+		build = o.net.BuildOutputs
+	}
+	m, err := build(key.batch, o.set)
 	if err != nil {
 		return nil, err
 	}
@@ -535,9 +549,6 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	}
 	switch key.purpose {
 	case purposeOutputs:
-		if m.Outputs == nil {
-			return nil, fmt.Errorf("%s has no outputs but its own loss", o.net.Name)
-		}
 		outs = []*graph.Node{m.Outputs}
 	case purposeGradient:
 		derivatives(graph.VJP([]*graph.Node{m.Loss}, one, p.wrt))
@@ -613,6 +624,9 @@ func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
 	}
 	if err := set(e.o.data.X, p.graph.X); err != nil {
 		return err
+	}
+	if p.graph.Y == nil {
+		return nil
 	}
 	return set(e.o.data.Y, p.graph.Y)
 }

@@ -58,15 +58,10 @@ func arithmeticOperators() map[string]operator {
 	notOf := func(g *graph.Graph, x *graph.Node) *graph.Node { return g.AddC(g.Neg(x), 1) }
 	add := func(x, y float64) float64 { return x + y }
 	return map[string]operator{
-		"Add": arithmetic(add, func(x, y int64) int64 { return x + y }, (*graph.Graph).Add),
-		"Sub": arithmetic(func(x, y float64) float64 { return x - y }, func(x, y int64) int64 { return x - y }, (*graph.Graph).Sub),
-		"Mul": arithmetic(func(x, y float64) float64 { return x * y }, func(x, y int64) int64 { return x * y }, (*graph.Graph).Mul),
-		"Div": arithmetic(func(x, y float64) float64 { return x / y }, func(x, y int64) int64 { return x / y }, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
-			if v, ok := uniform(y); ok && v != 0 {
-				return g.Scale(x, 1/v)
-			}
-			return g.Div(x, y)
-		}),
+		"Add":            arithmetic(add, func(x, y int64) int64 { return x + y }, (*graph.Graph).Add),
+		"Sub":            arithmetic(func(x, y float64) float64 { return x - y }, func(x, y int64) int64 { return x - y }, (*graph.Graph).Sub),
+		"Mul":            arithmetic(func(x, y float64) float64 { return x * y }, func(x, y int64) int64 { return x * y }, (*graph.Graph).Mul),
+		"Div":            one(2, div),
 		"Pow":            one(2, pow),
 		"Max":            fold(false, math.Max, (*graph.Graph).Max),
 		"Min":            fold(false, math.Min, (*graph.Graph).Min),
@@ -87,6 +82,18 @@ func arithmeticOperators() map[string]operator {
 		"GreaterOrEqual": relation(func(x, y float64) bool { return x >= y }, func(g *graph.Graph, x, y *graph.Node) *graph.Node { return g.Max(g.Less(y, x), g.Equal(x, y)) }),
 		"Where":          one(3, where),
 	}
+}
+
+func div(b *builder, _ *node, in []*value) *value {
+	return b.binary(in[0], in[1], in[0].dt, func(x, y float64) float64 { return x / y }, func(x, y int64) int64 { return x / y }, func(x, y *graph.Node) *graph.Node {
+		if !isFloat(in[0].dt) {
+			return b.towardsZero(b.g.Div(x, y))
+		}
+		if v, ok := uniform(y); ok && v != 0 {
+			return b.g.Scale(x, 1/v)
+		}
+		return b.g.Div(x, y)
+	})
 }
 
 func pow(b *builder, _ *node, in []*value) *value {

@@ -219,8 +219,8 @@ func (b *builder) cast(x *value, to dtype) *value {
 		return known(out)
 	}
 	if x.n.Kind() == graph.Int {
-		if isFloat(to) {
-			b.fail("computes with integers that depend on the input, which can only name rows")
+		if isFloat(to) || to == dtBool {
+			return b.cast(made(x.dt, b.real(x)), to)
 		}
 		y := x.as(x.n)
 		y.dt = to
