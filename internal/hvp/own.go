@@ -44,7 +44,7 @@ func (o *Operator) checkMean() error {
 	switch diff := math.Abs(together - sum/k); {
 	case err != nil || !ok:
 		return err
-	case diff <= tol*size || !finite(diff): // what is not finite is found when it is measured
+	case diff <= tol*size || !finite(together): // what is not finite is found when it is measured
 		return nil
 	}
 	mend := ""

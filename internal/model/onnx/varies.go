@@ -80,23 +80,40 @@ func slotOf(n *node, i int) slot {
 	return none
 }
 
-func newSurvey(b *body, nodes []*node, input string) *survey {
-	s := &survey{body: b, nodes: nodes, maker: map[string]*node{}, input: input, dep: map[string]bool{input: true}, uses: map[string][]use{}, vary: map[string]bool{}, fixed: map[string]string{}, stats: map[string]bool{}}
+// dependents are the names whose values depend on those of an input; nodes are sorted.
+func dependents(nodes []*node, input string) map[string]bool {
+	deps := map[string]bool{input: true}
 	for _, n := range nodes {
 		dep := false
 		switch {
 		case n.op == "Shape" || n.op == "Size" || n.op == "ConstantOfShape":
 		case passes[n.op] && n.op != "Gather":
-			dep = len(n.in) > 0 && s.dep[n.in[0]]
+			dep = len(n.in) > 0 && deps[n.in[0]]
 		default:
 			for _, in := range slices.Concat(n.in, n.free) {
-				dep = dep || s.dep[in]
+				dep = dep || in != "" && deps[in]
 			}
 		}
 		for _, o := range n.out {
+			if o != "" && dep {
+				deps[o] = true
+			}
+		}
+	}
+	return deps
+}
+
+// newSurvey looks through nodes; where a loss's targets come in ("" without any), nothing is a weight.
+func newSurvey(b *body, nodes []*node, input, target string) *survey {
+	s := &survey{body: b, nodes: nodes, maker: map[string]*node{}, input: input, dep: dependents(nodes, input), uses: map[string][]use{}, vary: map[string]bool{}, fixed: map[string]string{}, stats: map[string]bool{}}
+	var loss map[string]bool
+	if target != "" {
+		loss = dependents(nodes, target)
+	}
+	for _, n := range nodes {
+		for _, o := range n.out {
 			if o != "" {
 				s.maker[o] = n
-				s.dep[o] = dep
 			}
 		}
 	}
@@ -108,6 +125,9 @@ func newSurvey(b *body, nodes []*node, input string) *survey {
 		}
 	}
 	for _, n := range nodes {
+		if slices.ContainsFunc(n.out, func(o string) bool { return loss[o] }) {
+			continue
+		}
 		for i, in := range n.in {
 			k := slotOf(n, i)
 			if k == none || in == "" || s.dep[in] {
