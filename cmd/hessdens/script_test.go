@@ -36,7 +36,9 @@ func TestScript(t *testing.T) {
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
-		Setup:               func(e *testscript.Env) error { return writeFixtures(e.WorkDir) },
+		Setup: func(e *testscript.Env) error {
+			return errors.Join(writeFixtures(e.WorkDir), writeONNXFixtures(e.WorkDir))
+		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": status, "json": jsonValue, "same": same, "alter": alter,
 		},

@@ -298,16 +298,21 @@ func (o *Operator) integers(c Column, visit func(example int, v int64) error) er
 
 // checkTokens goes through the tokens once: one outside of the vocabulary would be read from nowhere.
 func (o *Operator) checkTokens() error {
-	limit := int64(o.net.Vocab)
-	if !o.data.X.Integer() || limit == 0 {
+	if !o.data.X.Integer() {
 		return nil
 	}
-	return o.integers(o.data.X, func(example int, v int64) error {
-		if v < 0 || v >= limit {
-			return &LabelError{"token", example, v, limit}
-		}
+	return o.integers(o.data.X, func(example int, v int64) error { return below("token", example, v, int64(o.net.Vocab)) })
+}
+
+// below says whether an integer names one of so many things; 0: of any number that fits 32 bits, the programs' integers.
+func below(what string, example int, v, limit int64) error {
+	if limit == 0 && v == int64(int32(v)) || v >= 0 && v < limit {
 		return nil
-	})
+	}
+	if limit == 0 {
+		limit = math.MaxInt32
+	}
+	return &LabelError{what, example, v, limit}
 }
 
 // ignored says whether a label is left out.
@@ -326,7 +331,7 @@ func (o *Operator) weigh() error {
 		classes = int64(o.net.OwnTarget.Classes)
 	}
 	switch {
-	case !o.set.TargetInteger || classes == 0:
+	case !o.set.TargetInteger:
 		return nil
 	case o.opt.Loss == model.BCE:
 		classes = 2
@@ -338,8 +343,8 @@ func (o *Operator) weigh() error {
 			o.set.Ignore = true
 			return nil
 		}
-		if v < 0 || v >= classes {
-			return &LabelError{"label", example, v, classes}
+		if err := below("label", example, v, classes); err != nil {
+			return err
 		}
 		if o.opt.Loss == model.CrossEntropy {
 			o.count++

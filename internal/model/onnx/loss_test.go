@@ -163,6 +163,10 @@ func TestAutograd(t *testing.T) {
 // TestOwnLossRefused: a loss that is no mean over the examples of a batch is none over the data set.
 func TestOwnLossRefused(t *testing.T) {
 	e := autograds(t)["ce"]
+	for range 3 { // 40 examples, of which the first 38 have one label
+		e.X = append(e.X, e.X...)
+	}
+	e.Y = append(make([]float64, 38), 1, 2)
 	for file, want := range map[string]string{
 		"sum.torchscript":     "is a sum over the examples",
 		"sum.dynamo":          "is a sum over the examples",
@@ -185,15 +189,45 @@ func TestOwnLossRefused(t *testing.T) {
 	}
 }
 
-// TestOwnLossFixed: a loss for one size of batch is measured with it, and cannot be checked.
+// TestOwnLossFixed: a file that was exported for batches of 5, without names that tell its inputs, takes others too.
 func TestOwnLossFixed(t *testing.T) {
 	e := autograds(t)["ce"]
 	n := openLoss(t, "fixed.torchscript")
-	o, err := hvp.New(n, e.data(n), hvp.Options{Threads: 1, BatchSize: 5})
+	var first float64
+	for _, batch := range []int{5, 2} {
+		o, err := hvp.New(n, e.data(n), hvp.Options{Threads: 1, BatchSize: batch, Precision: hvp.Float64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.Close()
+		loss, _, err := o.Gradient(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if batch == 5 {
+			first = loss
+		}
+		within(t, "loss", loss, first, 1e-12)
+	}
+}
+
+// TestOwnLossOneBatch: a file that takes batches of 2 and no others is measured with them, and that its loss is a mean cannot be checked.
+func TestOwnLossOneBatch(t *testing.T) {
+	m := lossOf(valueOf("x", 1, 2, 4), valueOf("y", 1, 2, 3), []*onnxpb.NodeProto{nodeOf("Gemm", "x w", "f", nil), nodeOf("MatMul", "mix f", "g", nil), nodeOf("Sub", "g y", "d", nil),
+		nodeOf("Mul", "d d", "s", nil), nodeOf("ReduceMean", "s", "loss", attrs{"keepdims": 0})}, floats("w", some(1), 4, 3), floats("mix", some(2), 2, 2))
+	n := networkOf(t, m, Options{})
+	if !slices.ContainsFunc(n.Notes, func(s string) bool { return strings.Contains(s, "taken for granted") }) {
+		t.Errorf("notes %v", n.Notes)
+	}
+	d := hvp.Data{N: 4, X: column{shape: []int{4}, f: pattern(16)}, Y: column{shape: []int{3}, f: pattern(12)}}
+	o, err := hvp.New(n, d, hvp.Options{Threads: 1, BatchSize: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Close()
+	defer o.Close()
+	if _, _, err := o.Gradient(context.Background()); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestTargets: data that do not fit a loss's targets.

@@ -563,6 +563,9 @@ func (w *network) shapes() error {
 	}
 	w.net.Input = dims
 	batch, fixed := 2, false
+	if in.dims[0] == batch { // another than the file's own
+		batch = 3
+	}
 	if w.loss != "" && w.output != "" {
 		if _, err := w.trial(batch, dims); err != nil {
 			if _, err := w.trial(max(in.dims[0], 1), dims); err != nil {
