@@ -95,6 +95,7 @@ func TestAutograd(t *testing.T) {
 		{"lm.dynamo", "model cross-entropy", 11},
 		{"bert.torchscript", "cross-entropy", 3},
 		{"bert.dynamo", "cross-entropy", 3},
+		{"roberta.dynamo", "cross-entropy", 3},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			name, _, _ := strings.Cut(c.file, ".")
@@ -315,6 +316,52 @@ func TestFindLoss(t *testing.T) {
 			}
 			if n.OwnLoss == nil || names(n.Params) != c.params || n.Outputs != c.outputs || (n.Forward == nil) != (c.outputs == 0) {
 				t.Errorf("loss %t, parameters %s, %d outputs, want %s and %d; %v", n.OwnLoss != nil, names(n.Params), n.Outputs, c.params, c.outputs, n.Notes)
+			}
+		})
+	}
+}
+
+// TestComputedIDs: what is computed from ids names rows as the ids themselves do.
+func TestComputedIDs(t *testing.T) {
+	w := floats("w", some(1), 5, 3)
+	ids := []int64{4, 0, 2, 1, 2, 3, 0, 0}
+	row := func(i int64) []float64 {
+		return []float64{some(1)(3 * int(i)), some(1)(3*int(i) + 1), some(1)(3*int(i) + 2)}
+	}
+	each := func(f func(i int64) int64) []float64 {
+		var out []float64
+		for _, i := range ids {
+			out = append(out, row(f(i))...)
+		}
+		return out
+	}
+	for _, c := range []struct {
+		name  string
+		nodes []*onnxpb.NodeProto
+		want  []float64
+		vocab int
+	}{
+		{"themselves", []*onnxpb.NodeProto{nodeOf("Gather", "w x", "y", nil)}, each(func(i int64) int64 { return i }), 5},
+		{"moved", []*onnxpb.NodeProto{nodeOf("Transpose", "x", "t", attrs{"perm": []int64{1, 0}}), nodeOf("Gather", "w t", "g", nil), nodeOf("Transpose", "g", "y", attrs{"perm": []int64{1, 0, 2}})}, each(func(i int64) int64 { return i }), 5},
+		{"added to", []*onnxpb.NodeProto{nodeOf("Add", "x one", "a", nil), nodeOf("Mod", "a five", "m", nil), nodeOf("Gather", "w m", "y", nil)}, each(func(i int64) int64 { return (i + 1) % 5 }), 0},
+		{"from the end", []*onnxpb.NodeProto{nodeOf("Sub", "x five", "a", nil), nodeOf("Gather", "w a", "y", nil)}, each(func(i int64) int64 { return i }), 0},
+		{"divided", []*onnxpb.NodeProto{nodeOf("Div", "x two", "a", nil), nodeOf("Gather", "w a", "y", nil)}, each(func(i int64) int64 { return i / 2 }), 0},
+		{"one-hot", []*onnxpb.NodeProto{nodeOf("OneHot", "x five offon", "h", nil), nodeOf("MatMul", "h w", "y", nil)}, each(func(i int64) int64 { return i }), 5},
+		{"the place of one", []*onnxpb.NodeProto{nodeOf("Gather", "w x", "e", nil), nodeOf("Equal", "x two", "q", nil), nodeOf("Cast", "q", "c", attrs{"to": 1}), nodeOf("ArgMax", "c", "a", attrs{"axis": 1}), nodeOf("Concat", "rows a", "i", attrs{"axis": 1}), nodeOf("GatherND", "e i", "y", nil)},
+			slices.Concat(row(2), row(2)), 5},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			n := networkOf(t, modelOf(valueOf("x", 7, 2, 4), "y", c.nodes, w, int64s("one", 1), int64s("two", 2), int64s("five", 5), floats("offon", func(i int) float64 { return float64(i) }, 2),
+				&onnxpb.TensorProto{Name: proto.String("rows"), DataType: proto.Int32(7), Dims: []int64{2, 1}, Int64Data: []int64{0, 1}}), Options{})
+			if n.Vocab != c.vocab {
+				t.Errorf("%d ids, want %d", n.Vocab, c.vocab)
+			}
+			got := logits(t, n, false, []int{2, 4}, nil, ids)
+			if len(got) != len(c.want) {
+				t.Fatalf("%d values, want %d", len(got), len(c.want))
+			}
+			for i, v := range c.want {
+				within(t, "value", got[i], v, 1e-7)
 			}
 		})
 	}

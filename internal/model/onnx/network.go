@@ -293,6 +293,11 @@ func (w *network) tensors() {
 			}
 		}
 	}
+	for _, p := range w.net.Params {
+		if repeatsRow(p) {
+			w.note("%s is one row of %d values, %d times: the exporter wrote a lookup out, which is taken for a parameter of each place (export it with a free length)", p.Name, p.Shape[len(p.Shape)-1], p.Shape[len(p.Shape)-2])
+		}
+	}
 	if len(fixed) > 0 {
 		more := ""
 		if len(fixed) > 8 {
@@ -306,6 +311,22 @@ func (w *network) tensors() {
 	if folded := slices.IndexFunc(w.net.Params, func(p model.Param) bool { return strings.HasPrefix(p.Name, "onnx::Conv_") }); folded >= 0 && !w.net.BatchNorm {
 		w.note("%s was named by the exporter, which does so when it folds batch normalisation into a convolution: the parameters are then others than those that were trained", w.net.Params[folded].Name)
 	}
+}
+
+// repeatsRow says whether the rows of a parameter with an axis of one before them are all the same, as where an embedding of constant ids was computed by
+// the exporter.
+func repeatsRow(p model.Param) bool {
+	r := len(p.Shape)
+	if r < 3 || p.Shape[0] != 1 || p.Shape[r-2] < 2 || p.Shape[r-1] < 2 {
+		return false
+	}
+	k := p.Shape[r-1]
+	for i, v := range p.Values {
+		if v != p.Values[i%k] {
+			return false
+		}
+	}
+	return true
 }
 
 // linears finds the weights of PyTorch's Linear that the exporter transposed and renamed (onnx::MatMul_12, val_3): the matrix of a

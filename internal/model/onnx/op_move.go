@@ -224,6 +224,9 @@ func gatherND(b *builder, n *node, in []*value) *value {
 		flat := &value{dt: ids.dt, shape: ids.shape[:ids.rank()-1], n: b.g.Reshape(b.plain(ids), ids.shape[:ids.rank()-1]...)}
 		return b.gatherAxis(x, flat, 0)
 	}
+	if ids.c == nil && batch == 0 && ids.dim(-1) >= 1 && ids.dim(-1) <= x.rank() {
+		return b.computedPlaces(x, ids)
+	}
 	at, depth := b.places(x, ids, batch)
 	tail := x.shape[batch+depth:]
 	w := count(tail)
@@ -235,6 +238,23 @@ func gatherND(b *builder, n *node, in []*value) *value {
 		}
 	}
 	return b.pick([]*value{x}, y)
+}
+
+// computedPlaces is GatherND with index tuples that are computed from the input: their flat positions are rows.
+func (b *builder) computedPlaces(x, ids *value) *value {
+	g, depth, lead := b.g, ids.dim(-1), ids.shape[:ids.rank()-1]
+	y := g.Reshape(b.real(ids), count(lead), depth)
+	var at *graph.Node
+	for a := range depth {
+		i, size := g.Slice(y, []int{0, a}, nil, []int{count(lead), 1}), float64(x.shape[a])
+		i = g.Where(g.Less(i, g.Scalar(0)), g.AddC(i, size), i)
+		if a > 0 {
+			i = g.Add(g.Scale(at, size), i)
+		}
+		at = i
+	}
+	flat := b.reshaped(x, append([]int{count(x.shape[:depth])}, x.shape[depth:]...))
+	return b.gatherAxis(flat, made(ids.dt, g.Reshape(at, lead...)), 0)
 }
 
 func scatterElements(b *builder, n *node, in []*value) *value {

@@ -42,6 +42,19 @@ class Bert(torch.nn.Module):
         return self.net(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
 
 
+class Roberta(torch.nn.Module):
+    """One output a sequence, the positions computed from the ids."""
+
+    def __init__(self):
+        super().__init__()
+        config = transformers.RobertaConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=12,
+                                            max_position_embeddings=12, type_vocab_size=1, num_labels=3, pad_token_id=1, attn_implementation="eager")
+        self.net = transformers.RobertaForSequenceClassification(config)
+
+    def forward(self, input_ids):
+        return self.net(input_ids=input_ids).logits
+
+
 def mlp():
     return torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3))
 
@@ -99,9 +112,9 @@ torch.manual_seed(0)
 x = torch.randn(N, 6)
 y, target = torch.tensor([0, 1, 2, 1, 0]), torch.randn(N, 3)
 ids, next_ids = torch.randint(0, 11, (N, 7)), torch.randint(0, 11, (N, 7))
-text = torch.randint(1, 20, (N, 7))  # without 0, of which PyTorch's autograd gives no derivative: padding_idx
+text = torch.randint(2, 20, (N, 7))  # without 0 and 1, of which PyTorch's autograd gives no derivative: padding_idx
 weights = torch.tensor([1.0, 2.0, 0.5])
-LABELS = {"ce": y, "smooth": y, "mse": target, "bce": target.sigmoid(), "lm": next_ids, "bert": y}
+LABELS = {"ce": y, "smooth": y, "mse": target, "bce": target.sigmoid(), "lm": next_ids, "bert": y, "roberta": y}
 own = lambda data: lambda net: net(data[0].double() if data[0].is_floating_point() else data[0], data[1].double() if data[1].is_floating_point() else data[1])
 for name, f in {"ce": F.cross_entropy, "smooth": smooth}.items():
     make(name, WithLoss(mlp(), f), (x, y), ["x", "labels"], ["loss"], own((x, y)))
@@ -115,4 +128,5 @@ make("fixed", WithLoss(mlp(), F.cross_entropy), (x, y), ["a", "b"], ["loss"], No
 ones, zeros = torch.ones_like(text), torch.zeros_like(text)
 make("bert", Bert(), (text, ones, zeros), ["input_ids", "attention_mask", "token_type_ids"], ["logits"], lambda net: F.cross_entropy(net(text, ones, zeros), y),
      length=torch.export.Dim("length", max=10))
+make("roberta", Roberta(), (text,), ["input_ids"], ["logits"], lambda net: F.cross_entropy(net(text), y), exporters=("dynamo",))
 json.dump(expected, open(os.path.join(HERE, "expected.json"), "w"))
