@@ -7,6 +7,7 @@ import (
 
 	"hessdens/internal/graph"
 	"hessdens/internal/model"
+	"hessdens/internal/tensor"
 )
 
 // targetName are names of inputs that a loss is taken against.
@@ -220,6 +221,10 @@ func (w *network) checkTarget() error {
 		return fmt.Errorf("input %q, which the loss is taken against, is of %s, and real numbers or integers are needed", in.name, in.dt)
 	case slices.Contains(in.dims[1:], -1) && (!w.tokens || len(in.dims) != 2):
 		return fmt.Errorf("input %q, which the loss is taken against, has shape %s, and only the first axis, the batch, may vary (export it with a fixed size)", in.name, dimString(in.dims))
+	}
+	fixed := slices.DeleteFunc(slices.Clone(in.dims[1:]), func(d int) bool { return d < 0 })
+	if n, err := tensor.CheckedCount(fixed); err != nil || n > maxSize {
+		return fmt.Errorf("input %q, which the loss is taken against, has shape %s, which is too large", in.name, dimString(in.dims))
 	}
 	return nil
 }

@@ -147,7 +147,7 @@ func (w *network) ends() error {
 		return fmt.Errorf("the graph has %d inputs for data (%s), and one is needed, or two and a loss of one value that tells which the targets are (name them labels or target)", len(data), strings.Join(names, ", "))
 	}
 	w.input = data[0]
-	w.last = len(w.input.dims) == 4 && turned(w.nodes, w.input.name)
+	w.last = channelsLast(w.nodes, w.input)
 	for _, in := range w.aux {
 		what := "ones"
 		switch name := strings.ToLower(in.name); {
@@ -188,19 +188,35 @@ func (w *network) inputs(nodes []*node) (data, aux []info) {
 	return data, aux
 }
 
-// turned says whether all that reads the input is a Transpose from [N, H, W, C] to [N, C, H, W], as files from
-// Keras have it. Data sets hold images channels first, so the network is then taken to begin after it.
-func turned(nodes []*node, input string) bool {
-	found := false
+// keeps are operators that scale a tensor's elements, and keep its axes.
+var keeps = map[string]bool{"Identity": true, "Cast": true, "Mul": true, "Div": true, "Add": true, "Sub": true, "Sum": true, "Neg": true}
+
+// channelsLast says whether images are taken as [N, H, W, C], as files from Keras have them: a Transpose to [N, C, H, W] comes first, after scaling at
+// most, or they go into rows at once and only the last axis is one of colours. Data sets hold images channels first.
+func channelsLast(nodes []*node, in info) bool {
+	if len(in.dims) != 4 {
+		return false
+	}
+	images := map[string]bool{in.name: true}
+	turned, rows := false, false
 	for _, n := range nodes {
-		if slices.Contains(n.in, input) || slices.Contains(n.free, input) {
-			if n.op != "Transpose" || !slices.Equal(n.ints("perm"), []int{0, 3, 1, 2}) {
-				return false
-			}
-			found = true
+		if !slices.ContainsFunc(slices.Concat(n.in, n.free), func(s string) bool { return images[s] }) {
+			continue
+		}
+		switch {
+		case n.op == "Shape":
+		case n.op == "Transpose" && slices.Equal(n.ints("perm"), []int{0, 3, 1, 2}):
+			turned = true
+		case keeps[n.op] && len(n.out) == 1:
+			images[n.out[0]] = true
+		case n.op == "Reshape" || n.op == "Flatten":
+			rows = true
+		default:
+			return false
 		}
 	}
-	return found
+	const colours = 3
+	return turned && !rows || rows && !turned && in.dims[3] == colours && in.dims[1] > colours && in.dims[2] > colours
 }
 
 // cutLoss steps back from the output over what the loss has itself.

@@ -31,10 +31,12 @@ type survey struct {
 	maker map[string]*node
 	input string // the data
 	dep   map[string]bool
-	uses  map[string][]use // direct ones, by initialiser
-	vary  map[string]bool
-	fixed map[string]string // initialisers in a place for weights that are none: why
-	stats map[string]bool   // running statistics
+	// scaled is the data, moved or combined with constants element by element at most.
+	scaled map[string]bool
+	uses   map[string][]use // direct ones, by initialiser
+	vary   map[string]bool
+	fixed  map[string]string // initialisers in a place for weights that are none: why
+	stats  map[string]bool   // running statistics
 }
 
 // passes are operators that move their first operand's values and compute nothing.
@@ -105,7 +107,7 @@ func dependents(nodes []*node, input string) map[string]bool {
 
 // newSurvey looks through nodes; where a loss's targets come in ("" without any), nothing is a weight.
 func newSurvey(b *body, nodes []*node, input, target string) *survey {
-	s := &survey{body: b, nodes: nodes, maker: map[string]*node{}, input: input, dep: dependents(nodes, input), uses: map[string][]use{}, vary: map[string]bool{}, fixed: map[string]string{}, stats: map[string]bool{}}
+	s := &survey{body: b, nodes: nodes, maker: map[string]*node{}, input: input, dep: dependents(nodes, input), scaled: map[string]bool{input: true}, uses: map[string][]use{}, vary: map[string]bool{}, fixed: map[string]string{}, stats: map[string]bool{}}
 	var loss map[string]bool
 	if target != "" {
 		loss = dependents(nodes, target)
@@ -114,6 +116,7 @@ func newSurvey(b *body, nodes []*node, input, target string) *survey {
 		for _, o := range n.out {
 			if o != "" {
 				s.maker[o] = n
+				s.scaled[o] = s.scales(n)
 			}
 		}
 	}
@@ -142,6 +145,22 @@ func newSurvey(b *body, nodes []*node, input, target string) *survey {
 	return s
 }
 
+// scales says whether a node moves or scales the data.
+func (s *survey) scales(n *node) bool {
+	if len(n.in) == 0 {
+		return false
+	}
+	if passes[n.op] {
+		return n.op != "Gather" && s.scaled[n.in[0]]
+	}
+	raw, other := false, false
+	for _, in := range n.in {
+		raw = raw || s.scaled[in]
+		other = other || s.dep[in] && !s.scaled[in]
+	}
+	return keeps[n.op] && raw && !other
+}
+
 // source is the initialiser that a name comes from through operators that only move values.
 func (s *survey) source(name string) string {
 	for range len(s.nodes) + 1 {
@@ -161,7 +180,7 @@ func (s *survey) beside(n *node, i int) bool {
 		if j == i || !s.dep[in] {
 			continue
 		}
-		if n.op != "Concat" && s.source(in) == s.input {
+		if n.op != "Concat" && s.scaled[in] {
 			return false
 		}
 		other = true
