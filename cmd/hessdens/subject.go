@@ -472,7 +472,7 @@ func (s *subject) dataName() string {
 
 // tokens is the number of tokens of a language model's data, 0 for others.
 func (s *subject) tokens() int {
-	if !s.net.Tokens {
+	if !s.net.Tokens || s.net.Sequence {
 		return 0
 	}
 	return s.set.N * tensor.Count(s.set.Y.Shape())

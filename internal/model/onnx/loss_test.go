@@ -289,6 +289,7 @@ func TestFindLoss(t *testing.T) {
 		params  string
 		outputs int
 		want    string // of the error
+		shifts  bool
 	}{
 		{name: "a loss alone", m: lossOf(row, ids("b"), []*onnxpb.NodeProto{linear, soft}, w), params: "w", outputs: 3},
 		{name: "targets first", m: lossOf(ids("b"), row, []*onnxpb.NodeProto{linear, soft}, w), params: "w", outputs: 3},
@@ -296,6 +297,9 @@ func TestFindLoss(t *testing.T) {
 		{name: "class weights are no parameters", m: lossOf(row, ids("label"), []*onnxpb.NodeProto{linear, nodeOf("LogSoftmax", "f", "p", nil), nodeOf("Unsqueeze", "label one", "u", nil), nodeOf("GatherElements", "p u", "g", attrs{"axis": 1}),
 			nodeOf("Gather", "cw u", "h", nil), nodeOf("Mul", "g h", "m", nil), nodeOf("ReduceMean", "m", "n", attrs{"keepdims": 0}), nodeOf("Neg", "n", "loss", nil)}, w, floats("cw", some(2), 3), int64s("one", 1)), params: "w", outputs: 3},
 		{name: "weight decay in the file", m: lossOf(row, ids("b"), []*onnxpb.NodeProto{linear, nodeOf("SoftmaxCrossEntropyLoss", "f b", "c", nil), nodeOf("ReduceSumSquare", "w", "s", attrs{"keepdims": 0}), nodeOf("Add", "c s", "loss", nil)}, w), params: "w", outputs: 3},
+		{name: "targets that it shifts itself", m: lossOf(valueOf("x", 7, 0, 5), valueOf("labels", 7, 0, 5), []*onnxpb.NodeProto{nodeOf("Gather", "emb x", "e", nil), nodeOf("MatMul", "e w", "f", nil), nodeOf("Slice", "f zero four one", "g", nil),
+			nodeOf("Slice", "labels one five one", "l", nil), nodeOf("Reshape", "g rows", "r", nil), nodeOf("Reshape", "l all", "k", nil), nodeOf("SoftmaxCrossEntropyLoss", "r k", "loss", nil)},
+			floats("emb", some(2), 3, 4), w, int64s("zero", 0), int64s("one", 1), int64s("four", 4), int64s("five", 5), int64s("rows", -1, 3), int64s("all", -1)), params: "emb w", shifts: true},
 		{name: "no scores", m: lossOf(row, valueOf("t", 1, 0, 4), []*onnxpb.NodeProto{linear, nodeOf("Gemm", "f v", "r", nil), nodeOf("Sub", "r t", "d", nil), nodeOf("ReduceSumSquare", "d", "q", attrs{"keepdims": 0}), nodeOf("Mul", "f f", "ff", nil), nodeOf("ReduceMean", "ff", "k", attrs{"keepdims": 0}), nodeOf("Add", "q k", "loss", nil)},
 			w, floats("v", some(3), 3, 4)), params: "w v"},
 		{name: "not one value", m: lossOf(row, valueOf("t", 1, 0, 3), []*onnxpb.NodeProto{linear, nodeOf("Sub", "f t", "loss", nil)}, w), want: "a loss is one value"},
@@ -316,6 +320,9 @@ func TestFindLoss(t *testing.T) {
 			}
 			if n.OwnLoss == nil || names(n.Params) != c.params || n.Outputs != c.outputs || (n.Forward == nil) != (c.outputs == 0) {
 				t.Errorf("loss %t, parameters %s, %d outputs, want %s and %d; %v", n.OwnLoss != nil, names(n.Params), n.Outputs, c.params, c.outputs, n.Notes)
+			}
+			if shifts := strings.Contains(strings.Join(n.Notes, "\n"), "shifts them itself"); shifts != c.shifts {
+				t.Errorf("notes %v", n.Notes)
 			}
 		})
 	}
