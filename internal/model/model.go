@@ -37,8 +37,8 @@ type Param struct {
 // Target is what a network's own loss takes for an example.
 type Target struct {
 	Shape   []int // -1: as many as the example has tokens
-	Integer bool
-	Classes int // integers are below it; 0: not known, or no integers
+	Integer bool  // else real numbers, which integers are too
+	Classes int   // integers are below it; 0: not known, or no integers
 }
 
 // Network is what is measured.
@@ -363,7 +363,7 @@ func (n *Network) fitTarget(s Settings) error {
 				shape[i] = s.Input[0]
 			}
 		}
-		if s.TargetInteger != n.OwnTarget.Integer || !sameValues(s.Target, shape) {
+		if !s.TargetInteger && n.OwnTarget.Integer || !sameValues(s.Target, shape) {
 			return fmt.Errorf("the targets of an example are %s, and the loss of %s takes %s of shape %s (check --data, or choose another --loss)", have, n.Name,
 				map[bool]string{true: "integers", false: "real numbers"}[n.OwnTarget.Integer], ShapeString(shape))
 		}

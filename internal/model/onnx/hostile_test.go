@@ -52,6 +52,10 @@ func TestHostile(t *testing.T) {
 		m.Graph.SparseInitializer = []*onnxpb.SparseTensorProto{{Values: floats("w", some(1), 1), Indices: int64s("", at), Dims: dims}}
 		return m
 	}
+	manySparse := sparse([]int64{1 << 25}, 0)
+	for i := range 3 {
+		manySparse.Graph.SparseInitializer = append(manySparse.Graph.SparseInitializer, &onnxpb.SparseTensorProto{Values: floats(fmt.Sprint(i), some(1), 1), Indices: int64s("", 0), Dims: []int64{1 << 25}})
+	}
 	for _, c := range []struct {
 		name string
 		m    *onnxpb.ModelProto
@@ -118,6 +122,7 @@ func TestHostile(t *testing.T) {
 		{"a sparse tensor of 2^31−1 squared", sparse([]int64{1<<31 - 1, 1<<31 - 1}, 0), "sparse"},
 		{"a sparse tensor with an index outside", sparse([]int64{4, 3}, 99), "sparse"},
 		{"a sparse tensor with a negative index", sparse([]int64{4, 3}, -1), "sparse"},
+		{"many sparse tensors", manySparse, "together"},
 		{"a batch that is lost", modelOf(row, "y", []*onnxpb.NodeProto{nodeOf("ReduceSum", "x", "y", attrs{"keepdims": 0})}), "batch"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

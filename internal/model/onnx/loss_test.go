@@ -253,6 +253,28 @@ func TestTargets(t *testing.T) {
 	}
 }
 
+// TestIntegersAsReal: a loss that takes real numbers takes integers for such.
+func TestIntegersAsReal(t *testing.T) {
+	n := networkOf(t, lossOf(valueOf("x", 1, 0, 4), valueOf("y", 1, 0, 1), []*onnxpb.NodeProto{nodeOf("MatMul", "x w", "f", nil), nodeOf("Sub", "f y", "d", nil), nodeOf("Mul", "d d", "s", nil), nodeOf("ReduceMean", "s", "loss", attrs{"keepdims": 0})},
+		floats("w", some(1), 4, 1)), Options{})
+	var losses []float64
+	for _, y := range []column{{f: []float64{0, 1, 3}}, {i: []int64{0, 1, 3}}} {
+		o, err := hvp.New(n, hvp.Data{N: 3, X: column{shape: []int{4}, f: pattern(12)}, Y: y}, hvp.Options{Threads: 1, Precision: hvp.Float64})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer o.Close()
+		loss, _, err := o.Gradient(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		losses = append(losses, loss)
+	}
+	if losses[0] != losses[1] || losses[0] == 0 {
+		t.Errorf("losses %v", losses)
+	}
+}
+
 // TestVocab: the ids that a network takes are those of its table, and others are found before they are read.
 func TestVocab(t *testing.T) {
 	n := openLoss(t, "bert.dynamo")
