@@ -34,7 +34,7 @@ purego: ## run the tests with the assembly left out
 exact-large: ## the long checks against exact spectra of thousands of eigenvalues (an hour, gigabytes)
 	HESSDENS_LONG=1 $(GO) test -count=1 -timeout 120m -run Large -v $(PKG)
 
-test-onnx: ## ONNX's own tests of single operators (fetches the wheel of onnx 1.17.0 once; needs python3 with pip)
+test-onnx: ## ONNX's own tests of single operators (fetches onnx 1.17.0 and 1.23.2 once; needs python3 with pip)
 	.ci/run onnx
 
 fuzz: ## fuzz each target for FUZZTIME (30s)

@@ -244,12 +244,20 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 		return nil, err
 	}
 	e := &evaluation{Loss: loss, LossKind: op.Loss(), Of: op.Total()}
-	classes := op.Loss() == model.CrossEntropy || op.Loss() == model.Own && s.net.Outputs > 1
-	if !classes || !s.set.Y.Integer() {
+	per := tensor.Count(s.set.Y.Shape())
+	positions := 1 // with an output, of each example
+	if s.net.Tokens && !s.net.Sequence {
+		positions = tensor.Count(s.set.X.Shape())
+	}
+	switch {
+	case !s.set.Y.Integer():
+		return e, nil
+	case op.Loss() == model.CrossEntropy:
+	case op.Loss() == model.Own && s.net.Outputs > 1 && per == positions: // its scores
+	default:
 		return e, nil
 	}
-	right := 0
-	per := tensor.Count(s.set.Y.Shape())
+	right, of := 0, 0
 	var labels []int64
 	err = op.Outputs(ctx, func(first int, f []float64) error {
 		c := s.net.Outputs
@@ -258,6 +266,7 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 		if err := s.set.Y.Ints(labels, first, first+rows/per); err != nil {
 			return err
 		}
+		of += rows
 		for r, y := range labels {
 			best := 0
 			for j, v := range f[r*c : (r+1)*c] {
@@ -273,6 +282,9 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if op.Loss() == model.Own { // labels, of which an example may have several
+		e.Of = of
 	}
 	share := float64(right) / float64(e.Of)
 	e.Right, e.Accuracy = &right, &share

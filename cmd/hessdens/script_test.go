@@ -42,7 +42,7 @@ func TestScript(t *testing.T) {
 			e.Setenv("HUGGINGFACE", models)
 			e.Setenv("DATASETS", datasets)
 			err = errors.Join(err, err2)
-			return errors.Join(err, writeFixtures(e.WorkDir))
+			return errors.Join(err, writeFixtures(e.WorkDir), writeONNXFixtures(e.WorkDir))
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"status": status, "json": jsonValue, "same": same, "alter": alter,

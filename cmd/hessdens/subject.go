@@ -479,6 +479,10 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 	if errors.As(err, &option) {
 		return nil, code(exitUsage, err)
 	}
+	var own *hvp.OwnLossError
+	if errors.As(err, &own) {
+		return nil, inputf("%w", err)
+	}
 	if err != nil {
 		return nil, inputf("%s: %w", s.dataName(), err)
 	}

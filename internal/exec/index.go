@@ -194,9 +194,25 @@ func (t *oneHot[T]) run(_, _ int) {
 	y := t.p.at(t.y)
 	clear(y)
 	for i, id := range t.p.intsOf(t.ids) {
-		if id >= 0 {
+		if id >= 0 && int(id) < t.c {
 			y[i*t.c+int(id)] = 1
 		}
+	}
+}
+
+// realOf is integers as real numbers.
+type realOf[T kernel.Float] struct {
+	p   *Program[T]
+	y   ref
+	ids *value
+}
+
+func (t *realOf[T]) parts() int { return 1 }
+
+func (t *realOf[T]) run(_, _ int) {
+	y := t.p.at(t.y)
+	for i, id := range t.p.intsOf(t.ids) {
+		y[i] = T(id)
 	}
 }
 

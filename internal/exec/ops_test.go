@@ -194,6 +194,14 @@ func opCases() []opCase {
 			x := g.Param("x", 4, 3)
 			return g.Sin(g.Gather(g.Tanh(x), randomIDs(g, r, 4, dims(r, 1+r.IntN(2))...))), []*graph.Node{x}
 		}},
+		{name: "onehot", build: func(g *graph.Graph, r *rand.Rand) (*graph.Node, []*graph.Node) {
+			x := g.Param("x", 4)
+			return g.Mul(g.Tanh(x), g.OneHot(randomIDs(g, r, 6, dims(r, 1+r.IntN(2))...), 4)), []*graph.Node{x} // 4 and 5 name nothing
+		}},
+		{name: "real", build: func(g *graph.Graph, r *rand.Rand) (*graph.Node, []*graph.Node) {
+			x := g.Param("x", 1)
+			return g.Sin(g.Mul(x, g.Real(randomIDs(g, r, 4, dims(r, 1+r.IntN(2))...)))), []*graph.Node{x}
+		}},
 		{name: "softmax", build: func(g *graph.Graph, r *rand.Rand) (*graph.Node, []*graph.Node) {
 			x := g.Param("x", dims(r, 1+r.IntN(3))...)
 			return g.Softmax(x), []*graph.Node{x}

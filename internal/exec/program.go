@@ -472,6 +472,8 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 		t = []task{newGather(p, v)}
 	case graph.OpOneHot:
 		t = []task{newOneHot(p, v)}
+	case graph.OpReal:
+		t = []task{&realOf[T]{p: p, y: v.buffer.ref, ids: v.in[0]}}
 	case graph.OpPad, graph.OpConcat:
 		t = newPlace(p, v)
 	default:

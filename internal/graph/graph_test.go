@@ -386,14 +386,14 @@ func TestSparse(t *testing.T) {
 // TestEveryOperation holds that each entry of the table has a name of its own.
 func TestEveryOperation(t *testing.T) {
 	seen := map[string]bool{}
-	for op := graph.OpParam; op <= graph.OpOneHot; op++ {
+	for op := graph.OpParam; op <= graph.OpReal; op++ {
 		name := op.String()
 		if name == "" || seen[name] {
 			t.Errorf("operation %d is named %q", uint8(op), name)
 		}
 		seen[name] = true
 	}
-	if s := (graph.OpOneHot + 1).String(); !strings.HasPrefix(s, "op") {
+	if s := (graph.OpReal + 1).String(); !strings.HasPrefix(s, "op") {
 		t.Errorf("an operation beyond the table is named %q", s)
 	}
 	g := graph.New()

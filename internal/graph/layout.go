@@ -326,13 +326,21 @@ func (g *Graph) Put(x, ids *Node, positions int) *Node {
 	return g.add(OpPut, Float, []int{x.shape[0], positions, x.shape[2]}, Axis(positions), x, ids)
 }
 
-// OneHot is 1 at the position that each integer names along a new last axis, else 0; for a negative integer it is 0
-// everywhere.
+// OneHot is 1 at the position that each integer names along a new last axis, else 0; for an integer that names none it is
+// 0 everywhere.
 func (g *Graph) OneHot(ids *Node, classes int) *Node {
 	if ids.kind != Int {
 		fail("onehot: integers are needed")
 	}
 	return g.add(OpOneHot, Float, append(slices.Clone(ids.shape), classes), Axis(classes), ids)
+}
+
+// Real is integers as real numbers.
+func (g *Graph) Real(ids *Node) *Node {
+	if ids.kind != Int {
+		fail("real: integers are needed")
+	}
+	return g.add(OpReal, Float, ids.shape, nil, ids)
 }
 
 func (a SliceAttr) key() string { return fmt.Sprint(a.Start, a.Step) }

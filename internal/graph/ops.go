@@ -67,6 +67,7 @@ const (
 	OpGather    // x [V,D], i [...] to [...,D]: rows
 	OpScatter   // Axis V: x [...,D], i [...] to [V,D]: the adjoint of OpGather
 	OpOneHot    // Axis C: i [...] to [...,C]
+	OpReal      // i as real numbers
 
 	numOps
 )
@@ -386,6 +387,7 @@ func table() [numOps]entry {
 			func(g *Graph, n, x *Node) *Node { return g.Scatter(x, n.in[1], n.shape[0]) },
 			func(g *Graph, n, x *Node) *Node { return g.Gather(x, n.in[1]) }),
 		OpOneHot: {name: "onehot"},
+		OpReal:   {name: "real"},
 	}
 }
 

@@ -180,6 +180,9 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		return nil, &OptionError{fmt.Sprintf("--params %s: no parameter has such a name (the network has %s)", strings.Join(opt.Params, ", "), names(net))}
 	}
 	probe, err := net.Build(1, o.set)
+	if err != nil && opt.BatchSize > 1 { // a network made for one size of batch
+		probe, err = net.Build(min(opt.BatchSize, data.N), o.set)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -198,6 +201,10 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		return nil, err
 	}
 	o.pool = exec.NewPool(opt.Threads)
+	if err := o.checkMean(); err != nil {
+		o.pool.Close()
+		return nil, err
+	}
 	switch opt.Precision {
 	case Float32, "":
 		o.engine = newEngine[float32](o)
@@ -294,16 +301,21 @@ func (o *Operator) integers(c Column, visit func(example int, v int64) error) er
 
 // checkTokens goes through the tokens once: one outside of the vocabulary would be read from nowhere.
 func (o *Operator) checkTokens() error {
-	limit := int64(o.net.Vocab)
-	if !o.data.X.Integer() || limit == 0 {
+	if !o.data.X.Integer() {
 		return nil
 	}
-	return o.integers(o.data.X, func(example int, v int64) error {
-		if v < 0 || v >= limit {
-			return &LabelError{"token", example, v, limit}
-		}
+	return o.integers(o.data.X, func(example int, v int64) error { return below("token", example, v, int64(o.net.Vocab)) })
+}
+
+// below says whether an integer names one of so many things; 0: of any number that fits 32 bits, the programs' integers.
+func below(what string, example int, v, limit int64) error {
+	if limit == 0 && v == int64(int32(v)) || v >= 0 && v < limit {
 		return nil
-	})
+	}
+	if limit == 0 {
+		limit = math.MaxInt32
+	}
+	return &LabelError{what, example, v, limit}
 }
 
 // ignored says whether a label is left out.
@@ -318,8 +330,11 @@ func (o *Operator) weigh() error {
 		o.set.Total = float64(o.count)
 	}
 	classes := int64(o.net.Outputs)
+	if o.opt.Loss == model.Own {
+		classes = int64(o.net.OwnTarget.Classes)
+	}
 	switch {
-	case !o.set.TargetInteger || classes == 0:
+	case !o.set.TargetInteger:
 		return nil
 	case o.opt.Loss == model.BCE:
 		classes = 2
@@ -332,8 +347,8 @@ func (o *Operator) weigh() error {
 			o.left++
 			return nil
 		}
-		if v < 0 || v >= classes {
-			return &LabelError{"label", example, v, classes}
+		if err := below("label", example, v, classes); err != nil {
+			return err
 		}
 		if o.opt.Loss == model.CrossEntropy {
 			o.count++
@@ -533,7 +548,11 @@ func (e *engineOf[T]) measure(spent map[string]time.Duration) {
 
 func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	o := e.o
-	m, err := o.net.Build(key.batch, o.set)
+	build := o.net.Build
+	if key.purpose == purposeOutputs {
+		build = o.net.BuildOutputs
+	}
+	m, err := build(key.batch, o.set)
 	if err != nil {
 		return nil, err
 	}
@@ -555,9 +574,6 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	}
 	switch key.purpose {
 	case purposeOutputs:
-		if m.Outputs == nil {
-			return nil, fmt.Errorf("%s has no outputs but its own loss", o.net.Name)
-		}
 		outs = []*graph.Node{m.Outputs}
 	case purposeGradient:
 		derivatives(graph.VJP([]*graph.Node{m.Loss}, one, p.wrt))
@@ -633,6 +649,9 @@ func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
 	}
 	if err := set(e.o.data.X, p.graph.X); err != nil {
 		return err
+	}
+	if p.graph.Y == nil {
+		return nil
 	}
 	return set(e.o.data.Y, p.graph.Y)
 }

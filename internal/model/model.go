@@ -34,6 +34,13 @@ type Param struct {
 	Optional bool
 }
 
+// Target is what a network's own loss takes for an example.
+type Target struct {
+	Shape   []int // -1: as many as the example has tokens
+	Integer bool  // else real numbers, which integers are too
+	Classes int   // integers are below it; 0: not known, or no integers
+}
+
 // Network is what is measured.
 type Network struct {
 	Name    string  // the canonical --model string
@@ -54,12 +61,13 @@ type Network struct {
 	Notes []string
 
 	// Forward makes the outputs [P, Outputs], P counting examples or tokens, from x: [batch,
-	// Input...], for tokens [batch, T] with T at most Input[0].
+	// Input...], for tokens [batch, T] with T at most Input[0]. nil where Outputs is 0.
 	Forward func(b *Builder, x *graph.Node) *graph.Node
 
 	// OwnLoss makes the loss that the network itself has, one value that is the mean over the
 	// examples of a batch, from x as Forward has it and targets y [batch, Settings.Target...]. nil: it has none.
-	OwnLoss func(b *Builder, x, y *graph.Node) *graph.Node
+	OwnLoss   func(b *Builder, x, y *graph.Node) *graph.Node
+	OwnTarget Target // what OwnLoss takes
 
 	// Match maps names of a checkpoint's tensors to those of the network, "" for what is to be left
 	// out; a name that is not in the map stands for itself. Where several stand for one tensor they
@@ -105,13 +113,13 @@ type Settings struct {
 	TargetInteger bool  // the targets are integers: classes, tokens, or for bce 0 and 1
 }
 
-// Graph is a network's loss over one batch.
+// Graph is a network's loss over one batch, or its outputs.
 type Graph struct {
 	G               *graph.Graph
-	X, Y            *graph.Node   // Input leaves: X [batch, Settings.Input...], Y [batch, Settings.Target...]
+	X, Y            *graph.Node   // Input leaves: X [batch, Settings.Input...], Y [batch, Settings.Target...]; Y is nil without a loss
 	Params, Buffers []*graph.Node // leaves, parallel to Network.Params and Buffers
-	Outputs         *graph.Node   // [P, Network.Outputs]; nil where there are none
-	ExampleLoss     *graph.Node   // [P]: of each example (token); nil with Settings.Loss = Own
+	Outputs         *graph.Node   // [P, Network.Outputs]; nil where the loss is Own
+	ExampleLoss     *graph.Node   // [P]: of each example (token); nil where the loss is Own
 	Loss            *graph.Node   // of rank 0: the sum of ExampleLoss over Settings.Total
 }
 
@@ -173,9 +181,24 @@ func (n *Network) Build(batch int, s Settings) (*Graph, error) {
 	if err := n.fitTarget(s); err != nil {
 		return nil, err
 	}
+	return n.catch(s, func(res *Graph) { n.loss(res, batch, s) })
+}
+
+// BuildOutputs makes the graph of the outputs alone, whatever the loss.
+func (n *Network) BuildOutputs(batch int, s Settings) (*Graph, error) {
+	if n.Outputs == 0 {
+		return nil, fmt.Errorf("%s has no outputs but its own loss", n.Name)
+	}
+	if err := n.fitInput(s); err != nil {
+		return nil, err
+	}
+	return n.catch(s, func(res *Graph) { n.outputs(res, batch, s) })
+}
+
+func (n *Network) catch(s Settings, build func(res *Graph)) (*Graph, error) {
 	res := &Graph{G: graph.New()}
 	err := graph.Catch(func() error {
-		n.build(res, batch, s)
+		build(res)
 		return nil
 	})
 	if err != nil && n.AnySize {
@@ -186,17 +209,18 @@ func (n *Network) Build(batch int, s Settings) (*Graph, error) {
 	return res, nil
 }
 
-func (n *Network) build(res *Graph, batch int, s Settings) {
-	g := res.G
-	kind := func(integer bool) graph.Kind {
-		if integer {
-			return graph.Int
-		}
-		return graph.Float
+func kind(integer bool) graph.Kind {
+	if integer {
+		return graph.Int
 	}
+	return graph.Float
+}
+
+// inputs makes the leaves; x is the inputs as Forward has them.
+func (n *Network) inputs(res *Graph, batch int, s Settings) (b *Builder, x *graph.Node) {
+	g := res.G
 	res.X = g.Input("x", kind(s.InputInteger), slices.Concat([]int{batch}, s.Input)...)
-	res.Y = g.Input("y", kind(s.TargetInteger), slices.Concat([]int{batch}, s.Target)...)
-	b := &Builder{G: g, BatchStats: s.BatchStats, Batch: batch, leaves: map[string]*graph.Node{}}
+	b = &Builder{G: g, BatchStats: s.BatchStats, Batch: batch, leaves: map[string]*graph.Node{}}
 	leaves := func(ps []Param) []*graph.Node {
 		out := make([]*graph.Node, len(ps))
 		for i, p := range ps {
@@ -206,24 +230,18 @@ func (n *Network) build(res *Graph, batch int, s Settings) {
 		return out
 	}
 	res.Params, res.Buffers = leaves(n.Params), leaves(n.Buffers)
-
-	x := res.X
+	x = res.X
 	if !n.Tokens {
 		x = g.Reshape(x, slices.Concat([]int{batch}, n.shaped(s.Input))...)
 	}
-	if s.Loss == Own {
-		own := n.OwnLoss(b, x, res.Y)
-		if own.Size() != 1 {
-			panic(fmt.Sprintf("model: the loss of %s has shape %v", n.Name, own.Shape()))
-		}
-		res.Loss = g.Scale(g.Reshape(own), float64(batch)/s.Total)
-		if n.Forward != nil {
-			res.Outputs = n.Forward(b, x)
-		}
-		return
-	}
+	return b, x
+}
+
+// outputs makes Outputs and says how many positions they have.
+func (n *Network) outputs(res *Graph, batch int, s Settings) (positions int) {
+	b, x := n.inputs(res, batch, s)
 	f := n.Forward(b, x)
-	positions := batch
+	positions = batch
 	if n.Tokens && !n.Sequence {
 		positions *= tensor.Count(s.Input)
 	}
@@ -231,7 +249,23 @@ func (n *Network) build(res *Graph, batch int, s Settings) {
 		panic(fmt.Sprintf("model: outputs of %s have shape %v", n.Name, f.Shape()))
 	}
 	res.Outputs = f
-	y := res.Y
+	return positions
+}
+
+func (n *Network) loss(res *Graph, batch int, s Settings) {
+	g := res.G
+	res.Y = g.Input("y", kind(s.TargetInteger), slices.Concat([]int{batch}, s.Target)...)
+	if s.Loss == Own {
+		b, x := n.inputs(res, batch, s)
+		own := n.OwnLoss(b, x, res.Y)
+		if own.Size() != 1 {
+			panic(fmt.Sprintf("model: the loss of %s has shape %v", n.Name, own.Shape()))
+		}
+		res.Loss = g.Scale(g.Reshape(own), float64(batch)/s.Total)
+		return
+	}
+	positions := n.outputs(res, batch, s)
+	f, y := res.Outputs, res.Y
 	switch {
 	case !s.TargetInteger:
 		y = g.Reshape(y, positions, n.Outputs)
@@ -341,6 +375,16 @@ func (n *Network) fitTarget(s Settings) error {
 	case Own:
 		if n.OwnLoss == nil {
 			return fmt.Errorf("%s has no loss of its own (use --loss %s, %s or %s)", n.Name, CrossEntropy, MSE, BCE)
+		}
+		shape := slices.Clone(n.OwnTarget.Shape)
+		for i, d := range shape {
+			if d < 0 {
+				shape[i] = s.Input[0]
+			}
+		}
+		if !s.TargetInteger && n.OwnTarget.Integer || !sameValues(s.Target, shape) {
+			return fmt.Errorf("the targets of an example are %s, and the loss of %s takes %s of shape %s (check --data, or choose another --loss)", have, n.Name,
+				map[bool]string{true: "integers", false: "real numbers"}[n.OwnTarget.Integer], ShapeString(shape))
 		}
 	case CrossEntropy:
 		switch {

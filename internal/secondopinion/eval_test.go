@@ -198,6 +198,8 @@ func evaluateOne(n *graph.Node, in [][]float64, p Problem) []float64 {
 		for i := range out {
 			out[i] = in[0][int(in[1][i/from[1]])*from[1]+i%from[1]]
 		}
+	case graph.OpReal:
+		copy(out, in[0])
 	case graph.OpOneHot:
 		for i, v := range in[0] {
 			out[i*n.Dim(-1)+int(v)] = 1

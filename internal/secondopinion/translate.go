@@ -60,7 +60,7 @@ func reached(loss *graph.Node) map[*graph.Node]bool {
 		}
 		in := n.Inputs()
 		switch n.Op() {
-		case graph.OpStep, graph.OpSign, graph.OpLess, graph.OpEqual, graph.OpDetach, graph.OpArgMax, graph.OpOneHot:
+		case graph.OpStep, graph.OpSign, graph.OpLess, graph.OpEqual, graph.OpDetach, graph.OpArgMax, graph.OpOneHot, graph.OpReal:
 			in = nil
 		case graph.OpTake, graph.OpGather:
 			in = in[:1]
@@ -355,6 +355,7 @@ var rules = [...]rule{
 		return t.apply(&pick{name: t.name("gather"), x: in[0].Shape(), ids: in[1].Shape(), to: shapeOf(n.Shape()), limit: in[0].Shape()[0], width: width,
 			at: func(i, id int) int { return id*width + i%width }}, in...)
 	},
+	graph.OpReal: func(_ *translation, _ *graph.Node, in []*gorgonia.Node) *gorgonia.Node { return in[0] },
 	graph.OpOneHot: func(t *translation, n *graph.Node, in []*gorgonia.Node) *gorgonia.Node {
 		classes := n.Dim(-1)
 		return t.apply(&still{name: t.name("onehot"), from: in[0].Shape(), to: shapeOf(n.Shape()), eval: func(dst, x []float64) error {

@@ -107,6 +107,8 @@ type loader struct {
 	dir  string // of the model, for the names of external data
 	data map[string][]byte
 	room int64 // bytes that external files may still take
+
+	spread int // places of sparse tensors so far
 }
 
 // tensor decodes a TensorProto. What it declares is checked against the data that are there
@@ -350,6 +352,9 @@ func (l *loader) sparse(t *onnxpb.SparseTensorProto) (*array, error) {
 	rank, values := len(shape.shape), v.size()
 	if n > maxConst || isFloat(at.dt) || !isFloat(v.dt) || len(at.i) != values && len(at.i) != values*rank {
 		return nil, fmt.Errorf("a sparse tensor of %d values at %d indices does not fit its %d places", values, len(at.i), n)
+	}
+	if l.spread += n; l.spread > maxConst {
+		return nil, fmt.Errorf("sparse tensors of more than %d places together", maxConst)
 	}
 	out := newArray(v.dt, shape.shape...)
 	for j := range values {

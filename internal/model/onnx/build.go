@@ -29,6 +29,8 @@ type value struct {
 	form  form
 	why   string // where neither is there: what is missing
 	view  *graph.Node
+
+	scores *value // of a softmax along the last axis: its operand
 }
 
 func (v *value) rank() int { return len(v.shape) }
@@ -48,8 +50,11 @@ type builder struct {
 
 	// batchStats says that batch normalisation takes the statistics of the batch; nil leaves it to each node.
 	batchStats *bool
-	batch      int // of the input, 0 where there is none
-	declared   int // the batch that the file was written for, 0 where it is not fixed
+	batch      int         // of the input, 0 where there is none
+	declared   int         // the batch that the file was written for, 0 where it is not fixed
+	target     *graph.Node // the leaf of the targets, nil without them
+	vocab      int         // size of the smallest table that ids of the input name rows of, 0 where there is none
+	labels     int         // the same of the targets
 	depth      int
 	calls      int
 	spent      int // elements of constants and entries of tables so far
@@ -292,7 +297,7 @@ func (b *builder) constant(f []float64, shape []int) *graph.Node {
 func (b *builder) real(v *value) *graph.Node {
 	n := b.plain(v)
 	if n.Kind() != graph.Float {
-		b.fail("computes with integers that depend on the input, which can only name rows")
+		return b.g.Real(n)
 	}
 	return n
 }

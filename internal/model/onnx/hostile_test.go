@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -37,6 +38,23 @@ func TestHostile(t *testing.T) {
 	}
 	raw := func(dims ...int64) *onnxpb.TensorProto {
 		return &onnxpb.TensorProto{Name: proto.String("w"), DataType: proto.Int32(1), Dims: dims, RawData: make([]byte, 16)}
+	}
+	scalar := func(name string, v int64) *onnxpb.TensorProto {
+		return &onnxpb.TensorProto{Name: proto.String(name), DataType: proto.Int32(7), Int64Data: []int64{v}}
+	}
+	yes := &onnxpb.TensorProto{Name: proto.String("c"), DataType: proto.Int32(9), Int32Data: []int32{1}}
+	turn := func(n *onnxpb.NodeProto) *onnxpb.GraphProto { // of a loop that carries v to w
+		return &onnxpb.GraphProto{Input: []*onnxpb.ValueInfoProto{{Name: proto.String("i")}, {Name: proto.String("go")}, {Name: proto.String("v")}}, Node: []*onnxpb.NodeProto{n},
+			Output: []*onnxpb.ValueInfoProto{{Name: proto.String("go")}, {Name: proto.String("w")}}}
+	}
+	sparse := func(dims []int64, at int64) *onnxpb.ModelProto {
+		m := with(linear)
+		m.Graph.SparseInitializer = []*onnxpb.SparseTensorProto{{Values: floats("w", some(1), 1), Indices: int64s("", at), Dims: dims}}
+		return m
+	}
+	manySparse := sparse([]int64{1 << 25}, 0)
+	for i := range 3 {
+		manySparse.Graph.SparseInitializer = append(manySparse.Graph.SparseInitializer, &onnxpb.SparseTensorProto{Values: floats(fmt.Sprint(i), some(1), 1), Indices: int64s("", 0), Dims: []int64{1 << 25}})
 	}
 	for _, c := range []struct {
 		name string
@@ -86,6 +104,25 @@ func TestHostile(t *testing.T) {
 		{"a split that does not fit", one("Split", "x", attrs{"axis": 1}, floats("w", some(1), 4)), ""},
 		{"an axis that is not there", one("Flatten", "x", attrs{"axis": 1 << 30}), "axis"},
 		{"a slice without steps", one("Slice", "x s e a t", nil, int64s("s", 0), int64s("e", 2), int64s("a", 2), int64s("t", 0)), "step"},
+		{"inputs of 2^31−1 squared", modelOf(valueOf("x", 1, 0, 1<<31-1, 1<<31-1), "y", []*onnxpb.NodeProto{nodeOf("Relu", "x", "y", nil)}), "too large"},
+		{"inputs of many large axes", modelOf(valueOf("x", 1, 0, 1<<30, 1<<30, 1<<30, 1<<30, 1<<30), "y", []*onnxpb.NodeProto{nodeOf("Relu", "x", "y", nil)}), "more values"},
+		{"a batch of 2^31−1", modelOf(valueOf("x", 1, 1<<31-1, 4), "y", []*onnxpb.NodeProto{nodeOf("MatMul", "x w", "h", nil), nodeOf("Add", "h two", "y", nil)}, floats("w", some(1), 4, 3), floats("two", some(2), 5, 3)), ""},
+		{"a negative axis of an input", modelOf(valueOf("x", 1, 0, -4), "y", linear, floats("w", some(1), 4, 3)), "only the first axis"},
+		{"targets that overflow", lossOf(row, valueOf("labels", 1, 0, 1<<30, 1<<30, 1<<30, 1<<30), []*onnxpb.NodeProto{nodeOf("Gemm", "x w", "f", nil), nodeOf("Sub", "f labels", "d", nil), nodeOf("ReduceMean", "d", "loss", attrs{"keepdims": 0})}, floats("w", some(1), 4, 3)), "too large"},
+		{"a reshape to what is no number", one("Reshape", "x s", nil, int64s("s", math.MinInt64, 2)), "Reshape"},
+		{"a size that is cast from NaN", with([]*onnxpb.NodeProto{nodeOf("Cast", "nan", "s", attrs{"to": 7}), nodeOf("Expand", "x s", "y", nil)}, floats("nan", func(int) float64 { return math.NaN() }, 2)), "Expand"},
+		{"scales that are infinite", one("Resize", "x - s", nil, floats("s", func(int) float64 { return math.Inf(1) }, 4)), "scale"},
+		{"a range that never ends", with([]*onnxpb.NodeProto{nodeOf("Range", "a b c", "r", nil), nodeOf("Add", "x r", "y", nil)}, floats("a", some(1)), floats("b", func(int) float64 { return 1 }), floats("c", func(int) float64 { return 0 })), "Range"},
+		{"a range to NaN", with([]*onnxpb.NodeProto{nodeOf("Range", "a b c", "r", nil), nodeOf("Add", "x r", "y", nil)}, floats("a", some(1)), floats("b", func(int) float64 { return math.NaN() }), floats("c", func(int) float64 { return 1 })), "Range"},
+		{"a negative constant", with([]*onnxpb.NodeProto{nodeOf("ConstantOfShape", "s", "c", nil), nodeOf("Add", "x c", "y", nil)}, int64s("s", -1, 4)), "ConstantOfShape"},
+		{"a huge depth", with([]*onnxpb.NodeProto{nodeOf("OneHot", "i d v", "h", nil), nodeOf("Add", "x h", "y", nil)}, int64s("i", 1), int64s("d", 1<<60), floats("v", some(1), 2)), "depth"},
+		{"many largest", one("TopK", "x k", nil, int64s("k", 1<<40)), "largest"},
+		{"a loop without end", with([]*onnxpb.NodeProto{nodeOf("Loop", "n c x", "y", attrs{"body": turn(nodeOf("Relu", "v", "w", nil))})}, scalar("n", math.MaxInt64), yes), "turns"},
+		{"a loop that doubles", with([]*onnxpb.NodeProto{nodeOf("Loop", "n c x", "y", attrs{"body": turn(nodeOf("Concat", "v v", "w", attrs{"axis": 1}))})}, scalar("n", 60), yes), "too large"},
+		{"a sparse tensor of 2^31−1 squared", sparse([]int64{1<<31 - 1, 1<<31 - 1}, 0), "sparse"},
+		{"a sparse tensor with an index outside", sparse([]int64{4, 3}, 99), "sparse"},
+		{"a sparse tensor with a negative index", sparse([]int64{4, 3}, -1), "sparse"},
+		{"many sparse tensors", manySparse, "together"},
 		{"a batch that is lost", modelOf(row, "y", []*onnxpb.NodeProto{nodeOf("ReduceSum", "x", "y", attrs{"keepdims": 0})}), "batch"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -110,7 +147,7 @@ func TestHostile(t *testing.T) {
 
 // FuzzNetwork looks for panics and for memory that a file asks for without having it.
 func FuzzNetwork(f *testing.F) {
-	files, err := filepath.Glob("testdata/onnx/*.onnx")
+	files, err := filepath.Glob("testdata/*/*.onnx")
 	if err != nil || len(files) == 0 {
 		f.Fatal(err)
 	}
@@ -152,7 +189,15 @@ func FuzzNetwork(f *testing.F) {
 		if n.Size() > 1<<20 {
 			return
 		}
-		_, _ = n.Build(3, model.Settings{Loss: model.MSE, Total: 3, Input: n.Input, InputInteger: n.Tokens, Target: []int{n.Outputs}})
+		s := model.Settings{Loss: model.MSE, Total: 3, Input: n.Input, InputInteger: n.Tokens, Target: []int{n.Outputs}}
+		_, _ = n.Build(3, s)
+		s.Loss, s.Target, s.TargetInteger = model.Own, slices.Clone(n.OwnTarget.Shape), n.OwnTarget.Integer
+		for i, d := range s.Target {
+			if d < 0 {
+				s.Target[i] = n.Input[0]
+			}
+		}
+		_, _ = n.Build(3, s)
 		_ = fmt.Sprint(n.Notes)
 	})
 }

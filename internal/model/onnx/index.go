@@ -86,11 +86,8 @@ func (x index) slice(b *builder, start, step, shape []int) index {
 // move applies an operator that only moves values. fast, where it is not nil, does it on a node in the value's
 // own shape.
 func (b *builder) move(v *value, f func(x index) index, fast func(n *graph.Node) *graph.Node) *value {
-	if v.c == nil && v.n.Kind() == graph.Int {
-		b.fail("moves integers that depend on the input")
-	}
 	if v.c == nil && fast != nil {
-		return made(v.dt, fast(b.plain(v)))
+		return made(v.dt, fast(b.real(v)))
 	}
 	return b.pick([]*value{v}, f(b.arange(v.shape)))
 }

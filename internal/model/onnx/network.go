@@ -30,9 +30,12 @@ type network struct {
 	f       *File
 	opt     Options
 	input   info
-	aux     []info // inputs that have values of their own
-	output  string
-	nodes   []*node
+	aux     []info  // inputs that have values of their own
+	output  string  // the scores, "" where a loss has none
+	loss    string  // the output that is a loss, "" where there is none
+	target  info    // what it is taken against
+	nodes   []*node // of both
+	scores  []*node // of the output alone
 	survey  *survey
 	alias   map[string]alias
 	copies  map[string]string
@@ -41,6 +44,7 @@ type network struct {
 	buffers map[string]int // in net.Buffers
 	params  map[string][]int
 	tokens  bool
+	rowed   bool // the targets are declared as one row of tokens: [batch·length]
 	last    bool // images go in channels last, and are turned to channels first at once
 }
 
@@ -63,7 +67,12 @@ func (f *File) NetworkFor(opt Options) (*model.Network, error) {
 	if err := w.shapes(); err != nil {
 		return nil, err
 	}
-	w.net.Forward = w.forward
+	if w.output != "" {
+		w.net.Forward = w.forward
+	}
+	if w.loss != "" {
+		w.net.OwnLoss = w.ownLoss
+	}
 	w.net.Match = w.match
 	w.net.Reject = w.reject
 	return w.net, nil
@@ -85,57 +94,67 @@ func (w *network) ends() error {
 			maker[o] = n
 		}
 	}
-	w.output = m.outputs[0]
-	if len(m.outputs) > 1 {
-		if i := slices.IndexFunc(m.outputs, func(s string) bool { return strings.EqualFold(s, "logits") }); i > 0 {
-			w.output = m.outputs[i]
+	if err := w.findLoss(); err != nil {
+		return err
+	}
+	if w.loss == "" {
+		w.output = m.outputs[0]
+		if len(m.outputs) > 1 {
+			if i := slices.IndexFunc(m.outputs, func(s string) bool { return strings.EqualFold(s, "logits") }); i > 0 {
+				w.output = m.outputs[i]
+			}
+			w.note("the file has %d outputs; %s is measured", len(m.outputs), w.output)
 		}
-		w.note("the file has %d outputs; %s is measured", len(m.outputs), w.output)
 	}
 	w.cutLoss(maker)
-	order, err := m.sorted([]string{w.output}, func(string) bool { return false })
+	var ends []string
+	for _, s := range []string{w.output, w.loss} {
+		if s != "" {
+			ends = append(ends, s)
+		}
+	}
+	order, err := m.sorted(ends, func(string) bool { return false })
 	if err != nil {
 		return err
 	}
 	// Copies, since reading merged vectors apart renames what nodes read.
-	read := map[string]bool{}
+	copies := map[*node]*node{}
 	for _, n := range order {
 		c := *n
 		c.in = slices.Clone(n.in)
+		copies[n] = &c
 		w.nodes = append(w.nodes, &c)
-		for _, s := range slices.Concat(n.in, n.free) {
-			read[s] = true
+	}
+	if w.output != "" {
+		order, err := m.sorted([]string{w.output}, func(string) bool { return false })
+		if err != nil {
+			return err
+		}
+		for _, n := range order {
+			w.scores = append(w.scores, copies[n])
 		}
 	}
 	var data []info
-	for _, in := range m.inputs {
-		if !read[in.name] {
-			continue
-		}
-		name := strings.ToLower(in.name)
-		if strings.Contains(name, "mask") || strings.Contains(name, "token_type") || strings.Contains(name, "segment") || strings.Contains(name, "position_id") {
-			w.aux = append(w.aux, in)
-			continue
-		}
-		data = append(data, in)
-	}
-	if len(data) == 0 && len(w.aux) == 1 {
-		data, w.aux = w.aux, nil
+	data, w.aux = w.inputs(order)
+	if w.loss != "" {
+		data = slices.DeleteFunc(data, func(in info) bool { return in.name == w.target.name })
 	}
 	if len(data) != 1 {
 		var names []string
 		for _, in := range data {
 			names = append(names, in.name)
 		}
-		return fmt.Errorf("the graph has %d inputs for data (%s), and one is needed", len(data), strings.Join(names, ", "))
+		return fmt.Errorf("the graph has %d inputs for data (%s), and one is needed, or two and a loss of one value that tells which the targets are (name them labels or target)", len(data), strings.Join(names, ", "))
 	}
 	w.input = data[0]
-	w.last = len(w.input.dims) == 4 && turned(w.nodes, w.input.name)
+	w.last = channelsLast(w.nodes, w.input)
 	for _, in := range w.aux {
 		what := "ones"
 		switch name := strings.ToLower(in.name); {
 		case strings.Contains(name, "position"):
 			what = "0, 1, 2, …"
+		case strings.Contains(name, "attention") && strings.Contains(name, "mask"):
+			what = "ones: where the data are padded, the padding counts like the rest"
 		case !strings.Contains(name, "mask"):
 			what = "zeros"
 		}
@@ -144,19 +163,60 @@ func (w *network) ends() error {
 	return nil
 }
 
-// turned says whether all that reads the input is a Transpose from [N, H, W, C] to [N, C, H, W], as files from
-// Keras have it. Data sets hold images channels first, so the network is then taken to begin after it.
-func turned(nodes []*node, input string) bool {
-	found := false
+// inputs are the graph's inputs that nodes read: those for data, and those that have values of their own.
+func (w *network) inputs(nodes []*node) (data, aux []info) {
+	read := map[string]bool{}
 	for _, n := range nodes {
-		if slices.Contains(n.in, input) || slices.Contains(n.free, input) {
-			if n.op != "Transpose" || !slices.Equal(n.ints("perm"), []int{0, 3, 1, 2}) {
-				return false
-			}
-			found = true
+		for _, s := range slices.Concat(n.in, n.free) {
+			read[s] = true
 		}
 	}
-	return found
+	for _, in := range w.f.main.inputs {
+		if !read[in.name] {
+			continue
+		}
+		name := strings.ToLower(in.name)
+		if strings.Contains(name, "mask") || strings.Contains(name, "token_type") || strings.Contains(name, "segment") || strings.Contains(name, "position_id") {
+			aux = append(aux, in)
+			continue
+		}
+		data = append(data, in)
+	}
+	if len(data) == 0 && len(aux) == 1 {
+		data, aux = aux, nil
+	}
+	return data, aux
+}
+
+// keeps are operators that scale a tensor's elements, and keep its axes.
+var keeps = map[string]bool{"Identity": true, "Cast": true, "Mul": true, "Div": true, "Add": true, "Sub": true, "Sum": true, "Neg": true}
+
+// channelsLast says whether images are taken as [N, H, W, C], as files from Keras have them: a Transpose to [N, C, H, W] comes first, after scaling at
+// most, or they go into rows at once and only the last axis is one of colours. Data sets hold images channels first.
+func channelsLast(nodes []*node, in info) bool {
+	if len(in.dims) != 4 {
+		return false
+	}
+	images := map[string]bool{in.name: true}
+	turned, rows := false, false
+	for _, n := range nodes {
+		if !slices.ContainsFunc(slices.Concat(n.in, n.free), func(s string) bool { return images[s] }) {
+			continue
+		}
+		switch {
+		case n.op == "Shape":
+		case n.op == "Transpose" && slices.Equal(n.ints("perm"), []int{0, 3, 1, 2}):
+			turned = true
+		case keeps[n.op] && len(n.out) == 1:
+			images[n.out[0]] = true
+		case n.op == "Reshape" || n.op == "Flatten":
+			rows = true
+		default:
+			return false
+		}
+	}
+	const colours = 3
+	return turned && !rows || rows && !turned && in.dims[3] == colours && in.dims[1] > colours && in.dims[2] > colours
 }
 
 // cutLoss steps back from the output over what the loss has itself.
@@ -170,6 +230,9 @@ func (w *network) cutLoss(maker map[string]*node) {
 			name = n.in[0]
 		}
 		return nil
+	}
+	if w.loss != "" && w.opt.Loss != model.CrossEntropy && w.opt.Loss != model.BCE {
+		return
 	}
 	n := through(w.output)
 	if n == nil || n.domain != "" || len(n.in) == 0 {
@@ -197,7 +260,7 @@ func (w *network) cutLoss(maker map[string]*node) {
 // tensors decides what varies.
 func (w *network) tensors() {
 	m := w.f.main
-	w.survey = newSurvey(m, w.nodes, w.input.name)
+	w.survey = newSurvey(m, w.nodes, w.input.name, w.target.name)
 	s := w.survey
 	s.force(w.opt.Params)
 	var notes []string
@@ -246,6 +309,11 @@ func (w *network) tensors() {
 			}
 		}
 	}
+	for _, p := range w.net.Params {
+		if repeatsRow(p) {
+			w.note("%s is one row of %d values, %d times: the exporter wrote a lookup out, which is taken for a parameter of each place (export it with a free length)", p.Name, p.Shape[len(p.Shape)-1], p.Shape[len(p.Shape)-2])
+		}
+	}
 	if len(fixed) > 0 {
 		more := ""
 		if len(fixed) > 8 {
@@ -261,7 +329,23 @@ func (w *network) tensors() {
 	}
 }
 
-// linears finds the weights of PyTorch's Linear that the exporter transposed and renamed (onnx::MatMul_12): the matrix of a
+// repeatsRow says whether the rows of a parameter with an axis of one before them are all the same, as where an embedding of constant ids was computed by
+// the exporter.
+func repeatsRow(p model.Param) bool {
+	r := len(p.Shape)
+	if r < 3 || p.Shape[0] != 1 || p.Shape[r-2] < 2 || p.Shape[r-1] < 2 {
+		return false
+	}
+	k := p.Shape[r-1]
+	for i, v := range p.Values {
+		if v != p.Values[i%k] {
+			return false
+		}
+	}
+	return true
+}
+
+// linears finds the weights of PyTorch's Linear that the exporter transposed and renamed (onnx::MatMul_12, val_3): the matrix of a
 // MatMul whose result goes to an Add with P.bias is the transpose of P.weight. As such it has the name and shape
 // that a checkpoint has.
 func (w *network) linears() map[string]string {
@@ -281,7 +365,7 @@ func (w *network) linears() map[string]string {
 				continue
 			}
 			name, to := m.in[1], p+".weight"
-			if a := s.body.inits[name]; a == nil || !s.vary[name] || w.alias[name].of != "" || len(a.shape) != 2 || !strings.HasPrefix(name, "onnx::MatMul_") || taken[to] || out[name] != "" {
+			if a := s.body.inits[name]; a == nil || !s.vary[name] || w.alias[name].of != "" || len(a.shape) != 2 || !generated.MatchString(name) || taken[to] || out[name] != "" {
 				continue
 			}
 			taken[to] = true
@@ -343,13 +427,17 @@ func (w *network) leaf(g *graph.Graph, name string) *value {
 	return known(scalarMeant(a))
 }
 
-// outputs builds the graph's output for x [batch, Input...].
-func (w *network) outputs(g *graph.Graph, x *graph.Node, batch int, stats *bool) *value {
-	b := &builder{g: g, batchStats: stats, batch: batch}
+// build makes the values of nodes for x [batch, Input...], and y [batch, …] where the nodes are those of a loss.
+func (w *network) build(b *builder, nodes []*node, x, y *graph.Node) *scope {
+	g := b.g
 	if len(w.input.dims) > 0 && w.input.dims[0] > 0 {
 		b.declared = w.input.dims[0]
 	}
 	s := &scope{values: map[string]*value{}, leaf: func(name string) *value { return w.leaf(g, name) }}
+	batch := b.batch
+	if y != nil {
+		s.values[w.target.name] = w.targets(b, x, y)
+	}
 	switch d := w.input.dims; {
 	case w.last:
 		x = g.Transpose(g.Reshape(x, batch, d[3], d[1], d[2]), 0, 2, 3, 1)
@@ -380,59 +468,93 @@ func (w *network) outputs(g *graph.Graph, x *graph.Node, batch int, stats *bool)
 			return 0
 		})
 	}
-	b.run(w.nodes, s)
-	v := s.get(w.output)
+	b.run(nodes, s)
+	return s
+}
+
+// end is the value of an output.
+func (w *network) end(b *builder, s *scope, name string) *value {
+	v := s.get(name)
 	if v == nil || v.c == nil && v.n == nil {
-		b.fail("output %q is not computed", w.output)
+		b.fail("output %q is not computed", name)
 	}
 	if v.c != nil {
-		b.fail("output %q does not depend on the input", w.output)
+		b.fail("output %q does not depend on the input", name)
 	}
 	return v
 }
 
-// rows is an output as [P, Outputs].
-func (w *network) rows(g *graph.Graph, v *value, x *graph.Node, batch int) *graph.Node {
+// outputs builds the graph's output.
+func (w *network) outputs(g *graph.Graph, x *graph.Node, batch int, stats *bool) (*value, *builder) {
+	b := &builder{g: g, batchStats: stats, batch: batch}
+	return w.end(b, w.build(b, w.scores, x, nil), w.output), b
+}
+
+// rows is an output as [P, Outputs]; sequence says that it is one of each sequence of tokens.
+func (w *network) rows(g *graph.Graph, v *value, x *graph.Node, batch int) (rows *graph.Node, sequence bool) {
 	b := &builder{g: g}
 	y := b.real(v)
 	switch {
 	case w.tokens && y.Rank() == 3 && y.Dim(0) == batch && y.Dim(1) == x.Dim(1):
-		return g.Reshape(y, batch*y.Dim(1), y.Dim(2))
+		return g.Reshape(y, batch*y.Dim(1), y.Dim(2)), false
 	case w.tokens && y.Rank() == 2 && y.Dim(0) == batch*x.Dim(1):
-		return y
-	case w.tokens:
-		b.fail("output %q has shape %v for %d sequences of %d tokens, and one output a token is needed", w.output, y.Shape(), batch, x.Dim(1))
+		return y, false
+	case w.tokens && (y.Rank() < 1 || y.Rank() > 2 || y.Dim(0) != batch):
+		b.fail("output %q has shape %v for %d sequences of %d tokens, and one output a token or a sequence is needed", w.output, y.Shape(), batch, x.Dim(1))
 	case y.Rank() < 1 || y.Dim(0) != batch:
 		b.fail("output %q has shape %v for a batch of %d: its first axis is not the batch", w.output, y.Shape(), batch)
 	}
-	return g.Reshape(y, batch, y.Size()/batch)
+	return g.Reshape(y, batch, y.Size()/batch), w.tokens
 }
 
 func (w *network) forward(mb *model.Builder, x *graph.Node) *graph.Node {
 	var y *graph.Node
 	batch := x.Dim(0)
-	if err := catch(func() { y = w.rows(mb.G, w.outputs(mb.G, x, batch, &mb.BatchStats), x, batch) }); err != nil {
+	err := catch(func() {
+		v, _ := w.outputs(mb.G, x, batch, &mb.BatchStats)
+		y, _ = w.rows(mb.G, v, x, batch)
+	})
+	if err != nil {
 		graph.Failf("%v", err)
 	}
 	return y
 }
 
-// trial builds the outputs once, to see their shape.
-func (w *network) trial(batch int, input []int) (*graph.Node, *value, error) {
-	g := graph.New()
-	kind := graph.Float
-	if w.tokens {
-		kind = graph.Int
+// tried is what a trial finds.
+type tried struct {
+	rows     *graph.Node
+	output   *value
+	sequence bool
+	vocab    int
+}
+
+// trial builds the outputs once, to see their shape; where there are none but a loss, the loss.
+func (w *network) trial(batch int, input []int) (*tried, error) {
+	if w.output == "" {
+		b, err := w.trialLoss(batch, input)
+		if err != nil {
+			return nil, err
+		}
+		return &tried{vocab: b.vocab}, nil
 	}
-	var y *graph.Node
-	var v *value
+	g := graph.New()
+	t := &tried{}
 	err := catch(func() {
-		x := g.Input("x", kind, append([]int{batch}, input...)...)
+		x := g.Input("x", w.kind(), append([]int{batch}, input...)...)
 		stats := false
-		v = w.outputs(g, x, batch, &stats)
-		y = w.rows(g, v, x, batch)
+		var b *builder
+		t.output, b = w.outputs(g, x, batch, &stats)
+		t.rows, t.sequence = w.rows(g, t.output, x, batch)
+		t.vocab = b.vocab
 	})
-	return y, v, err
+	return t, err
+}
+
+func (w *network) kind() graph.Kind {
+	if w.tokens {
+		return graph.Int
+	}
+	return graph.Float
 }
 
 // shapes finds the shapes of an example and of its outputs.
@@ -445,6 +567,11 @@ func (w *network) shapes() error {
 	}
 	if !w.tokens && !isFloat(in.dt) && in.dt != 2 {
 		return fmt.Errorf("input %q is of %s, and real numbers or tokens (int64) are needed", in.name, in.dt)
+	}
+	if w.loss != "" {
+		if err := w.checkTarget(); err != nil {
+			return err
+		}
 	}
 	dims := slices.Clone(in.dims[1:])
 	free := slices.Index(dims, -1)
@@ -472,23 +599,39 @@ func (w *network) shapes() error {
 		w.note("the length of a sequence is not fixed in the file: up to %d tokens are taken", dims[0])
 	}
 	w.net.Input = dims
-	batch := 2
-	y, v, err := w.trial(batch, dims)
+	batch, fixed := 2, false
+	if in.dims[0] == batch { // another than the file's own
+		batch = 3
+	}
+	if w.loss != "" && w.output != "" {
+		if _, err := w.trial(batch, dims); err != nil {
+			if _, err := w.trial(max(in.dims[0], 1), dims); err != nil {
+				w.output, w.scores = "", nil
+			}
+		}
+	}
+	t, err := w.trial(batch, dims)
 	if err != nil && in.dims[0] > 0 && in.dims[0] != batch {
 		first := err
-		if y, v, err = w.trial(in.dims[0], dims); err == nil {
+		if t, err = w.trial(in.dims[0], dims); err == nil {
+			batch, fixed = in.dims[0], true
 			w.note("the file is made for batches of %d and takes no others (%v); give --batch-size %d", in.dims[0], first, in.dims[0])
 		}
 	}
 	if err != nil {
 		return err
 	}
-	w.net.Outputs = y.Dim(1)
-	if w.tokens {
-		w.net.Vocab = w.net.Outputs
+	w.net.Vocab = t.vocab
+	if w.loss != "" {
+		if err := w.lossShapes(batch, dims, fixed); err != nil {
+			return err
+		}
 	}
-	if !w.tokens && len(v.shape) > 2 && count(v.shape[1:]) != slices.Max(v.shape[1:]) {
-		w.note("the output of an example has shape %v and is taken for %d values", v.shape[1:], y.Dim(1))
+	if w.output != "" {
+		w.net.Outputs, w.net.Sequence = t.rows.Dim(1), t.sequence
+		if v := t.output; !w.tokens && len(v.shape) > 2 && count(v.shape[1:]) != slices.Max(v.shape[1:]) {
+			w.note("the output of an example has shape %v and is taken for %d values", v.shape[1:], w.net.Outputs)
+		}
 	}
 	if w.f.Training && w.net.BatchNorm {
 		w.note("BatchNormalization has training_mode = 1: the file means the statistics of each batch")
@@ -525,7 +668,7 @@ func (w *network) context() ([]int, error) {
 	}
 	fits, first := 0, error(nil)
 	for _, s := range sizes {
-		_, _, err := w.trial(2, []int{s})
+		_, err := w.trial(2, []int{s})
 		if err == nil {
 			fits = s
 			break
@@ -537,7 +680,7 @@ func (w *network) context() ([]int, error) {
 	if fits == 0 {
 		return nil, first
 	}
-	if _, _, err := w.trial(2, []int{fits + 1}); err == nil { // no table bounds it
+	if _, err := w.trial(2, []int{fits + 1}); err == nil { // no table bounds it
 		fits = 1024
 	}
 	return []int{fits}, nil

@@ -15,6 +15,7 @@ import (
 	"hessdens/internal/exec"
 	"hessdens/internal/graph"
 	"hessdens/internal/hvp"
+	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
@@ -173,11 +174,11 @@ func data(n *model.Network, examples int) hvp.Data {
 	return d
 }
 
-// product is the Hessian's product with v, given by a network's parameters in order.
-func product(t *testing.T, n *model.Network, stats bool, v []float64) []float64 {
+// operatorOn is the Hessian over random data.
+func operatorOn(t *testing.T, n *model.Network, stats bool) *hvp.Operator {
 	t.Helper()
 	const examples = 6
-	opt := hvp.Options{Precision: hvp.Float64, BatchStats: stats, Threads: 1}
+	opt := hvp.Options{Precision: hvp.Float64, BatchStats: stats, KeepBytes: 1 << 30}
 	if stats {
 		opt.BatchSize = examples
 	}
@@ -185,7 +186,12 @@ func product(t *testing.T, n *model.Network, stats bool, v []float64) []float64 
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer o.Close()
+	t.Cleanup(o.Close)
+	return o
+}
+
+func apply(t *testing.T, o *hvp.Operator, v []float64) []float64 {
+	t.Helper()
 	if o.Dim() != len(v) {
 		t.Fatalf("n = %d, want %d", o.Dim(), len(v))
 	}
@@ -194,6 +200,33 @@ func product(t *testing.T, n *model.Network, stats bool, v []float64) []float64 
 		t.Fatal(err)
 	}
 	return hv
+}
+
+// quadrature is the largest node of Lanczos from v, and n vᵀHv/‖v‖², which is the trace in expectation.
+func quadrature(t *testing.T, o *hvp.Operator, v []float64, steps int) (largest, trace float64) {
+	t.Helper()
+	ps, err := lanczos.Run(context.Background(), o, lanczos.Options{Steps: steps, Probes: 1, Threads: 2, Start: func(dst []float64, _ int) { copy(dst, v) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, node := range ps[0].Nodes {
+		trace += ps[0].Weights[i] * node
+	}
+	return slices.Max(ps[0].Nodes), trace * float64(o.Dim())
+}
+
+// trace is the sum of the dense Hessian's diagonal.
+func trace(t *testing.T, o *hvp.Operator) float64 {
+	t.Helper()
+	d, err := o.Dense(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for i := range d.Live {
+		sum += d.H.At(i, i)
+	}
+	return sum
 }
 
 // place says where parameter p of an ONNX network lies in one of the zoo, element by element: by name, else by
@@ -228,8 +261,24 @@ func place(t *testing.T, p model.Param, to *model.Network) []int {
 	return nil
 }
 
-// TestProduct holds Hessian-vector products against those of the same network built from the zoo.
-func TestProduct(t *testing.T) {
+// TestProduct holds Hessian-vector products, the largest eigenvalue and the trace, as Lanczos from one vector has them, against those of the same
+// network built from the zoo.
+func TestProduct(t *testing.T) { testProduct(t, 12, 0) }
+
+// TestProductLarge takes more steps, and for networks of some thousand parameters the trace itself.
+func TestProductLarge(t *testing.T) {
+	long(t)
+	testProduct(t, 60, 4000)
+}
+
+func long(t *testing.T) {
+	t.Helper()
+	if os.Getenv("HESSDENS_LONG") == "" {
+		t.Skip("takes minutes (set HESSDENS_LONG=1)")
+	}
+}
+
+func testProduct(t *testing.T, steps, dense int) {
 	const tol = 1e-9
 	for _, c := range []struct{ file, arch, weights string }{
 		{"mlp.torchscript", "mlp:784-20-10", "reference/checkpoints/mlp-final.safetensors"},
@@ -290,18 +339,218 @@ func TestProduct(t *testing.T) {
 			for i, j := range at {
 				mine[i] = v[j]
 			}
-			hw := product(t, want, f.Training, v)
-			hv := product(t, n, f.Training, mine)
+			zoos, mines := operatorOn(t, want, f.Training), operatorOn(t, n, f.Training)
+			hw, hv := apply(t, zoos, v), apply(t, mines, mine)
 			var diff, norm float64
 			for i, j := range at {
 				diff += (hv[i] - hw[j]) * (hv[i] - hw[j])
 				norm += hw[j] * hw[j]
 			}
 			rel := math.Sqrt(diff / norm)
-			t.Logf("| %s | n = %d | %.1e |", c.file, n.Size(), rel)
+			lw, tw := quadrature(t, zoos, v, steps)
+			l, tr := quadrature(t, mines, mine, steps)
+			if n.Size() <= dense {
+				tw, tr = trace(t, zoos), trace(t, mines)
+			}
+			t.Logf("| %s | n = %d | H·v %.1e | λmax %.9g %.1e | trace %.9g %.1e |", c.file, n.Size(), rel, lw, math.Abs(l/lw-1), tw, math.Abs(tr/tw-1))
 			if !(rel <= tol) {
-				t.Errorf("relative difference %.2e, want at most %g", rel, tol)
+				t.Errorf("relative difference of H·v %.2e, want at most %g", rel, tol)
+			}
+			if !(math.Abs(l-lw) <= tol*math.Abs(lw)) {
+				t.Errorf("largest eigenvalue %v, want %v", l, lw)
+			}
+			if !(math.Abs(tr-tw) <= tol*math.Abs(tw)) {
+				t.Errorf("trace %v, want %v", tr, tw)
 			}
 		})
 	}
+}
+
+// TestFolded: of files whose batch normalisation was folded into the weights before it, products against differences of the gradient, and a
+// training checkpoint is refused.
+func TestFolded(t *testing.T) {
+	const (
+		h   = 1e-4
+		tol = 1e-6
+	)
+	for _, c := range []struct {
+		file, weights string
+		n             int
+	}{
+		{"smallcnn-bn.torchscript", "reference/checkpoints/smallcnn-bn-final.safetensors", 3738},
+		{"smallcnn-bn.dynamo", "reference/checkpoints/smallcnn-bn-final.safetensors", 3738},
+		{"resnet20.torchscript", "data/resnet20-12fca82f.safetensors", 269034},
+		{"resnet20.dynamo", "data/resnet20-12fca82f.safetensors", 269034},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			n, err := find(t, c.file+".onnx").Network()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n.Size() != c.n {
+				t.Fatalf("n = %d, want %d", n.Size(), c.n)
+			}
+			o := operatorOn(t, n, false)
+			r := rand.New(rand.NewPCG(3, 4))
+			v := make([]float64, n.Size())
+			norm := 0.0
+			for i := range v {
+				v[i] = r.NormFloat64()
+				norm += v[i] * v[i]
+			}
+			for i := range v {
+				v[i] /= math.Sqrt(norm)
+			}
+			hv := apply(t, o, v)
+			theta := slices.Clone(o.Theta())
+			gradient := func(s float64) []float64 {
+				at := slices.Clone(theta)
+				for i := range at {
+					at[i] += s * v[i]
+				}
+				o.SetTheta(at)
+				_, g, err := o.Gradient(context.Background())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return g
+			}
+			branches := func(s float64) uint64 {
+				gradient(s)
+				h, err := o.Branches(context.Background())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return h
+			}
+			step := h
+			for here := branches(0); branches(step) != here || branches(-step) != here; step /= 2 {
+				if step < 1e-12 {
+					t.Fatal("no way without a kink")
+				}
+			}
+			plus, minus := gradient(step), gradient(-step)
+			var diff, size float64
+			for i, x := range hv {
+				d := x - (plus[i]-minus[i])/(2*step)
+				diff += d * d
+				size += x * x
+			}
+			rel := math.Sqrt(diff / size)
+			t.Logf("| %s | n = %d | %.1e with a step of %.1e |", c.file, n.Size(), rel, step)
+			if !(rel <= tol) {
+				t.Errorf("differs from a difference of gradients by %.2e, want at most %g", rel, tol)
+			}
+			b, err := os.ReadFile(reference(t, filepath.FromSlash(c.weights)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ck, err := checkpoint.Open(bytes.NewReader(b), int64(len(b)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var names []string
+			for _, e := range ck.Entries {
+				names = append(names, e.Name)
+			}
+			if err := n.SetWeights(names, ck.Tensor); err == nil || !strings.Contains(err.Error(), "folded") {
+				t.Errorf("a training checkpoint: %v", err)
+			}
+		})
+	}
+}
+
+// firstImages are the first images of MNIST's training set, scaled to 0 … 1, and their labels.
+func firstImages(t *testing.T, n int) hvp.Data {
+	t.Helper()
+	home, err := os.UserHomeDir()
+	if err != nil {
+		t.Skip(err)
+	}
+	read := func(name string, header, size int) []byte {
+		f, err := os.Open(filepath.Join(home, ".cache/hessdens-data/mnist", name))
+		if err != nil {
+			t.Skip(err)
+		}
+		defer f.Close()
+		b := make([]byte, n*size)
+		if _, err := f.ReadAt(b, int64(header)); err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	x, y := column{shape: []int{1, 28, 28}}, column{}
+	for _, p := range read("train-images-idx3-ubyte", 16, 784) {
+		x.f = append(x.f, float64(p)/255)
+	}
+	for _, c := range read("train-labels-idx1-ubyte", 8, 1) {
+		y.i = append(y.i, int64(c))
+	}
+	return hvp.Data{N: n, X: x, Y: y}
+}
+
+// mnist12 is the Hessian of ONNX's model zoo's network on the first 64 images. The numbers that it is held against were computed with PyTorch in
+// float64.
+func mnist12(t *testing.T) *hvp.Operator {
+	t.Helper()
+	n, err := find(t, "mnist-12.onnx").Network()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := hvp.New(n, firstImages(t, 64), hvp.Options{Precision: hvp.Float64, KeepBytes: 1 << 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Close)
+	return o
+}
+
+func within(t *testing.T, what string, got, want, tol float64) {
+	t.Helper()
+	if !(math.Abs(got-want) <= tol) {
+		t.Errorf("%s %v, want %v", what, got, want)
+	}
+}
+
+const (
+	mnist12Loss   = 0.008312778034
+	mnist12Max    = 6.85956275
+	mnist12Min    = -0.19873952
+	mnist12Trace  = 12.4922683131
+	mnist12Digits = 1e-8
+)
+
+func TestMNIST12(t *testing.T) {
+	o := mnist12(t)
+	if o.Dim() != 5994 {
+		t.Fatalf("n = %d", o.Dim())
+	}
+	loss, _, err := o.Gradient(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "loss", loss, mnist12Loss, 1e-11)
+	v := make([]float64, o.Dim())
+	lanczos.Gaussian(v, 0, 0)
+	largest, _ := quadrature(t, o, v, 60)
+	within(t, "largest eigenvalue", largest, mnist12Max, mnist12Digits)
+}
+
+func TestMNIST12Large(t *testing.T) {
+	long(t)
+	d, err := mnist12(t).Dense(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values, err := d.Eigenvalues()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := 0.0
+	for _, l := range values {
+		sum += l
+	}
+	within(t, "trace", sum, mnist12Trace, mnist12Digits)
+	within(t, "largest eigenvalue", values[len(values)-1], mnist12Max, mnist12Digits)
+	within(t, "smallest eigenvalue", values[0], mnist12Min, mnist12Digits)
 }

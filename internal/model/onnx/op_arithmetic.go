@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"math"
+	"slices"
 
 	"hessdens/internal/graph"
 )
@@ -57,15 +58,10 @@ func arithmeticOperators() map[string]operator {
 	notOf := func(g *graph.Graph, x *graph.Node) *graph.Node { return g.AddC(g.Neg(x), 1) }
 	add := func(x, y float64) float64 { return x + y }
 	return map[string]operator{
-		"Add": arithmetic(add, func(x, y int64) int64 { return x + y }, (*graph.Graph).Add),
-		"Sub": arithmetic(func(x, y float64) float64 { return x - y }, func(x, y int64) int64 { return x - y }, (*graph.Graph).Sub),
-		"Mul": arithmetic(func(x, y float64) float64 { return x * y }, func(x, y int64) int64 { return x * y }, (*graph.Graph).Mul),
-		"Div": arithmetic(func(x, y float64) float64 { return x / y }, func(x, y int64) int64 { return x / y }, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
-			if v, ok := uniform(y); ok && v != 0 {
-				return g.Scale(x, 1/v)
-			}
-			return g.Div(x, y)
-		}),
+		"Add":            arithmetic(add, func(x, y int64) int64 { return x + y }, (*graph.Graph).Add),
+		"Sub":            arithmetic(func(x, y float64) float64 { return x - y }, func(x, y int64) int64 { return x - y }, (*graph.Graph).Sub),
+		"Mul":            arithmetic(func(x, y float64) float64 { return x * y }, func(x, y int64) int64 { return x * y }, (*graph.Graph).Mul),
+		"Div":            one(2, div),
 		"Pow":            one(2, pow),
 		"Max":            fold(false, math.Max, (*graph.Graph).Max),
 		"Min":            fold(false, math.Min, (*graph.Graph).Min),
@@ -88,6 +84,18 @@ func arithmeticOperators() map[string]operator {
 	}
 }
 
+func div(b *builder, _ *node, in []*value) *value {
+	return b.binary(in[0], in[1], in[0].dt, func(x, y float64) float64 { return x / y }, func(x, y int64) int64 { return x / y }, func(x, y *graph.Node) *graph.Node {
+		if !isFloat(in[0].dt) {
+			return b.towardsZero(b.g.Div(x, y))
+		}
+		if v, ok := uniform(y); ok && v != 0 {
+			return b.g.Scale(x, 1/v)
+		}
+		return b.g.Div(x, y)
+	})
+}
+
 func pow(b *builder, _ *node, in []*value) *value {
 	return b.binary(in[0], in[1], in[0].dt, math.Pow, nil, func(x, y *graph.Node) *graph.Node {
 		if v, ok := uniform(y); ok && v == 3 { // exact for negative numbers, and cheap
@@ -100,10 +108,11 @@ func pow(b *builder, _ *node, in []*value) *value {
 func mod(b *builder, n *node, in []*value) *value {
 	fmod := n.int("fmod", 0) != 0
 	return b.binary(in[0], in[1], in[0].dt, func(x, y float64) float64 {
-		if fmod {
-			return math.Mod(x, y)
+		r := math.Mod(x, y)
+		if !fmod && r*y < 0 {
+			r += y
 		}
-		return x - y*math.Floor(x/y)
+		return r
 	}, func(x, y int64) int64 {
 		r := x % y
 		if !fmod && r != 0 && (r < 0) != (y < 0) {
@@ -112,13 +121,12 @@ func mod(b *builder, n *node, in []*value) *value {
 		return r
 	}, func(x, y *graph.Node) *graph.Node {
 		g := b.g
-		q := g.Div(x, y)
+		q := b.towardsZero(g.Div(x, y))
+		r := g.Where(q, g.Sub(x, g.Mul(y, q)), x) // y may be infinite
 		if fmod {
-			q = b.towardsZero(q)
-		} else {
-			q = g.Floor(q)
+			return r
 		}
-		return g.Sub(x, g.Mul(y, q))
+		return g.Where(g.Less(g.Mul(r, y), g.Scalar(0)), g.Add(r, y), r)
 	})
 }
 
@@ -135,7 +143,7 @@ func bitShift(b *builder, n *node, in []*value) *value {
 }
 
 func where(b *builder, _ *node, in []*value) *value {
-	m, x, y := in[0], in[1], in[2]
+	m, x, y := in[0], b.instead(in[0], in[1], true), b.instead(in[0], in[2], false)
 	shape := b.broadcast(m.shape, x.shape, y.shape)
 	if m.c != nil && x.c != nil && y.c != nil {
 		out := b.array(x.dt, shape...)
@@ -165,6 +173,24 @@ func where(b *builder, _ *node, in []*value) *value {
 		}
 		return b.g.Where(n[0], n[1], n[2])
 	})
+}
+
+// instead is an operand of Where, taken where m is as said. A softmax of which m chooses whole rows is taken of zeros in the rows that are
+// left out: these may be of nothing but −∞, where it is no number, and zero times that would be in the derivative.
+func (b *builder) instead(m, v *value, taken bool) *value {
+	if v.scores == nil || m.rank() > v.rank() || m.rank() > 0 && m.dim(-1) != 1 {
+		return v
+	}
+	zero := known(&array{dt: v.dt, f: []float64{0}})
+	in := []*value{m, zero, v.scores}
+	if taken {
+		in = []*value{m, v.scores, zero}
+	}
+	rows := where(b, nil, in)
+	if !slices.Equal(rows.shape, v.shape) {
+		return v
+	}
+	return made(v.dt, b.g.Softmax(b.real(rows)))
 }
 
 // uniform is the one number that a constant repeats.

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"math"
 	"slices"
 
 	"hessdens/internal/model/onnx/onnxpb"
@@ -40,7 +41,7 @@ func loop(b *builder, n *node, in []*value, s *scope) []*value {
 	most := 1 << 12
 	turns := most + 1
 	if in[0] != nil {
-		turns = int(b.number(in[0], "the number of turns"))
+		turns = int(math.Min(b.number(in[0], "the number of turns"), float64(turns))) // the largest int64 stands for no limit
 	}
 	cond := true
 	if in[1] != nil {

@@ -1,6 +1,7 @@
 package onnx
 
 import (
+	"math"
 	"slices"
 
 	"hessdens/internal/graph"
@@ -55,10 +56,16 @@ func (b *builder) likelihood(n *node, in []*value, logs *graph.Node) *value {
 			return float64(truth(t == i%c))
 		}))
 	} else {
-		if has && ignore >= 0 || y.n.Kind() != graph.Int {
-			b.fail("targets that depend on the input, with ignore_index")
+		b.name(y.n, c)
+		at := make([]float64, c)
+		for i := range at {
+			at[i] = float64(i)
+			if has && i == ignore {
+				at[i] = math.NaN() // which no label is
+			}
 		}
-		hot = g.OneHot(b.plain(y), c)
+		x := b.real(y)
+		hot = g.Equal(g.Reshape(x, append(slices.Clone(x.Shape()), 1)...), g.Const(at, c))
 	}
 	if v := opt(in, 2); v != nil {
 		hot = g.Mul(hot, b.vector(v, c))

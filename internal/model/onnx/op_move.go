@@ -43,9 +43,7 @@ func (b *builder) positions(v *value, size int) []int {
 // rows is the indices as a node of integers.
 func (b *builder) rows(v *value, size int) *graph.Node {
 	if v.c == nil {
-		if v.n.Kind() != graph.Int {
-			b.fail("indices that are computed from real numbers")
-		}
+		b.name(v.n, size)
 		return b.plain(v)
 	}
 	at := b.positions(v, size)
@@ -58,6 +56,49 @@ func (b *builder) rows(v *value, size int) *graph.Node {
 	}
 	return b.g.ConstInt(ids, v.shape...)
 }
+
+// name notes that integers name rows of a table of some size: they come from the input or the targets as they are, or from where one is
+// replaced.
+func (b *builder) name(n *graph.Node, size int) {
+	for {
+		switch n.Op() {
+		case graph.OpReshape, graph.OpReal, graph.OpTranspose, graph.OpBroadcast, graph.OpSlice, graph.OpPad:
+			n = n.Inputs()[0]
+			continue
+		case graph.OpWhere:
+			b.name(n.Inputs()[1], size)
+			n = n.Inputs()[2]
+			continue
+		case graph.OpInput:
+			limit := &b.vocab
+			if n == b.target {
+				limit = &b.labels
+			}
+			if *limit == 0 || size < *limit {
+				*limit = size
+			}
+		}
+		return
+	}
+}
+
+// hot is 1 at the position that each number names along a new last axis, negative ones counted from its end.
+func (b *builder) hot(ids *value, size int) *graph.Node {
+	g := b.g
+	x := b.real(ids)
+	b.checkShape(append(slices.Clone(x.Shape()), size))
+	b.bound([]int{2 * size})
+	b.name(x, size)
+	at, end := make([]float64, size), make([]float64, size)
+	for i := range at {
+		at[i], end[i] = float64(i), float64(i-size)
+	}
+	x = g.Reshape(x, append(slices.Clone(x.Shape()), 1)...)
+	return g.Add(g.Equal(x, g.Const(at, size)), g.Equal(x, g.Const(end, size)))
+}
+
+// computed says whether indices are computed from integers of the input, and so are real numbers.
+func computed(ids *value) bool { return ids.c == nil && ids.n.Kind() == graph.Float }
 
 func gather(b *builder, n *node, in []*value) *value {
 	x, ids := in[0], in[1]
@@ -90,10 +131,14 @@ func (b *builder) gatherAxis(x, ids *value, axis int) *value {
 		return b.reshaped(b.sliced(x, start, step, one), shape)
 	}
 	g := b.g
-	id := b.rows(ids, x.shape[axis])
 	k := ids.size()
 	head, size, tail := count(x.shape[:axis]), x.shape[axis], count(x.shape[axis+1:])
 	y := g.Reshape(b.real(x), head, size, tail)
+	if computed(ids) {
+		hot := g.Reshape(b.hot(ids, size), 1, k, size)
+		return made(x.dt, g.Reshape(g.MatMul(g.Broadcast(hot, head, k, size), y, false, false), shape...))
+	}
+	id := b.rows(ids, size)
 	if head == 1 {
 		y = g.Gather(g.Reshape(y, size, tail), id)
 	} else {
@@ -112,12 +157,20 @@ func gatherElements(b *builder, n *node, in []*value) *value {
 	}
 	if ids.c == nil {
 		// Along the axis, where the other axes are as large as those of the operand.
-		head, tail := count(x.shape[:axis]), count(x.shape[axis+1:])
-		if ids.n.Kind() != graph.Int || ids.size() != head*ids.shape[axis]*tail {
+		g, head, size, tail := b.g, count(x.shape[:axis]), x.shape[axis], count(x.shape[axis+1:])
+		many := ids.shape[axis]
+		if ids.size() != head*many*tail {
 			b.fail("indices that depend on the input")
 		}
-		y := b.g.Take(b.g.Reshape(b.real(x), head, x.shape[axis], tail), b.g.Reshape(b.plain(ids), head, ids.shape[axis], tail))
-		return made(x.dt, b.g.Reshape(y, ids.shape...))
+		y := g.Reshape(b.real(x), head, size, tail)
+		if computed(ids) {
+			hot := g.Reshape(b.hot(ids, size), head, many, tail, size)
+			y = g.Sum(g.Mul(hot, g.Reshape(g.Transpose(y, 0, 2, 1), head, 1, tail, size)), -1)
+		} else {
+			b.name(ids.n, size)
+			y = g.Take(y, g.Reshape(b.plain(ids), head, many, tail))
+		}
+		return made(x.dt, g.Reshape(y, ids.shape...))
 	}
 	at := b.positions(ids, x.shape[axis])
 	i := -1
@@ -171,6 +224,9 @@ func gatherND(b *builder, n *node, in []*value) *value {
 		flat := &value{dt: ids.dt, shape: ids.shape[:ids.rank()-1], n: b.g.Reshape(b.plain(ids), ids.shape[:ids.rank()-1]...)}
 		return b.gatherAxis(x, flat, 0)
 	}
+	if ids.c == nil && batch == 0 && ids.dim(-1) >= 1 && ids.dim(-1) <= x.rank() {
+		return b.computedPlaces(x, ids)
+	}
 	at, depth := b.places(x, ids, batch)
 	tail := x.shape[batch+depth:]
 	w := count(tail)
@@ -182,6 +238,23 @@ func gatherND(b *builder, n *node, in []*value) *value {
 		}
 	}
 	return b.pick([]*value{x}, y)
+}
+
+// computedPlaces is GatherND with index tuples that are computed from the input: their flat positions are rows.
+func (b *builder) computedPlaces(x, ids *value) *value {
+	g, depth, lead := b.g, ids.dim(-1), ids.shape[:ids.rank()-1]
+	y := g.Reshape(b.real(ids), count(lead), depth)
+	var at *graph.Node
+	for a := range depth {
+		i, size := g.Slice(y, []int{0, a}, nil, []int{count(lead), 1}), float64(x.shape[a])
+		i = g.Where(g.Less(i, g.Scalar(0)), g.AddC(i, size), i)
+		if a > 0 {
+			i = g.Add(g.Scale(at, size), i)
+		}
+		at = i
+	}
+	flat := b.reshaped(x, append([]int{count(x.shape[:depth])}, x.shape[depth:]...))
+	return b.gatherAxis(flat, made(ids.dt, g.Reshape(at, lead...)), 0)
 }
 
 func scatterElements(b *builder, n *node, in []*value) *value {

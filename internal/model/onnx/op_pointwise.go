@@ -116,7 +116,7 @@ func pointwiseOperators() map[string]operator {
 		"IsNaN":                     one(1, isNaN),
 		"IsInf":                     one(1, isInf),
 		"Not":                       one(1, not),
-		"Softmax":                   one(1, func(b *builder, n *node, in []*value) *value { return b.softmax(n, in[0], b.g.Softmax) }),
+		"Softmax":                   one(1, softmax),
 		"LogSoftmax":                one(1, func(b *builder, n *node, in []*value) *value { return b.softmax(n, in[0], b.g.LogSoftmax) }),
 		"Hardmax":                   one(1, hardmax),
 		"StopGradient":              identity,
@@ -219,8 +219,8 @@ func (b *builder) cast(x *value, to dtype) *value {
 		return known(out)
 	}
 	if x.n.Kind() == graph.Int {
-		if isFloat(to) {
-			b.fail("computes with integers that depend on the input, which can only name rows")
+		if isFloat(to) || to == dtBool {
+			return b.cast(made(x.dt, b.real(x)), to)
 		}
 		y := x.as(x.n)
 		y.dt = to
@@ -239,7 +239,7 @@ func (b *builder) cast(x *value, to dtype) *value {
 		return y
 	}
 	y := x.as(x.n)
-	y.dt = to
+	y.dt, y.scores = to, x.scores
 	return y
 }
 
@@ -315,6 +315,14 @@ func bitwiseNot(b *builder, _ *node, in []*value) *value {
 		out.i[i] = wrap(^v, in[0].dt)
 	}
 	return known(out)
+}
+
+func softmax(b *builder, n *node, in []*value) *value {
+	y := b.softmax(n, in[0], b.g.Softmax)
+	if n.opset >= 13 && in[0].rank() > 0 && b.axis(n.int("axis", -1), in[0].rank()) == in[0].rank()-1 {
+		y.scores = in[0]
+	}
+	return y
 }
 
 // softmax applies f along an axis; before opset 13 over all axes from one on, taken together.

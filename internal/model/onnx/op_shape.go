@@ -516,10 +516,10 @@ func oneHot(b *builder, n *node, in []*value) *value {
 	axis := b.axis(n.int("axis", -1), rank)
 	shape := slices.Insert(slices.Clone(ids.shape), axis, depth)
 	if ids.c == nil {
-		if ids.n.Kind() != graph.Int || values.c == nil {
-			b.fail("indices that are computed from the input")
+		if values.c == nil {
+			b.fail("values that depend on the input")
 		}
-		hot := b.g.OneHot(ids.n, depth)
+		hot := b.hot(ids, depth)
 		off, on := values.c.at(0), values.c.at(1)
 		hot = b.g.AddC(b.g.Scale(hot, on-off), off)
 		perm := make([]int, 0, rank)

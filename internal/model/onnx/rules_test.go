@@ -413,6 +413,67 @@ func TestChannelsLastInput(t *testing.T) {
 	}
 }
 
+// TestKeras: files as tf2onnx writes them, images channels last, are the networks that they would be channels first.
+func TestKeras(t *testing.T) {
+	const c, h, w = 3, 5, 4
+	turn := nodeOf("Transpose", "s", "t", attrs{"perm": []int64{0, 3, 1, 2}})
+	scaled := []*onnxpb.NodeProto{nodeOf("Mul", "x scale", "m", nil), nodeOf("Add", "m offset", "s", nil)}
+	scale, offset := floats("scale", func(int) float64 { return 1. / 255 }), floats("offset", some(7), c)
+	conv := []*onnxpb.NodeProto{nodeOf("Conv", "t w b", "c", attrs{"pads": []int64{1, 1, 1, 1}}), nodeOf("Relu", "c", "r", nil), nodeOf("MaxPool", "r", "p", attrs{"kernel_shape": []int64{2, 2}, "strides": []int64{2, 2}})}
+	weights := []*onnxpb.TensorProto{floats("w", some(1), 2, c, 3, 3), floats("b", some(2), 2)}
+	head := []*onnxpb.NodeProto{nodeOf("MatMul", "f v", "d", nil), nodeOf("Add", "d e", "z", nil), nodeOf("Softmax", "z", "y", nil)}
+	const ph, pw, k = 2, 2, 2 // after the pooling, with k channels
+	v, e := some(3), floats("e", some(4), 3)
+	last := networkOf(t, modelOf(valueOf("x", 1, 0, h, w, c), "y", slices.Concat(scaled, []*onnxpb.NodeProto{turn}, conv,
+		[]*onnxpb.NodeProto{nodeOf("Transpose", "p", "q", attrs{"perm": []int64{0, 2, 3, 1}}), nodeOf("Reshape", "q rows", "f", nil)}, head),
+		slices.Concat(weights, []*onnxpb.TensorProto{scale, offset, floats("v", v, ph*pw*k, 3), e, int64s("rows", -1, ph*pw*k)})...), Options{})
+	first := networkOf(t, modelOf(valueOf("x", 1, 0, c, h, w), "y", slices.Concat([]*onnxpb.NodeProto{nodeOf("Mul", "x scale", "m", nil), nodeOf("Add", "m offset", "t", nil)}, conv, []*onnxpb.NodeProto{nodeOf("Flatten", "p", "f", nil)}, head),
+		slices.Concat(weights, []*onnxpb.TensorProto{scale, floats("offset", some(7), c, 1, 1), floats("v", func(i int) float64 { // rows by [C, H, W], those of the file by [H, W, C]
+			row := i / 3
+			return v((row%(ph*pw)*k+row/(ph*pw))*3 + i%3)
+		}, ph*pw*k, 3), e})...), Options{})
+	if !slices.Equal(last.Input, []int{c, h, w}) || last.Size() != first.Size() || names(last.Params) != "w b v e" {
+		t.Fatalf("input %v, parameters %s", last.Input, names(last.Params))
+	}
+	x, shape := pattern(2*c*h*w), []int{2, c, h, w}
+	got, want := logits(t, last, false, shape, x, nil), logits(t, first, false, shape, x, nil)
+	for i := range want {
+		within(t, "output", got[i], want[i], 1e-13)
+	}
+	// A network of rows: pixel (h, w, c) of the file is value (c, h, w) of the data.
+	rows := networkOf(t, modelOf(valueOf("x", 1, 0, h, w, c), "y", append([]*onnxpb.NodeProto{nodeOf("Reshape", "x rows", "f", nil)}, head...), floats("v", v, c*h*w, 3), e, int64s("rows", -1, c*h*w)), Options{})
+	if !slices.Equal(rows.Input, []int{c, h, w}) {
+		t.Fatalf("input %v", rows.Input)
+	}
+	got = logits(t, rows, false, shape, x, nil)
+	for n := range 2 {
+		for o := range 3 {
+			sum := float64(float32(some(4)(o)))
+			for p := range h * w {
+				for ch := range c {
+					sum += x[(n*c+ch)*h*w+p] * float64(float32(v((p*c+ch)*3+o)))
+				}
+			}
+			within(t, "output", got[n*3+o], sum, 1e-13)
+		}
+	}
+}
+
+// TestLoop: the largest number of turns stands for no limit, and the condition ends it.
+func TestLoop(t *testing.T) {
+	body := &onnxpb.GraphProto{Input: []*onnxpb.ValueInfoProto{{Name: proto.String("i")}, {Name: proto.String("go")}, {Name: proto.String("v")}},
+		Node:   []*onnxpb.NodeProto{nodeOf("Add", "v v", "w2", nil), nodeOf("Less", "i three", "on", nil)},
+		Output: []*onnxpb.ValueInfoProto{{Name: proto.String("on")}, {Name: proto.String("w2")}}}
+	m := modelOf(valueOf("x", 1, 0, 4), "y", []*onnxpb.NodeProto{nodeOf("MatMul", "x w", "h", nil), nodeOf("Loop", "n c h", "y", attrs{"body": body})}, floats("w", some(1), 4, 3), int64s("three", 3),
+		&onnxpb.TensorProto{Name: proto.String("n"), DataType: proto.Int32(7), Int64Data: []int64{math.MaxInt64}}, &onnxpb.TensorProto{Name: proto.String("c"), DataType: proto.Int32(9), Int32Data: []int32{1}})
+	once := networkOf(t, modelOf(valueOf("x", 1, 0, 4), "y", []*onnxpb.NodeProto{nodeOf("MatMul", "x w", "y", nil)}, floats("w", some(1), 4, 3)), Options{})
+	x := pattern(8)
+	got, want := logits(t, networkOf(t, m, Options{}), false, []int{2, 4}, x, nil), logits(t, once, false, []int{2, 4}, x, nil)
+	for i := range want {
+		within(t, "output", got[i], 16*want[i], 1e-13) // i = 0, 1, 2, 3
+	}
+}
+
 // TestBranch: an If with a known condition is the graph that it chooses, which reads from outside.
 func TestBranch(t *testing.T) {
 	then := &onnxpb.GraphProto{Node: []*onnxpb.NodeProto{nodeOf("Relu", "h", "t", nil)}, Output: []*onnxpb.ValueInfoProto{{Name: proto.String("t")}}}

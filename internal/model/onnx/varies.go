@@ -31,10 +31,12 @@ type survey struct {
 	maker map[string]*node
 	input string // the data
 	dep   map[string]bool
-	uses  map[string][]use // direct ones, by initialiser
-	vary  map[string]bool
-	fixed map[string]string // initialisers in a place for weights that are none: why
-	stats map[string]bool   // running statistics
+	// scaled is the data, moved or combined with constants element by element at most.
+	scaled map[string]bool
+	uses   map[string][]use // direct ones, by initialiser
+	vary   map[string]bool
+	fixed  map[string]string // initialisers in a place for weights that are none: why
+	stats  map[string]bool   // running statistics
 }
 
 // passes are operators that move their first operand's values and compute nothing.
@@ -80,23 +82,41 @@ func slotOf(n *node, i int) slot {
 	return none
 }
 
-func newSurvey(b *body, nodes []*node, input string) *survey {
-	s := &survey{body: b, nodes: nodes, maker: map[string]*node{}, input: input, dep: map[string]bool{input: true}, uses: map[string][]use{}, vary: map[string]bool{}, fixed: map[string]string{}, stats: map[string]bool{}}
+// dependents are the names whose values depend on those of an input; nodes are sorted.
+func dependents(nodes []*node, input string) map[string]bool {
+	deps := map[string]bool{input: true}
 	for _, n := range nodes {
 		dep := false
 		switch {
 		case n.op == "Shape" || n.op == "Size" || n.op == "ConstantOfShape":
 		case passes[n.op] && n.op != "Gather":
-			dep = len(n.in) > 0 && s.dep[n.in[0]]
+			dep = len(n.in) > 0 && deps[n.in[0]]
 		default:
 			for _, in := range slices.Concat(n.in, n.free) {
-				dep = dep || s.dep[in]
+				dep = dep || in != "" && deps[in]
 			}
 		}
 		for _, o := range n.out {
+			if o != "" && dep {
+				deps[o] = true
+			}
+		}
+	}
+	return deps
+}
+
+// newSurvey looks through nodes; where a loss's targets come in ("" without any), nothing is a weight.
+func newSurvey(b *body, nodes []*node, input, target string) *survey {
+	s := &survey{body: b, nodes: nodes, maker: map[string]*node{}, input: input, dep: dependents(nodes, input), scaled: map[string]bool{input: true}, uses: map[string][]use{}, vary: map[string]bool{}, fixed: map[string]string{}, stats: map[string]bool{}}
+	var loss map[string]bool
+	if target != "" {
+		loss = dependents(nodes, target)
+	}
+	for _, n := range nodes {
+		for _, o := range n.out {
 			if o != "" {
 				s.maker[o] = n
-				s.dep[o] = dep
+				s.scaled[o] = s.scales(n)
 			}
 		}
 	}
@@ -108,6 +128,9 @@ func newSurvey(b *body, nodes []*node, input string) *survey {
 		}
 	}
 	for _, n := range nodes {
+		if slices.ContainsFunc(n.out, func(o string) bool { return loss[o] }) {
+			continue
+		}
 		for i, in := range n.in {
 			k := slotOf(n, i)
 			if k == none || in == "" || s.dep[in] {
@@ -120,6 +143,22 @@ func newSurvey(b *body, nodes []*node, input string) *survey {
 		}
 	}
 	return s
+}
+
+// scales says whether a node moves or scales the data.
+func (s *survey) scales(n *node) bool {
+	if len(n.in) == 0 {
+		return false
+	}
+	if passes[n.op] {
+		return n.op != "Gather" && s.scaled[n.in[0]]
+	}
+	raw, other := false, false
+	for _, in := range n.in {
+		raw = raw || s.scaled[in]
+		other = other || s.dep[in] && !s.scaled[in]
+	}
+	return keeps[n.op] && raw && !other
 }
 
 // source is the initialiser that a name comes from through operators that only move values.
@@ -141,7 +180,7 @@ func (s *survey) beside(n *node, i int) bool {
 		if j == i || !s.dep[in] {
 			continue
 		}
-		if n.op != "Concat" && s.source(in) == s.input {
+		if n.op != "Concat" && s.scaled[in] {
 			return false
 		}
 		other = true
