@@ -110,7 +110,7 @@ func TestConfigErrors(t *testing.T) {
 		{"gpt2", change{"n_embd": 0}, "n_embd is 0"},
 		{"gpt2", change{"n_embd": 8.5}, "n_embd is 8.5"},
 		{"gpt2", change{"n_embd": "8"}, `n_embd is "8"`},
-		{"gpt2", change{"n_layer": 1 << 40}, "n_layer is 1099511627776"},
+		{"gpt2", change{"n_layer": int64(1) << 40}, "n_layer is 1099511627776"},
 		{"gpt2", change{"n_head": 3}, "a width of 8 is no multiple of 3 heads"},
 		{"gpt2", change{"n_embd": 1 << 24, "vocab_size": 1 << 24, "n_head": 1}, "more parameters than memory can hold"},
 		{"gpt2", change{"activation_function": "xielu"}, `activation_function is "xielu", which is not built in (gelu, `},
