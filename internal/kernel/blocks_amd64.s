@@ -3733,6 +3733,1961 @@ DATA c64_3ff0000000000000<>+48(SB)/8, $0x3ff0000000000000
 DATA c64_3ff0000000000000<>+56(SB)/8, $0x3ff0000000000000
 GLOBL c64_3ff0000000000000<>(SB), RODATA|NOPTR, $64
 
+// func rows12F32AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·rows12F32AVX512Half(SB), NOSPLIT, $8-8
+	MOVQ  p+0(FP), AX
+	MOVQ  104(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 144(AX)
+	MOVQ  72(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  16(AX), DX
+	MOVQ  DX, 160(AX)
+
+block:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	MOVQ       152(AX), CX
+	MOVQ       80(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       160(AX), DX
+	MOVQ       DX, 168(AX)
+	MOVQ       56(AX), CX
+	MOVQ       32(AX), DX
+	MOVQ       DX, 176(AX)
+
+tap:
+	MOVQ    168(AX), DX
+	MOVLQSX (DX), BX
+	SHLQ    $0x02, BX
+	ADDQ    144(AX), BX
+	CMOVQCS 8(AX), BX
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), SI
+	SHLQ    $0x02, SI
+	ADDQ    144(AX), SI
+	CMOVQCS 8(AX), SI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), DI
+	SHLQ    $0x02, DI
+	ADDQ    144(AX), DI
+	CMOVQCS 8(AX), DI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R8
+	SHLQ    $0x02, R8
+	ADDQ    144(AX), R8
+	CMOVQCS 8(AX), R8
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R9
+	SHLQ    $0x02, R9
+	ADDQ    144(AX), R9
+	CMOVQCS 8(AX), R9
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R10
+	SHLQ    $0x02, R10
+	ADDQ    144(AX), R10
+	CMOVQCS 8(AX), R10
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R11
+	SHLQ    $0x02, R11
+	ADDQ    144(AX), R11
+	CMOVQCS 8(AX), R11
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R12
+	SHLQ    $0x02, R12
+	ADDQ    144(AX), R12
+	CMOVQCS 8(AX), R12
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R13
+	SHLQ    $0x02, R13
+	ADDQ    144(AX), R13
+	CMOVQCS 8(AX), R13
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R14
+	SHLQ    $0x02, R14
+	ADDQ    144(AX), R14
+	CMOVQCS 8(AX), R14
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R15
+	SHLQ    $0x02, R15
+	ADDQ    144(AX), R15
+	CMOVQCS 8(AX), R15
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), BP
+	SHLQ    $0x02, BP
+	ADDQ    144(AX), BP
+	CMOVQCS 8(AX), BP
+	ADDQ    $0x04, 168(AX)
+	XORQ    DX, DX
+
+k:
+	VMOVUPS.Z        (CX), K1, Y12
+	VFMADD231PS.BCST (BX)(DX*1), Y12, Y0
+	VFMADD231PS.BCST (SI)(DX*1), Y12, Y1
+	VFMADD231PS.BCST (DI)(DX*1), Y12, Y2
+	VFMADD231PS.BCST (R8)(DX*1), Y12, Y3
+	VFMADD231PS.BCST (R9)(DX*1), Y12, Y4
+	VFMADD231PS.BCST (R10)(DX*1), Y12, Y5
+	VFMADD231PS.BCST (R11)(DX*1), Y12, Y6
+	VFMADD231PS.BCST (R12)(DX*1), Y12, Y7
+	VFMADD231PS.BCST (R13)(DX*1), Y12, Y8
+	VFMADD231PS.BCST (R14)(DX*1), Y12, Y9
+	VFMADD231PS.BCST (R15)(DX*1), Y12, Y10
+	VFMADD231PS.BCST (BP)(DX*1), Y12, Y11
+	ADDQ             64(AX), CX
+	ADDQ             48(AX), DX
+	CMPQ             DX, 40(AX)
+	JLT              k
+	DECQ             176(AX)
+	JNZ              tap
+	MOVQ             152(AX), CX
+	MOVQ             80(AX), DX
+	MOVQ             88(AX), BX
+	CMPQ             96(AX), $0x00
+	JEQ              write
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y0, Y0
+	VMOVUPS          Y0, K1, (CX)
+	CMPQ             BX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y1, Y1
+	VMOVUPS          Y1, K1, (CX)
+	CMPQ             BX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y2, Y2
+	VMOVUPS          Y2, K1, (CX)
+	CMPQ             BX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y3, Y3
+	VMOVUPS          Y3, K1, (CX)
+	CMPQ             BX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y4, Y4
+	VMOVUPS          Y4, K1, (CX)
+	CMPQ             BX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y5, Y5
+	VMOVUPS          Y5, K1, (CX)
+	CMPQ             BX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y6, Y6
+	VMOVUPS          Y6, K1, (CX)
+	CMPQ             BX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y7, Y7
+	VMOVUPS          Y7, K1, (CX)
+	CMPQ             BX, $0x08
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y8, Y8
+	VMOVUPS          Y8, K1, (CX)
+	CMPQ             BX, $0x09
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y9, Y9
+	VMOVUPS          Y9, K1, (CX)
+	CMPQ             BX, $0x0a
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y10, Y10
+	VMOVUPS          Y10, K1, (CX)
+	CMPQ             BX, $0x0b
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y12
+	VADDPS           Y12, Y11, Y11
+	VMOVUPS          Y11, K1, (CX)
+	JMP              done
+
+write:
+	VMOVUPS Y0, K1, (CX)
+	CMPQ    BX, $0x01
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y1, K1, (CX)
+	CMPQ    BX, $0x02
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y2, K1, (CX)
+	CMPQ    BX, $0x03
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y3, K1, (CX)
+	CMPQ    BX, $0x04
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y4, K1, (CX)
+	CMPQ    BX, $0x05
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y5, K1, (CX)
+	CMPQ    BX, $0x06
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y6, K1, (CX)
+	CMPQ    BX, $0x07
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y7, K1, (CX)
+	CMPQ    BX, $0x08
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y8, K1, (CX)
+	CMPQ    BX, $0x09
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y9, K1, (CX)
+	CMPQ    BX, $0x0a
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y10, K1, (CX)
+	CMPQ    BX, $0x0b
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y11, K1, (CX)
+
+done:
+	DECQ   120(AX)
+	JZ     end
+	MOVQ   128(AX), CX
+	ADDQ   CX, 144(AX)
+	MOVQ   136(AX), CX
+	ADDQ   CX, 160(AX)
+	MOVQ   80(AX), CX
+	IMUL3Q $0x0c, CX, CX
+	ADDQ   CX, 152(AX)
+	JMP    block
+
+end:
+	VZEROUPPER
+	RET
+
+// func rows8F32AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·rows8F32AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  104(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 144(AX)
+	MOVQ  72(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  16(AX), DX
+	MOVQ  DX, 160(AX)
+
+block:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	MOVQ       152(AX), CX
+	MOVQ       80(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       160(AX), DX
+	MOVQ       DX, 168(AX)
+	MOVQ       56(AX), CX
+	MOVQ       32(AX), DX
+	MOVQ       DX, 176(AX)
+
+tap:
+	MOVQ    168(AX), DX
+	MOVLQSX (DX), BX
+	SHLQ    $0x02, BX
+	ADDQ    144(AX), BX
+	CMOVQCS 8(AX), BX
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), SI
+	SHLQ    $0x02, SI
+	ADDQ    144(AX), SI
+	CMOVQCS 8(AX), SI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), DI
+	SHLQ    $0x02, DI
+	ADDQ    144(AX), DI
+	CMOVQCS 8(AX), DI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R8
+	SHLQ    $0x02, R8
+	ADDQ    144(AX), R8
+	CMOVQCS 8(AX), R8
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R9
+	SHLQ    $0x02, R9
+	ADDQ    144(AX), R9
+	CMOVQCS 8(AX), R9
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R10
+	SHLQ    $0x02, R10
+	ADDQ    144(AX), R10
+	CMOVQCS 8(AX), R10
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R11
+	SHLQ    $0x02, R11
+	ADDQ    144(AX), R11
+	CMOVQCS 8(AX), R11
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R12
+	SHLQ    $0x02, R12
+	ADDQ    144(AX), R12
+	CMOVQCS 8(AX), R12
+	ADDQ    $0x04, 168(AX)
+	XORQ    DX, DX
+
+k:
+	VMOVUPS.Z        (CX), K1, Y8
+	VFMADD231PS.BCST (BX)(DX*1), Y8, Y0
+	VFMADD231PS.BCST (SI)(DX*1), Y8, Y1
+	VFMADD231PS.BCST (DI)(DX*1), Y8, Y2
+	VFMADD231PS.BCST (R8)(DX*1), Y8, Y3
+	VFMADD231PS.BCST (R9)(DX*1), Y8, Y4
+	VFMADD231PS.BCST (R10)(DX*1), Y8, Y5
+	VFMADD231PS.BCST (R11)(DX*1), Y8, Y6
+	VFMADD231PS.BCST (R12)(DX*1), Y8, Y7
+	ADDQ             64(AX), CX
+	ADDQ             48(AX), DX
+	CMPQ             DX, 40(AX)
+	JLT              k
+	DECQ             176(AX)
+	JNZ              tap
+	MOVQ             152(AX), CX
+	MOVQ             80(AX), DX
+	MOVQ             88(AX), BX
+	CMPQ             96(AX), $0x00
+	JEQ              write
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y0, Y0
+	VMOVUPS          Y0, K1, (CX)
+	CMPQ             BX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y1, Y1
+	VMOVUPS          Y1, K1, (CX)
+	CMPQ             BX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y2, Y2
+	VMOVUPS          Y2, K1, (CX)
+	CMPQ             BX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y3, Y3
+	VMOVUPS          Y3, K1, (CX)
+	CMPQ             BX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y4, Y4
+	VMOVUPS          Y4, K1, (CX)
+	CMPQ             BX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y5, Y5
+	VMOVUPS          Y5, K1, (CX)
+	CMPQ             BX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y6, Y6
+	VMOVUPS          Y6, K1, (CX)
+	CMPQ             BX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y7, Y7
+	VMOVUPS          Y7, K1, (CX)
+	JMP              done
+
+write:
+	VMOVUPS Y0, K1, (CX)
+	CMPQ    BX, $0x01
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y1, K1, (CX)
+	CMPQ    BX, $0x02
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y2, K1, (CX)
+	CMPQ    BX, $0x03
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y3, K1, (CX)
+	CMPQ    BX, $0x04
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y4, K1, (CX)
+	CMPQ    BX, $0x05
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y5, K1, (CX)
+	CMPQ    BX, $0x06
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y6, K1, (CX)
+	CMPQ    BX, $0x07
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y7, K1, (CX)
+
+done:
+	DECQ   120(AX)
+	JZ     end
+	MOVQ   128(AX), CX
+	ADDQ   CX, 144(AX)
+	MOVQ   136(AX), CX
+	ADDQ   CX, 160(AX)
+	MOVQ   80(AX), CX
+	IMUL3Q $0x08, CX, CX
+	ADDQ   CX, 152(AX)
+	JMP    block
+
+end:
+	VZEROUPPER
+	RET
+
+// func rows4F32AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·rows4F32AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  104(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 144(AX)
+	MOVQ  72(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  16(AX), DX
+	MOVQ  DX, 160(AX)
+
+block:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	MOVQ       152(AX), CX
+	MOVQ       80(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       160(AX), DX
+	MOVQ       DX, 168(AX)
+	MOVQ       56(AX), CX
+	MOVQ       32(AX), DX
+	MOVQ       DX, 176(AX)
+
+tap:
+	MOVQ    168(AX), DX
+	MOVLQSX (DX), BX
+	SHLQ    $0x02, BX
+	ADDQ    144(AX), BX
+	CMOVQCS 8(AX), BX
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), SI
+	SHLQ    $0x02, SI
+	ADDQ    144(AX), SI
+	CMOVQCS 8(AX), SI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), DI
+	SHLQ    $0x02, DI
+	ADDQ    144(AX), DI
+	CMOVQCS 8(AX), DI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R8
+	SHLQ    $0x02, R8
+	ADDQ    144(AX), R8
+	CMOVQCS 8(AX), R8
+	ADDQ    $0x04, 168(AX)
+	XORQ    DX, DX
+
+k:
+	VMOVUPS.Z        (CX), K1, Y4
+	VFMADD231PS.BCST (BX)(DX*1), Y4, Y0
+	VFMADD231PS.BCST (SI)(DX*1), Y4, Y1
+	VFMADD231PS.BCST (DI)(DX*1), Y4, Y2
+	VFMADD231PS.BCST (R8)(DX*1), Y4, Y3
+	ADDQ             64(AX), CX
+	ADDQ             48(AX), DX
+	CMPQ             DX, 40(AX)
+	JLT              k
+	DECQ             176(AX)
+	JNZ              tap
+	MOVQ             152(AX), CX
+	MOVQ             80(AX), DX
+	MOVQ             88(AX), BX
+	CMPQ             96(AX), $0x00
+	JEQ              write
+	VMOVUPS.Z        (CX), K1, Y4
+	VADDPS           Y4, Y0, Y0
+	VMOVUPS          Y0, K1, (CX)
+	CMPQ             BX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y4
+	VADDPS           Y4, Y1, Y1
+	VMOVUPS          Y1, K1, (CX)
+	CMPQ             BX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y4
+	VADDPS           Y4, Y2, Y2
+	VMOVUPS          Y2, K1, (CX)
+	CMPQ             BX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y4
+	VADDPS           Y4, Y3, Y3
+	VMOVUPS          Y3, K1, (CX)
+	JMP              done
+
+write:
+	VMOVUPS Y0, K1, (CX)
+	CMPQ    BX, $0x01
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y1, K1, (CX)
+	CMPQ    BX, $0x02
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y2, K1, (CX)
+	CMPQ    BX, $0x03
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPS Y3, K1, (CX)
+
+done:
+	DECQ   120(AX)
+	JZ     end
+	MOVQ   128(AX), CX
+	ADDQ   CX, 144(AX)
+	MOVQ   136(AX), CX
+	ADDQ   CX, 160(AX)
+	MOVQ   80(AX), CX
+	IMUL3Q $0x04, CX, CX
+	ADDQ   CX, 152(AX)
+	JMP    block
+
+end:
+	VZEROUPPER
+	RET
+
+// func pairs16F32AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·pairs16F32AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ       p+0(FP), AX
+	MOVQ       56(AX), CX
+	KMOVW      CX, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	MOVQ       32(AX), CX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       (AX), R8
+	MOVQ       8(AX), CX
+	MOVQ       16(AX), DX
+	MOVQ       24(AX), BX
+
+k:
+	MOVQ             128(DX), SI
+	PREFETCHT0       (R8)(SI*1)
+	MOVQ             (DX), SI
+	MOVQ             8(DX), DI
+	VMOVUPS.Z        (CX)(DI*1), K1, Y16
+	VFMADD231PS.BCST (R8)(SI*1), Y16, Y0
+	VFMADD231PS.BCST 4(R8)(SI*1), Y16, Y1
+	VFMADD231PS.BCST 8(R8)(SI*1), Y16, Y2
+	VFMADD231PS.BCST 12(R8)(SI*1), Y16, Y3
+	VFMADD231PS.BCST 16(R8)(SI*1), Y16, Y4
+	VFMADD231PS.BCST 20(R8)(SI*1), Y16, Y5
+	VFMADD231PS.BCST 24(R8)(SI*1), Y16, Y6
+	VFMADD231PS.BCST 28(R8)(SI*1), Y16, Y7
+	VFMADD231PS.BCST 32(R8)(SI*1), Y16, Y8
+	VFMADD231PS.BCST 36(R8)(SI*1), Y16, Y9
+	VFMADD231PS.BCST 40(R8)(SI*1), Y16, Y10
+	VFMADD231PS.BCST 44(R8)(SI*1), Y16, Y11
+	VFMADD231PS.BCST 48(R8)(SI*1), Y16, Y12
+	VFMADD231PS.BCST 52(R8)(SI*1), Y16, Y13
+	VFMADD231PS.BCST 56(R8)(SI*1), Y16, Y14
+	VFMADD231PS.BCST 60(R8)(SI*1), Y16, Y15
+	ADDQ             $0x10, DX
+	DECQ             BX
+	JNZ              k
+	MOVQ             32(AX), CX
+	MOVQ             40(AX), DX
+	MOVQ             48(AX), AX
+	VMOVUPS.Z        (CX), K1, Y16
+	VADDPS           Y16, Y0, Y0
+	VMOVUPS          Y0, K1, (CX)
+	CMPQ             AX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y1, Y1
+	VMOVUPS          Y1, K1, (CX)
+	CMPQ             AX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y2, Y2
+	VMOVUPS          Y2, K1, (CX)
+	CMPQ             AX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y3, Y3
+	VMOVUPS          Y3, K1, (CX)
+	CMPQ             AX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y4, Y4
+	VMOVUPS          Y4, K1, (CX)
+	CMPQ             AX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y5, Y5
+	VMOVUPS          Y5, K1, (CX)
+	CMPQ             AX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y6, Y6
+	VMOVUPS          Y6, K1, (CX)
+	CMPQ             AX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y7, Y7
+	VMOVUPS          Y7, K1, (CX)
+	CMPQ             AX, $0x08
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y8, Y8
+	VMOVUPS          Y8, K1, (CX)
+	CMPQ             AX, $0x09
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y9, Y9
+	VMOVUPS          Y9, K1, (CX)
+	CMPQ             AX, $0x0a
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y10, Y10
+	VMOVUPS          Y10, K1, (CX)
+	CMPQ             AX, $0x0b
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y11, Y11
+	VMOVUPS          Y11, K1, (CX)
+	CMPQ             AX, $0x0c
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y12, Y12
+	VMOVUPS          Y12, K1, (CX)
+	CMPQ             AX, $0x0d
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y13, Y13
+	VMOVUPS          Y13, K1, (CX)
+	CMPQ             AX, $0x0e
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y14, Y14
+	VMOVUPS          Y14, K1, (CX)
+	CMPQ             AX, $0x0f
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y15, Y15
+	VMOVUPS          Y15, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func pairs8F32AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·pairs8F32AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ       p+0(FP), AX
+	MOVQ       56(AX), CX
+	KMOVW      CX, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	MOVQ       32(AX), CX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       (AX), R8
+	MOVQ       8(AX), CX
+	MOVQ       16(AX), DX
+	MOVQ       24(AX), BX
+
+k:
+	MOVQ             128(DX), SI
+	PREFETCHT0       (R8)(SI*1)
+	MOVQ             (DX), SI
+	MOVQ             8(DX), DI
+	VMOVUPS.Z        (CX)(DI*1), K1, Y8
+	VFMADD231PS.BCST (R8)(SI*1), Y8, Y0
+	VFMADD231PS.BCST 4(R8)(SI*1), Y8, Y1
+	VFMADD231PS.BCST 8(R8)(SI*1), Y8, Y2
+	VFMADD231PS.BCST 12(R8)(SI*1), Y8, Y3
+	VFMADD231PS.BCST 16(R8)(SI*1), Y8, Y4
+	VFMADD231PS.BCST 20(R8)(SI*1), Y8, Y5
+	VFMADD231PS.BCST 24(R8)(SI*1), Y8, Y6
+	VFMADD231PS.BCST 28(R8)(SI*1), Y8, Y7
+	ADDQ             $0x10, DX
+	DECQ             BX
+	JNZ              k
+	MOVQ             32(AX), CX
+	MOVQ             40(AX), DX
+	MOVQ             48(AX), AX
+	VMOVUPS.Z        (CX), K1, Y8
+	VADDPS           Y8, Y0, Y0
+	VMOVUPS          Y0, K1, (CX)
+	CMPQ             AX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y1, Y1
+	VMOVUPS          Y1, K1, (CX)
+	CMPQ             AX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y2, Y2
+	VMOVUPS          Y2, K1, (CX)
+	CMPQ             AX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y3, Y3
+	VMOVUPS          Y3, K1, (CX)
+	CMPQ             AX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y4, Y4
+	VMOVUPS          Y4, K1, (CX)
+	CMPQ             AX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y5, Y5
+	VMOVUPS          Y5, K1, (CX)
+	CMPQ             AX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y6, Y6
+	VMOVUPS          Y6, K1, (CX)
+	CMPQ             AX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y7, Y7
+	VMOVUPS          Y7, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func pairs4F32AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·pairs4F32AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ       p+0(FP), AX
+	MOVQ       56(AX), CX
+	KMOVW      CX, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	MOVQ       32(AX), CX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       (AX), R8
+	ADDQ       72(AX), R8
+	MOVQ       (AX), R9
+	ADDQ       80(AX), R9
+	MOVQ       (AX), R10
+	ADDQ       88(AX), R10
+	MOVQ       (AX), R11
+	ADDQ       96(AX), R11
+	MOVQ       8(AX), CX
+	MOVQ       16(AX), DX
+	MOVQ       24(AX), BX
+
+k:
+	MOVQ             128(DX), SI
+	PREFETCHT0       (R8)(SI*1)
+	MOVQ             (DX), SI
+	MOVQ             8(DX), DI
+	VMOVUPS.Z        (CX)(DI*1), K1, Y4
+	VFMADD231PS.BCST (R8)(SI*1), Y4, Y0
+	VFMADD231PS.BCST (R9)(SI*1), Y4, Y1
+	VFMADD231PS.BCST (R10)(SI*1), Y4, Y2
+	VFMADD231PS.BCST (R11)(SI*1), Y4, Y3
+	ADDQ             $0x10, DX
+	DECQ             BX
+	JNZ              k
+	MOVQ             32(AX), CX
+	MOVQ             40(AX), DX
+	MOVQ             48(AX), AX
+	VMOVUPS.Z        (CX), K1, Y4
+	VADDPS           Y4, Y0, Y0
+	VMOVUPS          Y0, K1, (CX)
+	CMPQ             AX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y1, Y1
+	VMOVUPS          Y1, K1, (CX)
+	CMPQ             AX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y2, Y2
+	VMOVUPS          Y2, K1, (CX)
+	CMPQ             AX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPS.Z        (CX), K1, Y0
+	VADDPS           Y0, Y3, Y3
+	VMOVUPS          Y3, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func rows12F64AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·rows12F64AVX512Half(SB), NOSPLIT, $8-8
+	MOVQ  p+0(FP), AX
+	MOVQ  104(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 144(AX)
+	MOVQ  72(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  16(AX), DX
+	MOVQ  DX, 160(AX)
+
+block:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	MOVQ       152(AX), CX
+	MOVQ       80(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       160(AX), DX
+	MOVQ       DX, 168(AX)
+	MOVQ       56(AX), CX
+	MOVQ       32(AX), DX
+	MOVQ       DX, 176(AX)
+
+tap:
+	MOVQ    168(AX), DX
+	MOVLQSX (DX), BX
+	SHLQ    $0x03, BX
+	ADDQ    144(AX), BX
+	CMOVQCS 8(AX), BX
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), SI
+	SHLQ    $0x03, SI
+	ADDQ    144(AX), SI
+	CMOVQCS 8(AX), SI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), DI
+	SHLQ    $0x03, DI
+	ADDQ    144(AX), DI
+	CMOVQCS 8(AX), DI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R8
+	SHLQ    $0x03, R8
+	ADDQ    144(AX), R8
+	CMOVQCS 8(AX), R8
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R9
+	SHLQ    $0x03, R9
+	ADDQ    144(AX), R9
+	CMOVQCS 8(AX), R9
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R10
+	SHLQ    $0x03, R10
+	ADDQ    144(AX), R10
+	CMOVQCS 8(AX), R10
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R11
+	SHLQ    $0x03, R11
+	ADDQ    144(AX), R11
+	CMOVQCS 8(AX), R11
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R12
+	SHLQ    $0x03, R12
+	ADDQ    144(AX), R12
+	CMOVQCS 8(AX), R12
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R13
+	SHLQ    $0x03, R13
+	ADDQ    144(AX), R13
+	CMOVQCS 8(AX), R13
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R14
+	SHLQ    $0x03, R14
+	ADDQ    144(AX), R14
+	CMOVQCS 8(AX), R14
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R15
+	SHLQ    $0x03, R15
+	ADDQ    144(AX), R15
+	CMOVQCS 8(AX), R15
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), BP
+	SHLQ    $0x03, BP
+	ADDQ    144(AX), BP
+	CMOVQCS 8(AX), BP
+	ADDQ    $0x04, 168(AX)
+	XORQ    DX, DX
+
+k:
+	VMOVUPD.Z        (CX), K1, Y12
+	VFMADD231PD.BCST (BX)(DX*1), Y12, Y0
+	VFMADD231PD.BCST (SI)(DX*1), Y12, Y1
+	VFMADD231PD.BCST (DI)(DX*1), Y12, Y2
+	VFMADD231PD.BCST (R8)(DX*1), Y12, Y3
+	VFMADD231PD.BCST (R9)(DX*1), Y12, Y4
+	VFMADD231PD.BCST (R10)(DX*1), Y12, Y5
+	VFMADD231PD.BCST (R11)(DX*1), Y12, Y6
+	VFMADD231PD.BCST (R12)(DX*1), Y12, Y7
+	VFMADD231PD.BCST (R13)(DX*1), Y12, Y8
+	VFMADD231PD.BCST (R14)(DX*1), Y12, Y9
+	VFMADD231PD.BCST (R15)(DX*1), Y12, Y10
+	VFMADD231PD.BCST (BP)(DX*1), Y12, Y11
+	ADDQ             64(AX), CX
+	ADDQ             48(AX), DX
+	CMPQ             DX, 40(AX)
+	JLT              k
+	DECQ             176(AX)
+	JNZ              tap
+	MOVQ             152(AX), CX
+	MOVQ             80(AX), DX
+	MOVQ             88(AX), BX
+	CMPQ             96(AX), $0x00
+	JEQ              write
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y0, Y0
+	VMOVUPD          Y0, K1, (CX)
+	CMPQ             BX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y1, Y1
+	VMOVUPD          Y1, K1, (CX)
+	CMPQ             BX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y2, Y2
+	VMOVUPD          Y2, K1, (CX)
+	CMPQ             BX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y3, Y3
+	VMOVUPD          Y3, K1, (CX)
+	CMPQ             BX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y4, Y4
+	VMOVUPD          Y4, K1, (CX)
+	CMPQ             BX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y5, Y5
+	VMOVUPD          Y5, K1, (CX)
+	CMPQ             BX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y6, Y6
+	VMOVUPD          Y6, K1, (CX)
+	CMPQ             BX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y7, Y7
+	VMOVUPD          Y7, K1, (CX)
+	CMPQ             BX, $0x08
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y8, Y8
+	VMOVUPD          Y8, K1, (CX)
+	CMPQ             BX, $0x09
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y9, Y9
+	VMOVUPD          Y9, K1, (CX)
+	CMPQ             BX, $0x0a
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y10, Y10
+	VMOVUPD          Y10, K1, (CX)
+	CMPQ             BX, $0x0b
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y12
+	VADDPD           Y12, Y11, Y11
+	VMOVUPD          Y11, K1, (CX)
+	JMP              done
+
+write:
+	VMOVUPD Y0, K1, (CX)
+	CMPQ    BX, $0x01
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y1, K1, (CX)
+	CMPQ    BX, $0x02
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y2, K1, (CX)
+	CMPQ    BX, $0x03
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y3, K1, (CX)
+	CMPQ    BX, $0x04
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y4, K1, (CX)
+	CMPQ    BX, $0x05
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y5, K1, (CX)
+	CMPQ    BX, $0x06
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y6, K1, (CX)
+	CMPQ    BX, $0x07
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y7, K1, (CX)
+	CMPQ    BX, $0x08
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y8, K1, (CX)
+	CMPQ    BX, $0x09
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y9, K1, (CX)
+	CMPQ    BX, $0x0a
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y10, K1, (CX)
+	CMPQ    BX, $0x0b
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y11, K1, (CX)
+
+done:
+	DECQ   120(AX)
+	JZ     end
+	MOVQ   128(AX), CX
+	ADDQ   CX, 144(AX)
+	MOVQ   136(AX), CX
+	ADDQ   CX, 160(AX)
+	MOVQ   80(AX), CX
+	IMUL3Q $0x0c, CX, CX
+	ADDQ   CX, 152(AX)
+	JMP    block
+
+end:
+	VZEROUPPER
+	RET
+
+// func rows8F64AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·rows8F64AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  104(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 144(AX)
+	MOVQ  72(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  16(AX), DX
+	MOVQ  DX, 160(AX)
+
+block:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	MOVQ       152(AX), CX
+	MOVQ       80(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       160(AX), DX
+	MOVQ       DX, 168(AX)
+	MOVQ       56(AX), CX
+	MOVQ       32(AX), DX
+	MOVQ       DX, 176(AX)
+
+tap:
+	MOVQ    168(AX), DX
+	MOVLQSX (DX), BX
+	SHLQ    $0x03, BX
+	ADDQ    144(AX), BX
+	CMOVQCS 8(AX), BX
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), SI
+	SHLQ    $0x03, SI
+	ADDQ    144(AX), SI
+	CMOVQCS 8(AX), SI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), DI
+	SHLQ    $0x03, DI
+	ADDQ    144(AX), DI
+	CMOVQCS 8(AX), DI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R8
+	SHLQ    $0x03, R8
+	ADDQ    144(AX), R8
+	CMOVQCS 8(AX), R8
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R9
+	SHLQ    $0x03, R9
+	ADDQ    144(AX), R9
+	CMOVQCS 8(AX), R9
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R10
+	SHLQ    $0x03, R10
+	ADDQ    144(AX), R10
+	CMOVQCS 8(AX), R10
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R11
+	SHLQ    $0x03, R11
+	ADDQ    144(AX), R11
+	CMOVQCS 8(AX), R11
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R12
+	SHLQ    $0x03, R12
+	ADDQ    144(AX), R12
+	CMOVQCS 8(AX), R12
+	ADDQ    $0x04, 168(AX)
+	XORQ    DX, DX
+
+k:
+	VMOVUPD.Z        (CX), K1, Y8
+	VFMADD231PD.BCST (BX)(DX*1), Y8, Y0
+	VFMADD231PD.BCST (SI)(DX*1), Y8, Y1
+	VFMADD231PD.BCST (DI)(DX*1), Y8, Y2
+	VFMADD231PD.BCST (R8)(DX*1), Y8, Y3
+	VFMADD231PD.BCST (R9)(DX*1), Y8, Y4
+	VFMADD231PD.BCST (R10)(DX*1), Y8, Y5
+	VFMADD231PD.BCST (R11)(DX*1), Y8, Y6
+	VFMADD231PD.BCST (R12)(DX*1), Y8, Y7
+	ADDQ             64(AX), CX
+	ADDQ             48(AX), DX
+	CMPQ             DX, 40(AX)
+	JLT              k
+	DECQ             176(AX)
+	JNZ              tap
+	MOVQ             152(AX), CX
+	MOVQ             80(AX), DX
+	MOVQ             88(AX), BX
+	CMPQ             96(AX), $0x00
+	JEQ              write
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y0, Y0
+	VMOVUPD          Y0, K1, (CX)
+	CMPQ             BX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y1, Y1
+	VMOVUPD          Y1, K1, (CX)
+	CMPQ             BX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y2, Y2
+	VMOVUPD          Y2, K1, (CX)
+	CMPQ             BX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y3, Y3
+	VMOVUPD          Y3, K1, (CX)
+	CMPQ             BX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y4, Y4
+	VMOVUPD          Y4, K1, (CX)
+	CMPQ             BX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y5, Y5
+	VMOVUPD          Y5, K1, (CX)
+	CMPQ             BX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y6, Y6
+	VMOVUPD          Y6, K1, (CX)
+	CMPQ             BX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y7, Y7
+	VMOVUPD          Y7, K1, (CX)
+	JMP              done
+
+write:
+	VMOVUPD Y0, K1, (CX)
+	CMPQ    BX, $0x01
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y1, K1, (CX)
+	CMPQ    BX, $0x02
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y2, K1, (CX)
+	CMPQ    BX, $0x03
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y3, K1, (CX)
+	CMPQ    BX, $0x04
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y4, K1, (CX)
+	CMPQ    BX, $0x05
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y5, K1, (CX)
+	CMPQ    BX, $0x06
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y6, K1, (CX)
+	CMPQ    BX, $0x07
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y7, K1, (CX)
+
+done:
+	DECQ   120(AX)
+	JZ     end
+	MOVQ   128(AX), CX
+	ADDQ   CX, 144(AX)
+	MOVQ   136(AX), CX
+	ADDQ   CX, 160(AX)
+	MOVQ   80(AX), CX
+	IMUL3Q $0x08, CX, CX
+	ADDQ   CX, 152(AX)
+	JMP    block
+
+end:
+	VZEROUPPER
+	RET
+
+// func rows4F64AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, CMOV, MMX+
+TEXT ·rows4F64AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  104(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 144(AX)
+	MOVQ  72(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  16(AX), DX
+	MOVQ  DX, 160(AX)
+
+block:
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	MOVQ       152(AX), CX
+	MOVQ       80(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       160(AX), DX
+	MOVQ       DX, 168(AX)
+	MOVQ       56(AX), CX
+	MOVQ       32(AX), DX
+	MOVQ       DX, 176(AX)
+
+tap:
+	MOVQ    168(AX), DX
+	MOVLQSX (DX), BX
+	SHLQ    $0x03, BX
+	ADDQ    144(AX), BX
+	CMOVQCS 8(AX), BX
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), SI
+	SHLQ    $0x03, SI
+	ADDQ    144(AX), SI
+	CMOVQCS 8(AX), SI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), DI
+	SHLQ    $0x03, DI
+	ADDQ    144(AX), DI
+	CMOVQCS 8(AX), DI
+	ADDQ    24(AX), DX
+	MOVLQSX (DX), R8
+	SHLQ    $0x03, R8
+	ADDQ    144(AX), R8
+	CMOVQCS 8(AX), R8
+	ADDQ    $0x04, 168(AX)
+	XORQ    DX, DX
+
+k:
+	VMOVUPD.Z        (CX), K1, Y4
+	VFMADD231PD.BCST (BX)(DX*1), Y4, Y0
+	VFMADD231PD.BCST (SI)(DX*1), Y4, Y1
+	VFMADD231PD.BCST (DI)(DX*1), Y4, Y2
+	VFMADD231PD.BCST (R8)(DX*1), Y4, Y3
+	ADDQ             64(AX), CX
+	ADDQ             48(AX), DX
+	CMPQ             DX, 40(AX)
+	JLT              k
+	DECQ             176(AX)
+	JNZ              tap
+	MOVQ             152(AX), CX
+	MOVQ             80(AX), DX
+	MOVQ             88(AX), BX
+	CMPQ             96(AX), $0x00
+	JEQ              write
+	VMOVUPD.Z        (CX), K1, Y4
+	VADDPD           Y4, Y0, Y0
+	VMOVUPD          Y0, K1, (CX)
+	CMPQ             BX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y4
+	VADDPD           Y4, Y1, Y1
+	VMOVUPD          Y1, K1, (CX)
+	CMPQ             BX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y4
+	VADDPD           Y4, Y2, Y2
+	VMOVUPD          Y2, K1, (CX)
+	CMPQ             BX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y4
+	VADDPD           Y4, Y3, Y3
+	VMOVUPD          Y3, K1, (CX)
+	JMP              done
+
+write:
+	VMOVUPD Y0, K1, (CX)
+	CMPQ    BX, $0x01
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y1, K1, (CX)
+	CMPQ    BX, $0x02
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y2, K1, (CX)
+	CMPQ    BX, $0x03
+	JEQ     done
+	ADDQ    DX, CX
+	VMOVUPD Y3, K1, (CX)
+
+done:
+	DECQ   120(AX)
+	JZ     end
+	MOVQ   128(AX), CX
+	ADDQ   CX, 144(AX)
+	MOVQ   136(AX), CX
+	ADDQ   CX, 160(AX)
+	MOVQ   80(AX), CX
+	IMUL3Q $0x04, CX, CX
+	ADDQ   CX, 152(AX)
+	JMP    block
+
+end:
+	VZEROUPPER
+	RET
+
+// func pairs16F64AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·pairs16F64AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ       p+0(FP), AX
+	MOVQ       56(AX), CX
+	KMOVW      CX, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	VPXORD     Y8, Y8, Y8
+	VPXORD     Y9, Y9, Y9
+	VPXORD     Y10, Y10, Y10
+	VPXORD     Y11, Y11, Y11
+	VPXORD     Y12, Y12, Y12
+	VPXORD     Y13, Y13, Y13
+	VPXORD     Y14, Y14, Y14
+	VPXORD     Y15, Y15, Y15
+	MOVQ       32(AX), CX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       (AX), R8
+	MOVQ       8(AX), CX
+	MOVQ       16(AX), DX
+	MOVQ       24(AX), BX
+
+k:
+	MOVQ             128(DX), SI
+	PREFETCHT0       (R8)(SI*1)
+	PREFETCHT0       64(R8)(SI*1)
+	MOVQ             (DX), SI
+	MOVQ             8(DX), DI
+	VMOVUPD.Z        (CX)(DI*1), K1, Y16
+	VFMADD231PD.BCST (R8)(SI*1), Y16, Y0
+	VFMADD231PD.BCST 8(R8)(SI*1), Y16, Y1
+	VFMADD231PD.BCST 16(R8)(SI*1), Y16, Y2
+	VFMADD231PD.BCST 24(R8)(SI*1), Y16, Y3
+	VFMADD231PD.BCST 32(R8)(SI*1), Y16, Y4
+	VFMADD231PD.BCST 40(R8)(SI*1), Y16, Y5
+	VFMADD231PD.BCST 48(R8)(SI*1), Y16, Y6
+	VFMADD231PD.BCST 56(R8)(SI*1), Y16, Y7
+	VFMADD231PD.BCST 64(R8)(SI*1), Y16, Y8
+	VFMADD231PD.BCST 72(R8)(SI*1), Y16, Y9
+	VFMADD231PD.BCST 80(R8)(SI*1), Y16, Y10
+	VFMADD231PD.BCST 88(R8)(SI*1), Y16, Y11
+	VFMADD231PD.BCST 96(R8)(SI*1), Y16, Y12
+	VFMADD231PD.BCST 104(R8)(SI*1), Y16, Y13
+	VFMADD231PD.BCST 112(R8)(SI*1), Y16, Y14
+	VFMADD231PD.BCST 120(R8)(SI*1), Y16, Y15
+	ADDQ             $0x10, DX
+	DECQ             BX
+	JNZ              k
+	MOVQ             32(AX), CX
+	MOVQ             40(AX), DX
+	MOVQ             48(AX), AX
+	VMOVUPD.Z        (CX), K1, Y16
+	VADDPD           Y16, Y0, Y0
+	VMOVUPD          Y0, K1, (CX)
+	CMPQ             AX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y1, Y1
+	VMOVUPD          Y1, K1, (CX)
+	CMPQ             AX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y2, Y2
+	VMOVUPD          Y2, K1, (CX)
+	CMPQ             AX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y3, Y3
+	VMOVUPD          Y3, K1, (CX)
+	CMPQ             AX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y4, Y4
+	VMOVUPD          Y4, K1, (CX)
+	CMPQ             AX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y5, Y5
+	VMOVUPD          Y5, K1, (CX)
+	CMPQ             AX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y6, Y6
+	VMOVUPD          Y6, K1, (CX)
+	CMPQ             AX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y7, Y7
+	VMOVUPD          Y7, K1, (CX)
+	CMPQ             AX, $0x08
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y8, Y8
+	VMOVUPD          Y8, K1, (CX)
+	CMPQ             AX, $0x09
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y9, Y9
+	VMOVUPD          Y9, K1, (CX)
+	CMPQ             AX, $0x0a
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y10, Y10
+	VMOVUPD          Y10, K1, (CX)
+	CMPQ             AX, $0x0b
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y11, Y11
+	VMOVUPD          Y11, K1, (CX)
+	CMPQ             AX, $0x0c
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y12, Y12
+	VMOVUPD          Y12, K1, (CX)
+	CMPQ             AX, $0x0d
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y13, Y13
+	VMOVUPD          Y13, K1, (CX)
+	CMPQ             AX, $0x0e
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y14, Y14
+	VMOVUPD          Y14, K1, (CX)
+	CMPQ             AX, $0x0f
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y15, Y15
+	VMOVUPD          Y15, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func pairs8F64AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·pairs8F64AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ       p+0(FP), AX
+	MOVQ       56(AX), CX
+	KMOVW      CX, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	VPXORD     Y4, Y4, Y4
+	VPXORD     Y5, Y5, Y5
+	VPXORD     Y6, Y6, Y6
+	VPXORD     Y7, Y7, Y7
+	MOVQ       32(AX), CX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       (AX), R8
+	MOVQ       8(AX), CX
+	MOVQ       16(AX), DX
+	MOVQ       24(AX), BX
+
+k:
+	MOVQ             128(DX), SI
+	PREFETCHT0       (R8)(SI*1)
+	MOVQ             (DX), SI
+	MOVQ             8(DX), DI
+	VMOVUPD.Z        (CX)(DI*1), K1, Y8
+	VFMADD231PD.BCST (R8)(SI*1), Y8, Y0
+	VFMADD231PD.BCST 8(R8)(SI*1), Y8, Y1
+	VFMADD231PD.BCST 16(R8)(SI*1), Y8, Y2
+	VFMADD231PD.BCST 24(R8)(SI*1), Y8, Y3
+	VFMADD231PD.BCST 32(R8)(SI*1), Y8, Y4
+	VFMADD231PD.BCST 40(R8)(SI*1), Y8, Y5
+	VFMADD231PD.BCST 48(R8)(SI*1), Y8, Y6
+	VFMADD231PD.BCST 56(R8)(SI*1), Y8, Y7
+	ADDQ             $0x10, DX
+	DECQ             BX
+	JNZ              k
+	MOVQ             32(AX), CX
+	MOVQ             40(AX), DX
+	MOVQ             48(AX), AX
+	VMOVUPD.Z        (CX), K1, Y8
+	VADDPD           Y8, Y0, Y0
+	VMOVUPD          Y0, K1, (CX)
+	CMPQ             AX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y1, Y1
+	VMOVUPD          Y1, K1, (CX)
+	CMPQ             AX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y2, Y2
+	VMOVUPD          Y2, K1, (CX)
+	CMPQ             AX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y3, Y3
+	VMOVUPD          Y3, K1, (CX)
+	CMPQ             AX, $0x04
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y4, Y4
+	VMOVUPD          Y4, K1, (CX)
+	CMPQ             AX, $0x05
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y5, Y5
+	VMOVUPD          Y5, K1, (CX)
+	CMPQ             AX, $0x06
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y6, Y6
+	VMOVUPD          Y6, K1, (CX)
+	CMPQ             AX, $0x07
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y7, Y7
+	VMOVUPD          Y7, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
+// func pairs4F64AVX512Half(p *byte)
+// Requires: AVX, AVX512F, AVX512VL, MMX+
+TEXT ·pairs4F64AVX512Half(SB), NOSPLIT, $0-8
+	MOVQ       p+0(FP), AX
+	MOVQ       56(AX), CX
+	KMOVW      CX, K1
+	VPXORD     Y0, Y0, Y0
+	VPXORD     Y1, Y1, Y1
+	VPXORD     Y2, Y2, Y2
+	VPXORD     Y3, Y3, Y3
+	MOVQ       32(AX), CX
+	MOVQ       40(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       (AX), R8
+	ADDQ       72(AX), R8
+	MOVQ       (AX), R9
+	ADDQ       80(AX), R9
+	MOVQ       (AX), R10
+	ADDQ       88(AX), R10
+	MOVQ       (AX), R11
+	ADDQ       96(AX), R11
+	MOVQ       8(AX), CX
+	MOVQ       16(AX), DX
+	MOVQ       24(AX), BX
+
+k:
+	MOVQ             128(DX), SI
+	PREFETCHT0       (R8)(SI*1)
+	MOVQ             (DX), SI
+	MOVQ             8(DX), DI
+	VMOVUPD.Z        (CX)(DI*1), K1, Y4
+	VFMADD231PD.BCST (R8)(SI*1), Y4, Y0
+	VFMADD231PD.BCST (R9)(SI*1), Y4, Y1
+	VFMADD231PD.BCST (R10)(SI*1), Y4, Y2
+	VFMADD231PD.BCST (R11)(SI*1), Y4, Y3
+	ADDQ             $0x10, DX
+	DECQ             BX
+	JNZ              k
+	MOVQ             32(AX), CX
+	MOVQ             40(AX), DX
+	MOVQ             48(AX), AX
+	VMOVUPD.Z        (CX), K1, Y4
+	VADDPD           Y4, Y0, Y0
+	VMOVUPD          Y0, K1, (CX)
+	CMPQ             AX, $0x01
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y1, Y1
+	VMOVUPD          Y1, K1, (CX)
+	CMPQ             AX, $0x02
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y2, Y2
+	VMOVUPD          Y2, K1, (CX)
+	CMPQ             AX, $0x03
+	JEQ              done
+	ADDQ             DX, CX
+	VMOVUPD.Z        (CX), K1, Y0
+	VADDPD           Y0, Y3, Y3
+	VMOVUPD          Y3, K1, (CX)
+
+done:
+	VZEROUPPER
+	RET
+
 // func rows6F32AVX2(p *byte)
 // Requires: AVX, CMOV, FMA3, MMX+
 TEXT ·rows6F32AVX2(SB), NOSPLIT, $0-8

@@ -80,6 +80,66 @@ func peakF64AVX512(n int)
 //go:noescape
 func vectorF64AVX512(p *byte)
 
+// rows12F32AVX512Half computes blocks of 12 rows and 8 columns; p points to a rowArgs.
+//
+//go:noescape
+func rows12F32AVX512Half(p *byte)
+
+// rows8F32AVX512Half computes blocks of 8 rows and 8 columns; p points to a rowArgs.
+//
+//go:noescape
+func rows8F32AVX512Half(p *byte)
+
+// rows4F32AVX512Half computes blocks of 4 rows and 8 columns; p points to a rowArgs.
+//
+//go:noescape
+func rows4F32AVX512Half(p *byte)
+
+// pairs16F32AVX512Half computes a block of 16 rows and 8 columns; p points to a pairArgs.
+//
+//go:noescape
+func pairs16F32AVX512Half(p *byte)
+
+// pairs8F32AVX512Half computes a block of 8 rows and 8 columns; p points to a pairArgs.
+//
+//go:noescape
+func pairs8F32AVX512Half(p *byte)
+
+// pairs4F32AVX512Half computes a block of 4 rows and 8 columns; p points to a pairArgs.
+//
+//go:noescape
+func pairs4F32AVX512Half(p *byte)
+
+// rows12F64AVX512Half computes blocks of 12 rows and 4 columns; p points to a rowArgs.
+//
+//go:noescape
+func rows12F64AVX512Half(p *byte)
+
+// rows8F64AVX512Half computes blocks of 8 rows and 4 columns; p points to a rowArgs.
+//
+//go:noescape
+func rows8F64AVX512Half(p *byte)
+
+// rows4F64AVX512Half computes blocks of 4 rows and 4 columns; p points to a rowArgs.
+//
+//go:noescape
+func rows4F64AVX512Half(p *byte)
+
+// pairs16F64AVX512Half computes a block of 16 rows and 4 columns; p points to a pairArgs.
+//
+//go:noescape
+func pairs16F64AVX512Half(p *byte)
+
+// pairs8F64AVX512Half computes a block of 8 rows and 4 columns; p points to a pairArgs.
+//
+//go:noescape
+func pairs8F64AVX512Half(p *byte)
+
+// pairs4F64AVX512Half computes a block of 4 rows and 4 columns; p points to a pairArgs.
+//
+//go:noescape
+func pairs4F64AVX512Half(p *byte)
+
 // rows6F32AVX2 computes blocks of 6 rows and 16 columns; p points to a rowArgs.
 //
 //go:noescape

@@ -191,7 +191,7 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
 						p.b, p.ldb = unsafe.Pointer(&panels[(j-j0)*k]), panel
 					}
 					p.c = unsafe.Pointer(&c[i*d.RowC+j])
-					x.run(set, unit, size, &p)
+					x.run(narrow(set, w, size), unit, size, &p)
 				}
 			}
 		}
@@ -345,7 +345,7 @@ func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) {
 				p.lanes = nil
 			}
 			p.c = unsafe.Pointer(&c[j])
-			x.run(set, unit, size, &p)
+			x.run(narrow(set, n, size), unit, size, &p)
 		}
 	}
 }
@@ -395,7 +395,7 @@ func mulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
 						for x := range p.rows {
 							p.rows[x] = min(x, p.m-1) * size
 						}
-						callPairs(set, kind, &p)
+						callPairs(narrow(set, w, size), kind, &p)
 						i += p.m
 					}
 				}

@@ -37,11 +37,12 @@ const ahead = 8
 type isa struct {
 	wide   bool // AVX-512
 	double bool
+	half   bool // of AVX-512 with vectors of 32 bytes: for what is left of N, at half the price
 }
 
 func main() {
 	ConstraintExpr("!purego")
-	for _, f := range []isa{{true, false}, {true, true}, {false, false}, {false, true}} {
+	for _, f := range []isa{{wide: true}, {wide: true, double: true}, {wide: true, half: true}, {wide: true, double: true, half: true}, {}, {double: true}} {
 		if f.wide {
 			for _, mr := range []int{12, 8, 4} {
 				f.rows(mr, 1)
@@ -56,6 +57,9 @@ func main() {
 			f.pairs(6, 2, false)
 			f.pairs(4, 2, true)
 		}
+		if f.half {
+			continue
+		}
 		f.peak()
 		f.vector()
 	}
@@ -68,7 +72,10 @@ func (f isa) name() string {
 	if f.double {
 		s = "F64"
 	}
-	if f.wide {
+	switch {
+	case f.half:
+		return s + "AVX512Half"
+	case f.wide:
 		return s + "AVX512"
 	}
 	return s + "AVX2"
@@ -76,7 +83,7 @@ func (f isa) name() string {
 
 // width is the size of a vector and size that of an element, in bytes.
 func (f isa) width() int {
-	if f.wide {
+	if f.wide && !f.half {
 		return 64
 	}
 	return 32
@@ -97,7 +104,7 @@ func (f isa) shift() uint64 {
 }
 
 func (f isa) vec() VecVirtual {
-	if f.wide {
+	if f.wide && !f.half {
 		return ZMM()
 	}
 	return YMM()
