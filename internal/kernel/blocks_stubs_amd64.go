@@ -42,6 +42,26 @@ func peakF32AVX512(n int)
 //go:noescape
 func vectorF32AVX512(p *byte)
 
+// sparse12F32AVX512 adds up multiples of up to 192 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse12F32AVX512(p *byte)
+
+// sparse4F32AVX512 adds up multiples of up to 64 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse4F32AVX512(p *byte)
+
+// sparse2F32AVX512 adds up multiples of up to 32 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse2F32AVX512(p *byte)
+
+// sparse1F32AVX512 adds up multiples of up to 16 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse1F32AVX512(p *byte)
+
 // rows12F64AVX512 computes blocks of 12 rows and 8 columns; p points to a rowArgs.
 //
 //go:noescape
@@ -79,6 +99,26 @@ func peakF64AVX512(n int)
 //
 //go:noescape
 func vectorF64AVX512(p *byte)
+
+// sparse12F64AVX512 adds up multiples of up to 96 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse12F64AVX512(p *byte)
+
+// sparse4F64AVX512 adds up multiples of up to 32 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse4F64AVX512(p *byte)
+
+// sparse2F64AVX512 adds up multiples of up to 16 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse2F64AVX512(p *byte)
+
+// sparse1F64AVX512 adds up multiples of up to 8 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse1F64AVX512(p *byte)
 
 // rows12F32AVX512Half computes blocks of 12 rows and 8 columns; p points to a rowArgs.
 //
@@ -173,6 +213,26 @@ func peakF32AVX2(n int)
 //go:noescape
 func vectorF32AVX2(p *byte)
 
+// sparse6F32AVX2 adds up multiples of up to 48 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse6F32AVX2(p *byte)
+
+// sparse4F32AVX2 adds up multiples of up to 32 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse4F32AVX2(p *byte)
+
+// sparse2F32AVX2 adds up multiples of up to 16 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse2F32AVX2(p *byte)
+
+// sparse1F32AVX2 adds up multiples of up to 8 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse1F32AVX2(p *byte)
+
 // rows6F64AVX2 computes blocks of 6 rows and 8 columns; p points to a rowArgs.
 //
 //go:noescape
@@ -205,6 +265,26 @@ func peakF64AVX2(n int)
 //
 //go:noescape
 func vectorF64AVX2(p *byte)
+
+// sparse6F64AVX2 adds up multiples of up to 24 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse6F64AVX2(p *byte)
+
+// sparse4F64AVX2 adds up multiples of up to 16 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse4F64AVX2(p *byte)
+
+// sparse2F64AVX2 adds up multiples of up to 8 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse2F64AVX2(p *byte)
+
+// sparse1F64AVX2 adds up multiples of up to 4 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse1F64AVX2(p *byte)
 
 // maxInt32 is the largest of n values; n is a positive multiple of 32.
 //

@@ -62,6 +62,13 @@ func main() {
 		}
 		f.peak()
 		f.vector()
+		most := 6
+		if f.wide {
+			most = 12
+		}
+		for _, nv := range []int{most, 4, 2, 1} {
+			f.sparse(nv)
+		}
 	}
 	maxInt32()
 	Generate()

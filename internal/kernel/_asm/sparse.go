@@ -1,0 +1,100 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of sparseArgs (see sparse_amd64.go).
+const sA, sB, sC, sIndex, sN, sStepA, sStepB, sAdd, sMask, sLanes = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72
+
+// sparse generates the sum of nv vectors of rows of B that a list names, each times an element of A; the last vector
+// has a mask. Two sums run side by side, of every other entry of the list, so that one need not wait for the other.
+func (f isa) sparse(nv int) {
+	w := f.width()
+	TEXT(fmt.Sprintf("sparse%d%s", nv, f.name()), NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("sparse%d%s adds up multiples of up to %d columns of the rows that a list names; p points to a sparseArgs.", nv, f.name(), nv*w/f.size()))
+	p := Load(Param("p"), GP64())
+	at := func(off int) Mem { return Mem{Base: p, Disp: off} }
+	var mask Op
+	if f.wide {
+		mask = f.opmasks(at(sMask), 1)[0]
+	} else {
+		mask = f.lanes(at(sLanes), 1)[0]
+	}
+	a, b, index, n, stepA, stepB := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	for _, x := range []struct {
+		off int
+		r   GPVirtual
+	}{{sA, a}, {sB, b}, {sIndex, index}, {sN, n}, {sStepA, stepA}, {sStepB, stepB}} {
+		MOVQ(at(x.off), x.r)
+	}
+	acc := f.accumulators(2, nv)
+	ra, rb := GP64(), GP64()
+	entry := func(i int, acc []VecVirtual) {
+		MOVLQSX(Mem{Base: index, Disp: 4 * i}, rb)
+		MOVQ(rb, ra)
+		IMULQ(stepA, ra)
+		IMULQ(stepB, rb)
+		x := f.vec()
+		if f.double {
+			VBROADCASTSD(Mem{Base: a, Index: ra, Scale: 1}, x)
+		} else {
+			VBROADCASTSS(Mem{Base: a, Index: ra, Scale: 1}, x)
+		}
+		for v := range acc {
+			m := Mem{Base: b, Index: rb, Scale: 1, Disp: v * w}
+			if v+1 < nv {
+				f.fma(m, x, acc[v])
+				continue
+			}
+			y := f.vec()
+			f.loadMasked(m, mask, y)
+			f.fma(x, y, acc[v])
+		}
+	}
+	SUBQ(Imm(2), n)
+	JLT(LabelRef("odd"))
+	Label("pair")
+	entry(0, acc[0])
+	entry(1, acc[1])
+	ADDQ(Imm(8), index)
+	SUBQ(Imm(2), n)
+	JGE(LabelRef("pair"))
+	Label("odd")
+	ADDQ(Imm(2), n)
+	JZ(LabelRef("sum"))
+	entry(0, acc[0])
+	Label("sum")
+	for v := range acc[0] {
+		f.add(acc[1][v], acc[0][v], acc[0][v])
+	}
+	c := GP64()
+	MOVQ(at(sC), c)
+	CMPQ(at(sAdd), Imm(0))
+	JEQ(LabelRef("write"))
+	for v, z := range acc[0] {
+		d := Mem{Base: c, Disp: v * w}
+		if v+1 < nv {
+			f.add(d, z, z)
+			continue
+		}
+		y := f.vec()
+		f.loadMasked(d, mask, y)
+		f.add(y, z, z)
+	}
+	Label("write")
+	for v, z := range acc[0] {
+		if d := (Mem{Base: c, Disp: v * w}); v+1 < nv {
+			f.store(z, d)
+		} else {
+			f.storeMasked(z, mask, d)
+		}
+	}
+	VZEROUPPER()
+	RET()
+}
