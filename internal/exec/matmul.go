@@ -33,6 +33,7 @@ type matmul[T kernel.Float] struct {
 	tm, tn   int // size of a tile
 	nm, nn   int // tiles of a product
 	together int // products of a part
+	sparse   *sparsity[T]
 }
 
 // newMatMul makes the tasks of a matrix product: batches and directions become either longer
@@ -92,6 +93,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value) []task {
 		return append(tasks, &total[T]{p: p, c: v.buffer.ref, own: own, size: size})
 	}
 	t.cut()
+	t.sparse = p.sparse(t, a)
 	return append(tasks, t)
 }
 
@@ -138,6 +140,9 @@ func (t *matmul[T]) run(wi, part int) {
 	a, b, c := t.p.at(t.a), t.p.at(t.b), t.own
 	if c == nil {
 		c = t.p.at(t.c)
+	}
+	if t.sparse != nil && t.runSparse(d, i, j, c, b) {
+		return
 	}
 	for _, o := range t.offs[first:min(first+t.together, len(t.offs))] {
 		kernel.Mul(&w.ws, &d, c[o[2]+i*d.RowC+j:], a[o[0]+i*d.RowA:], b[o[1]+j*d.ColB:])

@@ -61,6 +61,8 @@ type Program[T kernel.Float] struct {
 	leaves  map[*graph.Node]*value
 	outs    []*value
 	extra   int // elements of tasks' own buffers
+
+	sparsities []*sparsity[T] // of inputs that matrix products read
 }
 
 // Options say how to compile.
@@ -124,6 +126,10 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 				slots, block = max(slots, ch.slots), max(block, ch.scratch*ch.block)
 			}
 		}
+	}
+	for _, s := range p.sparsities {
+		p.stages[stagePrimal] = slices.Insert(p.stages[stagePrimal], 0, task(s))
+		p.names[stagePrimal] = slices.Insert(p.names[stagePrimal], 0, "sparsity")
 	}
 	for range opt.Pool.Threads() {
 		p.workers = append(p.workers, &worker[T]{slots: make([][]T, slots), block: make([]T, block)})

@@ -1,0 +1,146 @@
+package exec
+
+import (
+	"hessdens/internal/graph"
+	"hessdens/internal/kernel"
+)
+
+const (
+	sparseShare = 0.3     // of an input's elements that may differ from zero for lists of them to be worth it
+	sparseRows  = 512     // rows of a list of a column: what they are multiplied with stays near
+	sparseBlock = 768     // bytes of a row of the other factor that are gone through at a time
+	sparseLeast = 1 << 14 // elements of an input that is looked at
+)
+
+// sparsity is where a real input [rows, cols] of a batch is not zero, for the matrix products that read it: images
+// have many pixels that are black. It lies among the integers of the primal part, from base on: how many there are, or
+// −1 for too many; where the list of each row ends; the lists, columns in ascending order; where the list of each column
+// ends, for each set of sparseRows rows; and these lists.
+type sparsity[T kernel.Float] struct {
+	p          *Program[T]
+	x          ref
+	rows, cols int
+	limit      int
+	base       int
+}
+
+func (s *sparsity[T]) sets() int { return (s.rows + sparseRows - 1) / sparseRows }
+
+func (s *sparsity[T]) size() int { return 1 + s.rows + s.limit + s.sets()*s.cols + s.limit }
+
+// lists are the parts of what lies at base.
+func (s *sparsity[T]) lists() (count *int32, rowEnds, byRow, colEnds, byCol []int32) {
+	z := s.p.ints[stagePrimal][s.base : s.base+s.size()]
+	cut := func(n int) []int32 {
+		head := z[:n]
+		z = z[n:]
+		return head
+	}
+	count = &cut(1)[0]
+	return count, cut(s.rows), cut(s.limit), cut(s.sets() * s.cols), cut(s.limit)
+}
+
+func (s *sparsity[T]) parts() int { return 1 }
+
+// run makes the lists.
+func (s *sparsity[T]) run(_, _ int) {
+	x := s.p.at(s.x)
+	count, rowEnds, byRow, colEnds, byCol := s.lists()
+	*count = -1
+	clear(colEnds)
+	n := 0
+	for r := range s.rows {
+		ends := colEnds[r/sparseRows*s.cols:][:s.cols]
+		for c, v := range x[r*s.cols : (r+1)*s.cols] {
+			if v == 0 {
+				continue
+			}
+			if n == s.limit {
+				return
+			}
+			byRow[n] = int32(c)
+			ends[c]++
+			n++
+		}
+		rowEnds[r] = int32(n)
+	}
+	// Numbers become places where lists begin, and with each entry that is put there, go on to where they end.
+	at := int32(0)
+	for i, k := range colEnds {
+		colEnds[i] = at
+		at += k
+	}
+	n = 0
+	for r := range s.rows {
+		ends := colEnds[r/sparseRows*s.cols:]
+		for ; n < int(rowEnds[r]); n++ {
+			c := byRow[n]
+			byCol[ends[c]] = int32(r)
+			ends[c]++
+		}
+	}
+	*count = int32(n)
+}
+
+// list is entry i of lists that end there.
+func list(ends, all []int32, i int) []int32 {
+	if i == 0 {
+		return all[:ends[0]]
+	}
+	return all[ends[i-1]:ends[i]]
+}
+
+// sparse says whether a matrix product reads an input of the batch that may be sparse, as it lies or transposed, and
+// gives its lists.
+func (p *Program[T]) sparse(t *matmul[T], a *value) *sparsity[T] {
+	d, root := &t.d, a.root
+	rows, cols := d.M, d.K
+	if d.RowA == 1 {
+		rows, cols = d.K, d.M
+	}
+	switch {
+	case root.op != graph.OpInput || root.integer || a.layout.off != 0 || len(t.offs) != 1 || d.ColB != 1:
+		return nil
+	case rows < 2 || cols < 2 || root.size() != rows*cols || root.size() < sparseLeast || max(d.RowA, d.ColA) != cols || min(d.RowA, d.ColA) != 1:
+		return nil
+	}
+	for _, s := range p.sparsities {
+		if s.x == root.buffer.ref && s.rows == rows {
+			return s
+		}
+	}
+	s := &sparsity[T]{p: p, x: root.buffer.ref, rows: rows, cols: cols, limit: int(sparseShare * float64(root.size())), base: len(p.ints[stagePrimal])}
+	p.ints[stagePrimal] = append(p.ints[stagePrimal], make([]int32, s.size())...)
+	p.sparsities = append(p.sparsities, s)
+	return s
+}
+
+// runSparse computes rows [i, i+d.M) and columns [j, j+d.N) of a product from the lists of its left factor; false where there are none.
+func (t *matmul[T]) runSparse(d kernel.MatMul, i, j int, c, b []T) bool {
+	s := t.sparse
+	count, rowEnds, byRow, colEnds, byCol := s.lists()
+	if *count < 0 {
+		return false
+	}
+	x := s.p.at(s.x)
+	block := sparseBlock / sizeof[T]()
+	for at := 0; at < d.N; at += block {
+		k := kernel.Sparse{N: min(block, d.N-at), RowB: d.RowB, Step: 1, Add: d.Add}
+		if s.rows == t.d.M {
+			for r := range d.M {
+				k.Index = list(rowEnds, byRow, i+r)
+				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x[(i+r)*s.cols:], b[j+at:])
+			}
+			continue
+		}
+		k.Step = s.cols
+		for set := range s.sets() {
+			for r := range d.M {
+				k.Index = list(colEnds, byCol, set*s.cols+i+r)
+				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x[i+r:], b[j+at:])
+			}
+			k.Add = true
+		}
+	}
+	return true
+}
