@@ -19,6 +19,7 @@ func matrixOperand(v *value) bool {
 
 const (
 	partWork = 1 << 18 // multiply-adds of a part of a matrix product
+	fewParts = 8       // tiles of a large product that leave something to do for every thread
 	splitK   = 4096    // terms of a sum that one part adds up, where the product is small and the sum long
 	smallMN  = 1 << 16 // what small means: elements of one direction's product
 )
@@ -119,6 +120,12 @@ func (t *matmul[T]) cut() {
 		if t.tm >= d.M {
 			t.tm = d.M
 			t.tn = max(64, partWork/(d.M*d.K)/64*64)
+		} else { // rows in parts as even as can be, and columns too where there are few
+			n := (d.M + t.tm - 1) / t.tm
+			t.tm = ((d.M+n-1)/n + 11) / 12 * 12
+			if columns := min((fewParts+n-1)/n, d.N/128); columns > 1 {
+				t.tn = ((d.N+columns-1)/columns + 63) / 64 * 64
+			}
 		}
 	}
 	t.nm, t.nn = (d.M+t.tm-1)/t.tm, (d.N+t.tn-1)/t.tn
