@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -207,7 +208,7 @@ func TestTokenizer(t *testing.T) {
 	if x := ints(t, s, s.X); fmt.Sprint(x) != fmt.Sprint(want[:7]) || s.VocabularySize() != tok.Size() || s.Total != (len(want)-1)/7 {
 		t.Errorf("windows: %v of %d, want %v", x, s.Total, want[:7])
 	}
-	s = mustOpen(t, from(files, "t.csv"), Options{Context: 8, VocabFile: vocab, Input: "Text"})
+	s = mustOpen(t, from(files, "t.csv"), Options{Context: 8, VocabFile: vocab, Input: "Text", Sequence: true})
 	short, err := tok.Encode(" we, are")
 	if err != nil {
 		t.Fatal(err)
@@ -227,7 +228,7 @@ func TestTokenizer(t *testing.T) {
 		t.Errorf("preview %s, %v", got, err)
 	}
 	// By its usual name, and no longer than its texts.
-	if s := mustOpen(t, from(files, "t.csv"), Options{Context: 512, VocabFile: vocab}); s.Total != 2 || s.X.Shape()[0] != len(want)+2 || len(s.Notes) != 0 {
+	if s := mustOpen(t, from(files, "t.csv"), Options{Context: 512, VocabFile: vocab, Sequence: true}); s.Total != 2 || s.X.Shape()[0] != len(want)+2 || len(s.Notes) != 0 {
 		t.Errorf("%d examples of shape %v, %q", s.Total, s.X.Shape(), s.Notes)
 	}
 	s = mustOpen(t, from(files, "t.bin"), Options{Context: 1, VocabFile: vocab})
@@ -285,15 +286,15 @@ func TestBadText(t *testing.T) {
 		{"e", Options{Context: 2}, []string{"no data set is recognised"}},
 		{"e", Options{Context: 2, Format: Text}, []string{"e: no .txt files"}},
 		{"d", Options{Context: 2, Format: Text, Split: "test"}, []string{"--split: "}},
-		{"t.csv", Options{Context: 4}, []string{"--vocab: ", "tokenizer.json"}},
-		{"t.csv", Options{Context: 4, VocabFile: file("few")}, []string{"--vocab: ", "tokenizer.json"}},
-		{"t.csv", Options{Context: 1, VocabFile: file("tokenizer.json")}, []string{"t.csv: the text of example 0: 1 tokens are too few"}},
-		{"empty.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"empty.csv: the data set is empty"}},
-		{"lengths.csv", Options{Context: 90, VocabFile: file("gpt2.json")}, []string{"gpt2.json: the tokenizer has no padding token"}},
-		{"odd.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"odd.csv: the text of example 1: offset 0: the character U+0378"}},
-		{"no.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"no.csv: the network takes tokens", "--input"}},
-		{"t.csv", Options{Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", `no column "z"`}},
-		{"only.csv", Options{Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", "is the label"}},
+		{"t.csv", Options{Sequence: true, Context: 4}, []string{"--vocab: ", "tokenizer.json"}},
+		{"t.csv", Options{Sequence: true, Context: 4, VocabFile: file("few")}, []string{"--vocab: ", "tokenizer.json"}},
+		{"t.csv", Options{Sequence: true, Context: 1, VocabFile: file("tokenizer.json")}, []string{"t.csv: the text of example 0: 1 tokens are too few"}},
+		{"empty.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json")}, []string{"empty.csv: the data set is empty"}},
+		{"lengths.csv", Options{Sequence: true, Context: 90, VocabFile: file("gpt2.json")}, []string{"gpt2.json: the tokenizer has no padding token"}},
+		{"odd.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json")}, []string{"odd.csv: the text of example 1: offset 0: the character U+0378"}},
+		{"no.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json")}, []string{"no.csv: the network takes tokens", "--input"}},
+		{"t.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", `no column "z"`}},
+		{"only.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", "is the label"}},
 	} {
 		s, err := Open(from(files, tt.name), tt.opts)
 		if s != nil || err == nil {
@@ -321,7 +322,8 @@ func TestBadText(t *testing.T) {
 func tensors(arrays map[string][]byte, types map[string]string, shapes map[string][]int) []byte {
 	header := map[string]any{}
 	var values []byte
-	for name, b := range arrays {
+	for _, name := range slices.Sorted(maps.Keys(arrays)) {
+		b := arrays[name]
 		header[name] = map[string]any{"dtype": types[name], "shape": shapes[name], "data_offsets": []int{len(values), len(values) + len(b)}}
 		values = append(values, b...)
 	}
