@@ -28,7 +28,7 @@ type encoderNames struct {
 	query, key, value, out, attentionNorm string
 	up, down, norm                        string
 	pooler                                string // a layer before the classifier
-	squash                                func(g *graph.Graph, x *graph.Node) *graph.Node
+	squash                                pointwise
 	classifier                            string
 	counted                               bool // positions count what is not padding, from pad + 1 on
 	pad                                   int  // the usual padding
@@ -123,19 +123,6 @@ func configEncoder(names *encoderNames) func(c *config, ck *checkpoint) (*model.
 	}
 }
 
-// classes is the number of labels.
-func (c *config) classes() int {
-	switch labels, ok := c.values["id2label"].(map[string]any); {
-	case c.values["id2label"] == nil:
-		return c.number("num_labels", 2, maxWidth)
-	case !ok || len(labels) == 0:
-		c.fail("id2label is %s, not an object with the names of the labels", show(c.values["id2label"]))
-		return 1
-	default:
-		return len(labels)
-	}
-}
-
 // first is the row of the position of the first token.
 func (c *encoderConfig) first() int {
 	if c.names.counted {
@@ -160,9 +147,10 @@ func (c *encoderConfig) name(heads string) string {
 
 func encoder(c encoderConfig) (*model.Network, error) {
 	n := c.names
+	if err := wholeHeads(c.width, c.heads); err != nil {
+		return nil, err
+	}
 	switch {
-	case c.width%c.heads != 0:
-		return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
 	case c.pad >= c.vocab:
 		return nil, fmt.Errorf("the padding %d is no token of a vocabulary of %d", c.pad, c.vocab)
 	case n.counted && c.pad < 0:

@@ -248,7 +248,7 @@ func TestParseLanguageModelErrors(t *testing.T) {
 		llama + ",theta=1e999":          "theta=1e999 is not a number above 0",
 		llama + ",window=0":             "window=0 is not a number",
 		llama + ",bias=some":            "none of none, qkv, qkvo",
-		llama + ",act=swoosh":           "act=swoosh is none of gelu, ",
+		llama + ",act=swoosh":           "act=swoosh is not built in (gelu, ",
 		llama + ",rope=yarn:2":          "rope=yarn:2 is neither",
 		llama + ",rope=linear":          `"" is not a number above 0`,
 		llama + ",rope=linear:2:3":      "is neither linear:FACTOR",

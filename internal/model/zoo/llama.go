@@ -70,7 +70,7 @@ func parseLlama(names *llamaNames, o *options) (*model.Network, error) {
 	c.activation = o.activation("silu")
 	c.eps = o.real("eps", names.eps())
 	c.rope = o.rope()
-	c.window, c.full = max(o.number("window", -1, maxWidth), 0), max(o.number("full", -1, maxLayers), 0)
+	c.window, c.full = o.optional("window", maxWidth), o.optional("full", maxLayers)
 	bias := o.choice("bias", "none", "qkv", "qkvo")
 	c.qkvBias, c.outBias, c.mlpBias = bias != "none", bias == "qkvo", o.yes("mlp_bias", false)
 	c.tied = o.yes("tied", false)
@@ -234,8 +234,10 @@ func llama(c llamaConfig) (*model.Network, error) {
 		return nil, fmt.Errorf("%d heads are no multiple of %d heads of keys and values", c.heads, c.groups)
 	case c.size%2 != 0:
 		return nil, fmt.Errorf("heads of %d numbers cannot turn in pairs", c.size)
-	case c.size == c.width/c.heads && c.width%c.heads != 0:
-		return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
+	case c.size == c.width/c.heads: // not a size of its own
+		if err := wholeHeads(c.width, c.heads); err != nil {
+			return nil, err
+		}
 	}
 	c.rope.interleaved = c.names == metaNames
 	if c.window == 0 {
