@@ -450,6 +450,9 @@ func (s *subject) openData(a *app) error {
 	if s.name == "" {
 		s.name = s.set.Name
 	}
+	if t := float64(s.set.X.Shape()[0]); s.net.Pairs && pairBytes*t*t > float64(availableMemory()) {
+		return usagef("--context: a number for each pair of %.0f tokens takes more memory than there is (give fewer, --context T)", t)
+	}
 	for _, n := range s.set.Notes {
 		s.warn(a, "assumption", "%s", n)
 	}

@@ -89,7 +89,6 @@ type parquetTable struct {
 
 type parquetPart struct {
 	source Source
-	size   int64
 	file   *parquet.File
 	fields []field
 }
@@ -213,7 +212,7 @@ func (o *opener) parquet(name, split string, sources []Source, files []file) (pa
 		if i == 0 {
 			t.fields = fs
 		}
-		t.files = append(t.files, parquetPart{s, files[i].size, file, fs})
+		t.files = append(t.files, parquetPart{s, file, fs})
 		first := 0
 		for g, group := range file.Groups {
 			if group.Rows > 0 {
@@ -374,13 +373,16 @@ func (o *opener) parquetInputs(p *pair, t *parquetTable, inputs []field) error {
 		return err
 	case inputs[0].kind == numberField:
 		c.dtype, p.x.shape = tensor.Float64, o.rowShape(len(inputs))
-		first := make([]float64, t.groups[0].rows*len(inputs))
-		if err := c.Floats(first, 0, t.groups[0].rows); err != nil {
+		v, err := c.group(0)
+		if err != nil {
 			return err
 		}
 		var seen pixels
-		for _, v := range first {
-			seen.add(v)
+		for _, x := range v.floats {
+			seen.add(x)
+		}
+		for _, x := range v.ints {
+			seen.add(float64(x))
 		}
 		o.scaleNote(p, seen)
 	case c.dtype == tensor.Uint8 && len(c.shape) == 2:
@@ -463,16 +465,12 @@ func (t *parquetTable) eachText(f field, do func(row int, b []byte) error) error
 	return nil
 }
 
-// maxTextBytes is how many bytes the texts of a column may have for each of the files', which say a text once that
-// many rows have.
-const maxTextBytes = 256
-
-// texts are all rows of a column of texts.
+// texts are all rows of a column of texts. A file says a text once that many rows have.
 func (t *parquetTable) texts(f field) ([]string, error) {
 	texts := make([]string, 0, t.rows)
-	left := int64(1 << 24)
+	left := int64(0)
 	for _, p := range t.files {
-		left += maxTextBytes * p.size
+		left += p.file.Most()
 	}
 	err := t.eachText(f, func(_ int, b []byte) error {
 		if left -= int64(len(b)); left < 0 {
@@ -601,7 +599,11 @@ func (c *parquetColumn) load(g int) (*groupValues, error) {
 	at := t.groups[g]
 	part := t.files[at.part]
 	out := &groupValues{}
-	switch n := at.rows * len(c.fields); {
+	n := at.rows * len(c.fields)
+	if len(c.fields) > 1 && int64(at.rows) > part.file.Most()/int64(8*len(c.fields)) {
+		return nil, &fileError{part.source.path(), fmt.Errorf("%d columns of %d rows take far more memory than the file has bytes (is it damaged?)", len(c.fields), at.rows)}
+	}
+	switch {
 	case len(c.fields) == 1:
 	case c.dtype == tensor.Int64:
 		out.ints = make([]int64, n)

@@ -282,6 +282,7 @@ func TestBadParquet(t *testing.T) {
 	add("lists.parquet", "lists.parquet")
 	add("text.parquet", "text.parquet")
 	add("unclear.parquet", "unclear.parquet")
+	add("zeros.parquet", "zeros.parquet")
 	cut := files["table.parquet"].Data
 	files["cut.parquet"] = &fstest.MapFile{Data: cut[:len(cut)-9]}
 	for _, tt := range []struct {
@@ -310,6 +311,7 @@ func TestBadParquet(t *testing.T) {
 		{"lists.parquet", Options{Input: "y"}, []string{`--input: "y" is the label`}},
 		{"lists.parquet", Options{Input: "ragged"}, []string{`lists.parquet: row 8 of column "ragged": a list that is not of the shape [2]`}},
 		{"text.parquet", Options{}, []string{"text.parquet: the inputs are texts", "--input"}},
+		{"zeros.parquet", Options{}, []string{"zeros.parquet: 49 columns of 100000 rows take far more memory than the file has bytes"}},
 		{"unclear.parquet", Options{}, []string{`unclear.parquet: which of the columns "p", "q" holds the inputs is not clear (name it with --input)`}},
 		{"unclear.parquet", Options{Input: "p"}, []string{`unclear.parquet: of the columns "p", "q" none is called label, labels`, "--label"}},
 		{"text.parquet", Options{Context: 8, Sequence: true}, []string{"--vocab: the inputs of text.parquet are texts"}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 
@@ -92,8 +93,14 @@ func (o *opener) read(sources ...Source) ([]string, error) {
 	return texts, nil
 }
 
+// maxText is how many bytes of text are read into memory.
+const maxText = 1 << 32
+
 // contents reads a file into memory.
 func contents(s Source, f file) (string, error) {
+	if f.size > min(maxText, math.MaxInt) {
+		return "", s.errorf("%d bytes are more text than is read into memory (make the tokens beforehand and save them as .bin)", f.size)
+	}
 	b := make([]byte, f.size)
 	if n, err := io.ReadFull(io.NewSectionReader(f, 0, f.size), b); err != nil {
 		return "", s.errorf("read %d bytes of %d: %w", n, f.size, short(err))

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"math"
 	"os"
@@ -234,6 +236,40 @@ func TestTokenizer(t *testing.T) {
 	s = mustOpen(t, from(files, "t.bin"), Options{Context: 1, VocabFile: vocab})
 	if got, err := s.Preview(); err != nil || got != `"[PAD]"` {
 		t.Errorf("tokens: %s, %v", got, err)
+	}
+}
+
+// grown is a file system whose files say that they have so many bytes more.
+type grown struct {
+	fs.FS
+	by int64
+}
+
+type grownFile struct {
+	fs.File
+	io.ReaderAt
+	fs.FileInfo
+	by int64
+}
+
+func (g grown) Open(name string) (fs.File, error) {
+	f, err := g.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	return &grownFile{f, f.(io.ReaderAt), info, g.by}, err // the files of disk can be read anywhere
+}
+
+func (f *grownFile) Stat() (fs.FileInfo, error) { return f, nil }
+func (f *grownFile) Size() int64                { return f.FileInfo.Size() + f.by }
+
+// No memory is asked for a text that is too long, as a file with holes may be.
+func TestLongText(t *testing.T) {
+	files := grown{disk(map[string][]byte{"t.txt": []byte("hello hello")}), 1 << 40}
+	s, err := Open([]Source{{FS: files, Name: "t.txt"}}, Options{Context: 2, Vocab: "bytes", Format: Text})
+	if s != nil || err == nil || !strings.Contains(err.Error(), "t.txt: 1099511627787 bytes are more text than is read into memory") {
+		t.Errorf("got %v", err)
 	}
 }
 

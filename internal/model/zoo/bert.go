@@ -189,6 +189,7 @@ func encoder(c encoderConfig) (*model.Network, error) {
 		Tokens:   true,
 		Vocab:    c.vocab,
 		Sequence: true,
+		Pairs:    true,
 		Outputs:  c.classes,
 		Match:    matchEncoder,
 		Forward:  c.forward,

@@ -81,6 +81,7 @@ func gpt2(c gptConfig) (*model.Network, error) {
 		Input:   []int{c.context},
 		Tokens:  true,
 		Vocab:   c.vocab,
+		Pairs:   true,
 		Outputs: c.vocab,
 		Match:   matchGPT(head),
 		Forward: func(b *model.Builder, ids *graph.Node) *graph.Node { return c.forward(b, ids, head) },

@@ -287,6 +287,7 @@ func llama(c llamaConfig) (*model.Network, error) {
 		Input:   []int{c.context},
 		Tokens:  true,
 		Vocab:   c.vocab,
+		Pairs:   true,
 		Outputs: c.vocab,
 		Match:   c.match,
 		Forward: c.forward,
