@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -326,35 +325,24 @@ func TestBadParquet(t *testing.T) {
 			_, err = s.SHA256()
 			s.Close()
 		}
-		if err == nil {
-			t.Errorf("%s, %+v: no error", tt.name, tt.opts)
-			continue
-		}
-		for _, want := range tt.want {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s, %+v: got %q, want %q in it", tt.name, tt.opts, err, want)
-			}
-		}
-		var option *OptionError
-		if got, want := errors.As(err, &option), strings.HasPrefix(err.Error(), "--"); got != want {
-			t.Errorf("%s: %q is an OptionError: %v", tt.name, err, got)
-		}
+		checkError(t, err, tt.want, "%s, %+v", tt.name, tt.opts)
 	}
 }
 
 func FuzzParquet(f *testing.F) {
-	for _, name := range []string{"images/data/train-00001-of-00002.parquet", "table.parquet", "lists.parquet", "text.parquet"} {
+	for _, name := range []string{"images/data/train-00001-of-00002.parquet", "table.parquet", "lists.parquet", "text.parquet", "pandas.parquet"} {
 		b, err := os.ReadFile(filepath.Join(parquetDir, name))
 		if err != nil {
 			f.Fatal(err)
 		}
 		for _, input := range []string{"", "a,b", "pixels"} {
-			f.Add(b, "", input)
+			f.Add(b, "", input, uint8(0))
 		}
-		f.Add(b, "word", "a")
+		f.Add(b, "word", "a", uint8(0))
+		f.Add(b, "", "", uint8(3))
 	}
-	f.Fuzz(func(t *testing.T, b []byte, label, input string) {
-		s, err := Open(from(disk(map[string][]byte{"x.parquet": b}), "x.parquet"), Options{Label: label, Input: input})
+	f.Fuzz(func(t *testing.T, b []byte, label, input string, context uint8) {
+		s, err := Open(from(disk(map[string][]byte{"x.parquet": b}), "x.parquet"), Options{Label: label, Input: input, Context: int(context), Vocab: "bytes"})
 		if err != nil {
 			return
 		}

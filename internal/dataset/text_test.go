@@ -3,7 +3,6 @@ package dataset
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -332,20 +331,8 @@ func TestBadText(t *testing.T) {
 		{"t.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", `no column "z"`}},
 		{"only.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", "is the label"}},
 	} {
-		s, err := Open(from(files, tt.name), tt.opts)
-		if s != nil || err == nil {
-			t.Errorf("%s, %+v: no error", tt.name, tt.opts)
-			continue
-		}
-		for _, want := range tt.want {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s, %+v: got %q, want %q in it", tt.name, tt.opts, err, want)
-			}
-		}
-		var option *OptionError
-		if got, want := errors.As(err, &option), strings.HasPrefix(err.Error(), "--"); got != want {
-			t.Errorf("%s: %q is an OptionError: %v", tt.name, err, got)
-		}
+		_, err := Open(from(files, tt.name), tt.opts)
+		checkError(t, err, tt.want, "%s, %+v", tt.name, tt.opts)
 	}
 	// A tokenizer that is not read keeps no tokens from being read.
 	s := mustOpen(t, from(files, "train.bin"), Options{Context: 2, VocabFile: file("bad.json")})
