@@ -544,24 +544,3 @@ func TestTransformersViTNames(t *testing.T) {
 	es = append(es, zoo.Entry{Name: "vit.pooler.dense.weight", Shape: []int{24, 24}}, zoo.Entry{Name: "vit.embeddings.mask_token", Shape: []int{1, 1, 24}})
 	setZeros(t, n, es)
 }
-
-// FuzzVisionConfig holds that no config.json makes a panic or an endless network, and that what is taken differentiates.
-func FuzzVisionConfig(f *testing.F) {
-	for _, name := range []string{"vit", "vit-other", "resnet-basic", "resnet-bottleneck", "resnet-early"} {
-		text, err := os.ReadFile(filepath.Join("testdata", "huggingface", name, "config.json"))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(text)
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		n, err := zoo.FromConfig(text, nil)
-		if err != nil || n.Tokens || n.Size() > 1<<16 || tensor.Count(n.Input) > 1<<14 {
-			return
-		}
-		m, err := n.Build(1, settings(n))
-		if err == nil && m.Loss.Size() != 1 {
-			t.Errorf("a loss of shape %v", m.Loss.Shape())
-		}
-	})
-}
