@@ -284,9 +284,7 @@ func guessEncoder(ck *checkpoint) (*model.Network, error) {
 		c := encoderConfig{names: n, heads: 1, vocab: ck.dim(words, 0), width: ck.dim(words, 1), inner: ck.dim(in(0, n.up), 0), classes: ck.dim(n.classifier+".weight", 0),
 			positions: ck.dim(n.embedding("position_embeddings.weight"), 0), types: ck.dim(n.embedding("token_type_embeddings.weight"), 0),
 			pad: n.pad, activation: "gelu", eps: n.eps}
-		for c.layers < maxLayers && ck.has(in(c.layers, n.query)) {
-			c.layers++
-		}
+		c.layers = ck.count(func(i int) string { return in(i, n.query) })
 		if c.layers == 0 || c.vocab == 0 || c.width == 0 || c.inner == 0 || c.classes == 0 {
 			continue
 		}

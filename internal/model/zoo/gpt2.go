@@ -148,9 +148,7 @@ func guessGPT(c *checkpoint) (*model.Network, error) {
 		prefix = ""
 	}
 	g := gptConfig{heads: 1, width: c.dim(prefix+"wte.weight", 1), vocab: c.dim(prefix+"wte.weight", 0), context: c.dim(prefix+"wpe.weight", 0)}
-	for g.layers < maxLayers && c.has(fmt.Sprintf("%sh.%d.ln_1.weight", prefix, g.layers)) {
-		g.layers++
-	}
+	g.layers = c.count(func(i int) string { return fmt.Sprintf("%sh.%d.ln_1.weight", prefix, i) })
 	if g.width == 0 || g.context == 0 || g.vocab == 0 || g.layers == 0 {
 		return nil, nil
 	}

@@ -241,11 +241,7 @@ func guessImageNetResNet(c *checkpoint) (*model.Network, error) {
 	}
 	k := resNetKind{groups: 1, width: 64}
 	for s := 1; s <= 4; s++ {
-		i := 0
-		for i < maxLayers && c.has(block(s, i)+"conv1.weight") {
-			i++
-		}
-		k.blocks = append(k.blocks, i)
+		k.blocks = append(k.blocks, c.count(func(i int) string { return block(s, i) + "conv1.weight" }))
 	}
 	if k.bottleneck = c.has(block(1, 0) + "conv3.weight"); k.bottleneck {
 		width, each := c.dim(block(1, 0)+"conv2.weight", 0), c.dim(block(1, 0)+"conv2.weight", 1)

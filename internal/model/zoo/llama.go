@@ -361,9 +361,7 @@ func guessLlama(ck *checkpoint) (*model.Network, error) {
 		in := func(layer int, name string) string { return at(fmt.Sprintf(n.layer, layer) + name) }
 		c := llamaConfig{names: n, activation: "silu", eps: n.eps(), rope: rope{theta: ropeTheta}, context: 1, groups: 1,
 			vocab: ck.dim(at(n.embedding), 0), width: ck.dim(at(n.embedding), 1), inner: ck.dim(in(0, n.gate), 0), tied: !ck.has(at(n.head))}
-		for c.layers < maxLayers && ck.has(in(c.layers, n.query)) {
-			c.layers++
-		}
+		c.layers = ck.count(func(i int) string { return in(i, n.query) })
 		queries, keys := ck.dim(in(0, n.query), 0), ck.dim(in(0, n.key), 0)
 		bias := func(name string) bool { return ck.has(strings.TrimSuffix(in(0, name), "weight") + "bias") }
 		c.qkvBias, c.outBias, c.mlpBias = bias(n.query), bias(n.out), bias(n.gate)

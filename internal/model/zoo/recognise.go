@@ -65,6 +65,15 @@ func (c *checkpoint) dim(name string, axis int) int {
 	return 0
 }
 
+// count is how many of the tensors name(0), name(1), … there are before the first that is not.
+func (c *checkpoint) count(name func(i int) string) int {
+	n := 0
+	for n < maxLayers && c.has(name(n)) {
+		n++
+	}
+	return n
+}
+
 func (c *checkpoint) has(name string) bool {
 	_, ok := c.shapes[name]
 	return ok

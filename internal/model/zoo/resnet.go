@@ -108,10 +108,7 @@ func subsample(b *model.Builder, im model.Image, pad int) model.Image {
 
 // guessResNet takes what has three stages.
 func guessResNet(c *checkpoint) (*model.Network, error) {
-	blocks := 0
-	for blocks < maxLayers/6 && c.has(block(1, blocks)+"conv1.weight") {
-		blocks++
-	}
+	blocks := min(c.count(func(i int) string { return block(1, i) + "conv1.weight" }), maxLayers/6)
 	classes := max(c.dim("linear.weight", 0), c.dim("fc.weight", 0))
 	if blocks == 0 || classes == 0 || !c.has("conv1.weight") || c.has(block(4, 0)+"conv1.weight") {
 		return nil, nil

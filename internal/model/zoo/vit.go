@@ -304,9 +304,7 @@ func guessViT(given *checkpoint) (*model.Network, error) {
 	if v.width == 0 || v.channels == 0 || patch == 0 || v.hidden == 0 || v.classes == 0 || positions == 0 || !c.has(block+"attn.qkv.weight") {
 		return nil, nil
 	}
-	for v.layers < maxLayers && c.has(fmt.Sprintf("blocks.%d.attn.qkv.weight", v.layers)) {
-		v.layers++
-	}
+	v.layers = c.count(func(i int) string { return fmt.Sprintf("blocks.%d.attn.qkv.weight", i) })
 	if c.has("dist_token") {
 		return nil, fmt.Errorf("the weights are those of a distilled vision transformer (dist_token), which is not built in (give it as an ONNX file, --model FILE.onnx)")
 	}
