@@ -69,7 +69,7 @@ type Source struct {
 // Options say what to read of a data set.
 type Options struct {
 	Format     string    // one of Formats; "": recognised by name and content
-	Split      string    // "train" or "test"; "": "train" where there are splits
+	Split      string    // "train" or "test"; "": "train" where there are both
 	Examples   int       // the first so many examples; 0: all
 	Sample     int       // so many of those, at random, in the order of the files; 0: all
 	SampleSeed uint64    // of the generator that draws them
