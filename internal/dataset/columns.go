@@ -15,6 +15,9 @@ var (
 	inputNames = append([]string{"image", "img", "images", "x", "features", "inputs", "input_ids"}, textNames...)
 )
 
+// pandasIndex begins the names of the columns that pandas makes of an index in Parquet.
+const pandasIndex = "__index_level_"
+
 // header is the names of a table's columns, and what messages call the table.
 type header struct {
 	path  string
@@ -75,9 +78,12 @@ func (h header) usual(names []string) int {
 	return -1
 }
 
-// lastColumn notes that labels are taken from the last column.
+// lastColumn is the last column that is no index, and a note that labels are taken from it.
 func (h header) lastColumn(p *pair) int {
 	i := len(h.names) - 1
+	for i > 0 && strings.HasPrefix(h.names[i], pandasIndex) {
+		i--
+	}
 	p.note(h.path, "labels are taken from the last column, %.60q (--label NAME chooses)", h.names[i])
 	return i
 }

@@ -18,9 +18,6 @@ import (
 
 const parquetSuffix = ".parquet"
 
-// pandasIndex is the column that pandas makes of an index, and its likes.
-const pandasIndex = "__index_level_"
-
 // fieldKind is what a column of a table holds, as far as it makes a difference here.
 type fieldKind int
 

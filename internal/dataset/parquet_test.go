@@ -122,13 +122,13 @@ func TestParquetTable(t *testing.T) {
 	}
 }
 
-// The table that pandas writes: all numbers but the index are inputs, and what is left out is said.
+// The table that pandas writes: all numbers but the index are inputs, but the last, which is the label; what is taken for granted is said.
 func TestParquetNumbers(t *testing.T) {
 	s := mustOpen(t, from(os.DirFS(parquetDir), "pandas.parquet"), Options{ImageSize: []int{2, 1}})
 	if got := floats(t, s, s.X); !slices.Equal(got, []float64{0, 1, 255, 2}) || !slices.Equal(s.X.Shape(), []int{1, 2, 1}) || !slices.Equal(ints(t, s, s.Y), []int64{0, 1}) {
 		t.Errorf("%v of shape %v", got, s.X.Shape())
 	}
-	want := []string{`pandas.parquet: the columns "name", "__index_level_0__" are no numbers, or an index, and left out (--input A,B,… chooses)`,
+	want := []string{`pandas.parquet: labels are taken from the last column, "z" (--label NAME chooses)`, `pandas.parquet: the columns "name", "__index_level_0__" are no numbers, or an index, and left out (--input A,B,… chooses)`,
 		"pandas.parquet: the inputs are whole numbers of 0..255 and taken as they are (--std 255 scales them to 0..1)"}
 	if !slices.Equal(s.Notes, want) {
 		t.Errorf("notes %q", s.Notes)

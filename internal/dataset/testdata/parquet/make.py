@@ -80,7 +80,7 @@ write(
 write("unclear.parquet", pa.table({"p": [[1.0, 2.0]], "q": [[3.0, 4.0]]}))
 write(
     "pandas.parquet",
-    pa.table({"p0": [0, 255], "p1": [1, 2], "name": ["a", "b"], "label": [0, 1], "__index_level_0__": [5, 6]}),
+    pa.table({"p0": [0, 255], "p1": [1, 2], "name": ["a", "b"], "z": [0, 1], "__index_level_0__": [5, 6]}),
 )
 zeros = pa.array([0] * 100_000)
 write("zeros.parquet", pa.table({f"c{i}": zeros for i in range(50)}), compression="zstd")
