@@ -296,7 +296,7 @@ func guessEncoder(ck *checkpoint) (*model.Network, error) {
 		if err := ck.fits(net); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("the weights are those of a %s, and their names and shapes do not tell the number of heads (give --model DIR with its config.json, or --model %s with H the number of heads)", n.family, net.Name)
+		return nil, errHeads(n.family, net.Name)
 	}
 	return nil, nil
 }

@@ -158,10 +158,9 @@ func guessGPT(c *checkpoint) (*model.Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	given := strings.Replace(n.Name, "heads=1", "heads=H", 1)
-	n.Name = given
+	n.Name = strings.Replace(n.Name, "heads=1", "heads=H", 1)
 	if err := c.fits(n); err != nil {
 		return nil, err
 	}
-	return nil, fmt.Errorf("the weights are those of a gpt2, and their names and shapes do not tell the number of heads (give --model %s with H the number of heads)", given)
+	return nil, errHeads("gpt2", n.Name)
 }

@@ -100,6 +100,11 @@ func (c *checkpoint) fits(n *model.Network) error {
 	return fmt.Errorf("the weights look like %s and are not: %s%s (give --model)", n.Name, strings.Join(p, "; "), more)
 }
 
+// errHeads says that the weights of a network do not tell the number of its heads, which is H in the specification.
+func errHeads(kind, spec string) error {
+	return fmt.Errorf("the weights are those of a %s, and their names and shapes do not tell the number of heads (give --model %s with H the number of heads, or a directory with its config.json)", kind, spec)
+}
+
 // assumed notes what a definition adds to names and shapes.
 func assumed(n *model.Network, what string) *model.Network {
 	n.Notes = append(n.Notes, fmt.Sprintf("recognised as %s from names and shapes: %s", n.Name, what))
