@@ -203,12 +203,12 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 		labels = []int{t.lastColumn(&p)}
 	}
 	y := &answers{}
+	values, place := make([]string, len(labels)), func(i int, err error) error { return t.at(labels[i], err) }
 	answer := func(row []string) error {
-		texts := make([]string, len(labels))
 		for i, at := range labels {
-			texts[i] = row[at]
+			values[i] = row[at]
 		}
-		return y.add(func(i int, err error) error { return t.at(labels[i], err) }, texts...)
+		return y.add(place, values...)
 	}
 	if o.opts.Context > 0 {
 		var texts []string
