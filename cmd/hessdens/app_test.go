@@ -340,4 +340,12 @@ func TestTooLittleMemory(t *testing.T) {
 	if status != exitUsage || stdout != "" || messageFault(stderr) != "" || !strings.Contains(stderr, "--steps") {
 		t.Errorf("exit status %d: %q", status, stderr)
 	}
+	text := filepath.Join(t.TempDir(), "long.txt")
+	if err := os.WriteFile(text, make([]byte, 2000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	status, stdout, stderr = call(t, "", "inspect", "--model", "gpt2:layers=1,heads=1,width=4,context=1000,vocab=256", "--data", text, "--data-format", "text", "--vocab", "bytes")
+	if status != exitUsage || stdout != "" || messageFault(stderr) != "" || !strings.Contains(stderr, "--context: a number for each pair of 1000 tokens") {
+		t.Errorf("exit status %d: %q", status, stderr)
+	}
 }

@@ -45,6 +45,9 @@ func availableMemory() int64 {
 	return least
 }
 
+// pairBytes are the bytes that attention takes for each pair of positions, at least: a mask and scores.
+const pairBytes = 24
+
 // Shares of the available memory: for the bases of Lanczos, for primal parts that are kept
 // between products, and for decoded pictures; the rest is for programs and data.
 const (

@@ -60,7 +60,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint), or llama2.c's .bin; without it and --model: the embedded example")
 	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, .safetensors, X.npy,Y.npy, .csv, Parquet, a folder of images for\neach class, text, or tokens (.bin)")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
-	f.StringVar(&o.split, "split", "train", "train or test")
+	f.StringVar(&o.split, "split", "", "train or test; left out: train, or the split that a file is of")
 	f.IntVar(&o.examples, "examples", 0, "use the first `N` examples (default all)")
 	f.IntVar(&o.sample, "sample", 0, "use `N` examples drawn at random")
 	f.Uint64Var(&o.dataSeed, "data-seed", 0, "seed of --sample")
@@ -116,7 +116,7 @@ func (o *subjectOptions) check(cmd *cobra.Command) error {
 		return usagef("--weight-decay %v: a finite number of at least 0", o.weightDecay)
 	case o.batchNorm == "batch" && o.batchSize == "":
 		return usagef("--batchnorm batch: the statistics are those of each batch (give --batch-size B, or --batch-size all for one batch)")
-	case o.split != "train" && o.split != "test":
+	case o.split != "" && o.split != "train" && o.split != "test":
 		return usagef("--split %s: train or test", o.split)
 	}
 	for _, p := range o.params {
@@ -449,6 +449,9 @@ func (s *subject) openData(a *app) error {
 	}
 	if s.name == "" {
 		s.name = s.set.Name
+	}
+	if t := float64(s.set.X.Shape()[0]); s.net.Pairs && pairBytes*t*t > float64(availableMemory()) {
+		return usagef("--context: a number for each pair of %.0f tokens takes more memory than there is (give fewer, --context T)", t)
 	}
 	for _, n := range s.set.Notes {
 		s.warn(a, "assumption", "%s", n)

@@ -2,7 +2,7 @@ package dataset
 
 import (
 	"fmt"
-	"strings"
+	"slices"
 
 	"hessdens/internal/npy"
 	"hessdens/internal/safetensors"
@@ -16,23 +16,17 @@ var arrayKeys = []struct{ split, x, y string }{
 	{"test", "x_test", "y_test"},
 }
 
-// named is an array of a file, opened on demand.
-type named struct {
-	name string
-	open func() (*npy.Array, error)
-}
-
 // npzFile opens the two sides of an .npz.
 func (o *opener) npzFile(s Source, f file) (pair, error) {
 	z, err := npy.OpenArchive(f, f.size)
 	if err != nil {
 		return pair{}, s.errorf("%w", err)
 	}
-	var arrays []named
-	for i := range z.Members {
-		arrays = append(arrays, named{z.Members[i].Name, z.Members[i].Array})
+	var names []string
+	for _, m := range z.Members {
+		names = append(names, m.Name)
 	}
-	return o.arrays(s, NPZ, arrays)
+	return o.arrays(s, NPZ, names, func(name string) (*npy.Array, error) { return z.Find(name).Array() })
 }
 
 // safetensorsFile opens the two sides of a .safetensors file.
@@ -41,47 +35,39 @@ func (o *opener) safetensorsFile(s Source, f file) (pair, error) {
 	if err != nil {
 		return pair{}, s.errorf("%w", err)
 	}
-	var arrays []named
+	var names []string
 	for _, e := range z.Entries {
-		arrays = append(arrays, named{e.Name, e.Array})
+		names = append(names, e.Name)
 	}
-	return o.arrays(s, Safetensors, arrays)
+	return o.arrays(s, Safetensors, names, func(name string) (*npy.Array, error) { return z.Find(name).Array() })
 }
 
-// arrays finds the two sides among the arrays of a file. Where it has both, the keys without a split come first,
-// unless the test split is asked for.
-func (o *opener) arrays(s Source, format string, arrays []named) (pair, error) {
+// arrays finds the two sides among the arrays of a file, which open describes. Where it has both, the keys without a split come
+// first, unless the test split is asked for.
+func (o *opener) arrays(s Source, format string, names []string, open func(name string) (*npy.Array, error)) (pair, error) {
 	p := pair{format: format}
-	find := func(name string) *named {
-		for i := range arrays {
-			if arrays[i].name == name {
-				return &arrays[i]
-			}
-		}
-		return nil
-	}
 	test, splitless := o.opts.Split == "test", false
 	for _, k := range arrayKeys {
 		if (k.split == "test") != test && k.split != "" {
 			continue
 		}
-		x, y := find(k.x), find(k.y)
-		if x == nil && y == nil {
+		x, y := slices.Contains(names, k.x), slices.Contains(names, k.y)
+		if !x && !y {
 			continue
 		}
 		if test && k.split == "" {
 			splitless = true
 			continue
 		}
-		if x == nil || y == nil {
+		if !x || !y {
 			return p, s.errorf("of %q and %q only one is there (save both)", k.x, k.y)
 		}
 		p.split = k.split
-		ax, err := x.open()
+		ax, err := open(k.x)
 		if err != nil {
 			return p, s.errorf("array %q: %w", k.x, err)
 		}
-		ay, err := y.open()
+		ay, err := open(k.y)
 		if err != nil {
 			return p, s.errorf("array %q: %w", k.y, err)
 		}
@@ -94,17 +80,9 @@ func (o *opener) arrays(s Source, format string, arrays []named) (pair, error) {
 	if splitless {
 		return p, badOption("--split", "%s has no splits, x_test and y_test (leave it out)", s.path())
 	}
-	var keys []string
-	for i, m := range arrays {
-		if i == 8 {
-			keys = append(keys, "…")
-			break
-		}
-		keys = append(keys, fmt.Sprintf("%q", m.name))
-	}
 	has := "no arrays"
-	if keys != nil {
-		has = strings.Join(keys, ", ")
+	if names != nil {
+		has = quotedList(names)
 	}
 	return p, s.errorf("holds %s, but neither x and y, images and labels, nor x_train, y_train, x_test and y_test by --split (save them under these names)", has)
 }

@@ -89,8 +89,8 @@ func (o *opener) cifarFile(s Source, f file) (pair, error) {
 			split = "test"
 		}
 	}
-	if o.opts.Split == "test" && split == "train" {
-		return pair{}, badOption("--split", "%s is of the train split (give the test file, or the directory)", s.path())
+	if err := o.fileSplit(s, split); err != nil {
+		return pair{}, err
 	}
 	formats := []string{CIFAR10, CIFAR100}
 	if o.opts.Format != "" {

@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -241,20 +240,8 @@ func TestBadCSV(t *testing.T) {
 		{"good.csv", Options{Label: "a,b,label"}, []string{"no columns but the labels"}},
 		{"good.csv", Options{Split: "test"}, []string{"--split: ", "no splits"}},
 	} {
-		s, err := Open(from(files, tt.name), tt.opts)
-		if s != nil || err == nil {
-			t.Errorf("%s, %+v: no error", tt.name, tt.opts)
-			continue
-		}
-		for _, want := range tt.want {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s: got %q, want %q in it", tt.name, err, want)
-			}
-		}
-		var option *OptionError
-		if got, want := errors.As(err, &option), strings.HasPrefix(err.Error(), "--"); got != want {
-			t.Errorf("%s: %q is an OptionError: %v", tt.name, err, got)
-		}
+		_, err := Open(from(files, tt.name), tt.opts)
+		checkError(t, err, tt.want, "%s, %+v", tt.name, tt.opts)
 	}
 }
 

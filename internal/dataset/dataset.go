@@ -69,7 +69,7 @@ type Source struct {
 // Options say what to read of a data set.
 type Options struct {
 	Format     string    // one of Formats; "": recognised by name and content
-	Split      string    // "train" or "test"; "": "train" where there are splits
+	Split      string    // "train" or "test"; "": "train" where there are both
 	Examples   int       // the first so many examples; 0: all
 	Sample     int       // so many of those, at random, in the order of the files; 0: all
 	SampleSeed uint64    // of the generator that draws them
@@ -233,7 +233,7 @@ func assemble(p pair, opts Options) (*Set, error) {
 		return nil, fmt.Errorf("%s: %d targets for the %d inputs of %s (give files that belong together)", p.y.name, p.y.rows(), s.Total, p.x.name)
 	}
 	if s.Total == 0 {
-		return nil, fmt.Errorf("%s: the data set is empty (give one with examples)", p.x.name)
+		return nil, errEmpty(p.x.name)
 	}
 	for _, side := range []*series{&p.x, &p.y} {
 		if tensor.Count(side.shape) == 0 {
@@ -282,6 +282,10 @@ func assemble(p pair, opts Options) (*Set, error) {
 		s.Notes = append(s.Notes, note)
 	}
 	return s, nil
+}
+
+func errEmpty(name string) error {
+	return fmt.Errorf("%s: the data set is empty (give one with examples)", name)
 }
 
 // opener opens the files of a data set.

@@ -604,23 +604,30 @@ func TestErrors(t *testing.T) {
 		{list{"good.npz"}, Options{Std: []float64{0}}, list{"--std: "}},
 		{list{"good.npz"}, Options{Std: []float64{math.Inf(1)}}, list{"--std: "}},
 	} {
-		s, err := Open(from(files, tt.sources...), tt.opts)
-		if s != nil || err == nil {
-			t.Errorf("%v, %+v: no error", tt.sources, tt.opts)
-			continue
+		_, err := Open(from(files, tt.sources...), tt.opts)
+		checkError(t, err, tt.want, "%v, %+v", tt.sources, tt.opts)
+	}
+}
+
+// checkError holds an error against what it has to say; one that begins with a flag is an OptionError, and no other is.
+func checkError(t *testing.T, err error, want []string, format string, args ...any) {
+	t.Helper()
+	what := fmt.Sprintf(format, args...)
+	if err == nil {
+		t.Errorf("%s: no error", what)
+		return
+	}
+	for _, want := range want {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %q, want %q in it", what, err, want)
 		}
-		for _, want := range tt.want {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%v, %+v: got %q, want %q in it", tt.sources, tt.opts, err, want)
-			}
-			if want := strings.Contains(want, "not exist"); want && !errors.Is(err, fs.ErrNotExist) {
-				t.Errorf("%v: %v is not fs.ErrNotExist", tt.sources, err)
-			}
+		if want := strings.Contains(want, "not exist"); want && !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v is not fs.ErrNotExist", what, err)
 		}
-		var option *OptionError
-		if got, want := errors.As(err, &option), strings.HasPrefix(err.Error(), "--"); got != want {
-			t.Errorf("%v, %+v: %q is an OptionError: %v", tt.sources, tt.opts, err, got)
-		}
+	}
+	var option *OptionError
+	if got, want := errors.As(err, &option), strings.HasPrefix(err.Error(), "--"); got != want {
+		t.Errorf("%s: %q is an OptionError: %v", what, err, got)
 	}
 }
 

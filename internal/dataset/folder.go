@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -63,19 +64,14 @@ func (s Source) hasPictures(entries []fs.DirEntry) bool {
 
 // imageFolder opens a folder of pictures as torchvision's ImageFolder does: a folder for each class, the
 // classes numbered in the order of their names, the pictures of a class in the order of their paths.
-// Where there are train and test or val and no other folder, these are splits.
+// Where there are train and one or more for what is held out, and no other folder, these are splits.
 func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 	p := pair{format: ImageFolder}
 	classes := s.folders(entries)
-	if slices.Contains(classes, "train") && len(classes) > 1 && !slices.ContainsFunc(classes, func(n string) bool { return n != "train" && n != "test" && n != "val" }) {
-		name := "train"
-		p.split = "train"
-		if o.opts.Split == "test" {
-			p.split, name = "test", "val"
-			if slices.Contains(classes, "test") {
-				name = "test"
-			}
-		}
+	if slices.Contains(classes, "train") && len(classes) > 1 && !slices.ContainsFunc(classes, func(n string) bool { return n != "train" && !slices.Contains(heldOut, n) }) {
+		p.split = cmp.Or(o.opts.Split, "train")
+		words := splitWords(p.split)
+		name := words[slices.IndexFunc(words, func(w string) bool { return slices.Contains(classes, w) })]
 		var all [2][]string
 		for i, split := range []string{"train", name} {
 			in := s.in(split)
@@ -86,7 +82,7 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 			all[i] = in.folders(entries)
 		}
 		if !slices.Equal(all[0], all[1]) {
-			p.notes = append(p.notes, fmt.Sprintf("%s: the folders of train and %s are not the same: the classes are numbered by those of %s alone", s.path(), name, name))
+			p.note(s.path(), "the folders of train and %s are not the same: the classes are numbered by those of %s alone", name, name)
 		}
 		s, classes = s.in(name), all[1]
 	} else if o.opts.Split == "test" {
@@ -99,7 +95,7 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 	p.names = classes
 	var (
 		files []string
-		y     labels
+		y     = &ids{row: 1}
 	)
 	w := &walker{most: maxFolders}
 	for label, class := range classes {
@@ -114,7 +110,7 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 		for _, l := range w.found {
 			for _, name := range l.names {
 				files = append(files, path.Join(l.dir, name))
-				y = append(y, int64(label))
+				y.values = append(y.values, int32(label))
 			}
 		}
 		if len(files) == before {

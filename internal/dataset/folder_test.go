@@ -279,9 +279,7 @@ func TestBadFolders(t *testing.T) {
 			_, err = s.SHA256()
 			s.Close()
 		}
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%+v: got %v, want %q in it", tt.opts, err, tt.want)
-		}
+		checkError(t, err, []string{tt.want}, "%+v", tt.opts)
 	}
 }
 

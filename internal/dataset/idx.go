@@ -165,9 +165,7 @@ func (o *opener) idxDirectory(s Source, names map[string]bool) (pair, error) {
 			if err != nil {
 				return pair{}, err
 			}
-			p, err := o.idxFile(images, f)
-			p.split = split
-			return p, err
+			return o.idxFile(images, f)
 		}
 	}
 	return pair{}, s.errorf("no images file of the %s split in the directory, looked for %s: %w (choose another --split, or give the images file)", split, strings.Join(idxImages(split), ", "), fs.ErrNotExist)
@@ -183,8 +181,8 @@ func (o *opener) idxFile(s Source, f file) (pair, error) {
 	case strings.HasPrefix(base, "t10k"):
 		p.split = "test"
 	}
-	if o.opts.Split == "test" && p.split == "train" {
-		return p, badOption("--split", "%s is of the train split (give the t10k file, or the directory)", s.path())
+	if err := o.fileSplit(s, p.split); err != nil {
+		return p, err
 	}
 	x, err := idxArray(s, f)
 	if err != nil {

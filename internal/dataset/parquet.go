@@ -2,29 +2,21 @@ package dataset
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 
 	"hessdens/internal/parquet"
 	"hessdens/internal/tensor"
 )
 
 const parquetSuffix = ".parquet"
-
-// Usual names of columns with inputs and with labels, the likeliest first.
-var (
-	usualInputs = []string{"image", "img", "images", "x", "features", "inputs", "input_ids", "text", "sentence", "content"}
-	usualLabels = []string{"label", "labels", "fine_label", "target", "targets", "class", "y"}
-)
 
 // fieldKind is what a column of a table holds, as far as it makes a difference here.
 type fieldKind int
@@ -44,6 +36,9 @@ type field struct {
 	leaf *parquet.Column
 }
 
+// numberKinds are the types of numbers.
+var numberKinds = []parquet.Kind{parquet.Boolean, parquet.Int32, parquet.Int64, parquet.Float, parquet.Double}
+
 // fields are the columns of a file, in its order. Pictures are bytes that are no text, alone or as the
 // member bytes of a structure, as Hugging Face's datasets write them.
 func fields(f *parquet.File) []field {
@@ -58,7 +53,7 @@ func fields(f *parquet.File) []field {
 		i = end
 		c := members[0]
 		kind := otherField
-		number := c.Logical <= parquet.Uint8 && c.Logical != parquet.String && slices.Contains([]parquet.Kind{parquet.Boolean, parquet.Int32, parquet.Int64, parquet.Float, parquet.Double}, c.Kind)
+		number := (c.Logical == parquet.None || c.Logical == parquet.Uint8) && slices.Contains(numberKinds, c.Kind)
 		if at := slices.IndexFunc(members, func(c *parquet.Column) bool {
 			return len(c.Path) == 2 && c.Path[1] == "bytes" && c.MaxRep == 0 && c.Kind == parquet.ByteArray
 		}); at >= 0 {
@@ -83,8 +78,8 @@ func fields(f *parquet.File) []field {
 
 // parquetTable is a table in one file or several that follow each other.
 type parquetTable struct {
-	name   string
-	fields []field
+	header
+	fields []field // in the order of the header
 	files  []parquetPart
 	groups []parquetGroup
 	rows   int
@@ -92,7 +87,6 @@ type parquetTable struct {
 
 type parquetPart struct {
 	source Source
-	size   int64
 	file   *parquet.File
 	fields []field
 }
@@ -107,29 +101,14 @@ type parquetGroup struct {
 // parquetFile opens a table in one file.
 func (o *opener) parquetFile(s Source, f file) (pair, error) {
 	split, _ := splitOf(s.Name)
-	if o.opts.Split == "test" && split != "test" {
-		return pair{}, badOption("--split", "%s is not of the test split (leave it out, or give the file of the split)", s.path())
+	if err := o.fileSplit(s, split); err != nil {
+		return pair{}, err
 	}
 	return o.parquet(s.path(), split, []Source{s}, []file{f})
 }
 
-// splitWords find the split in the name of a file, data/train-00000-of-00002.parquet, and how it may be called.
-var (
-	splitWords = regexp.MustCompile(`(?:^|[-_./])(train|test|validation|valid|val|dev)(?:[-_.0-9]|$)`)
-	shardWords = regexp.MustCompile(`-(\d+)-of-(\d+)\.parquet$`)
-)
-
-// splitOf is the split that a file's name says, "train" or "test", and the word for it; "" where it says none.
-func splitOf(name string) (split, word string) {
-	m := splitWords.FindStringSubmatch(path.Base(name))
-	switch {
-	case m == nil:
-		return "", ""
-	case m[1] == "train":
-		return "train", m[1]
-	}
-	return "test", m[1]
-}
+// shardWords find the number of shards in the name of one.
+var shardWords = regexp.MustCompile(`-(\d+)-of-(\d+)\.parquet$`)
 
 // parquetNames are the Parquet files of a directory: those in it, else those in its folders. Nil where there are
 // none.
@@ -162,32 +141,26 @@ func (o *opener) parquetDirectory(s Source, entries []fs.DirEntry) (pair, error)
 	if len(names) == 0 {
 		return pair{}, s.errorf("holds no file *.parquet (give the directory that does)")
 	}
-	want := o.opts.Split
-	if want == "" {
-		want = "train"
-	}
+	want := cmp.Or(o.opts.Split, "train")
 	words := map[string][]string{} // the files that say one
-	splits := map[string]string{}
-	folder := "" // the one that is no split
+	folder := ""                   // the one that is no split
 	for _, n := range names {
-		split, word := splitOf(n)
+		_, word := splitOf(n)
 		dir := path.Dir(n)
-		if ofDir, wordOfDir := splitOf(dir); wordOfDir == dir {
-			split, word = ofDir, dir
+		if _, ofDir := splitOf(dir); ofDir == dir {
+			word = dir
 		} else if folder == "" {
 			folder = dir
 		} else if folder != dir {
 			return pair{}, s.errorf("holds tables in several folders, %s and %s (give one of them)", folder, dir)
 		}
 		words[word] = append(words[word], n)
-		splits[word] = split
 	}
 	word := want
-	if want == "test" && words[word] == nil { // the one beside train that is there
-		for _, w := range slices.Sorted(maps.Keys(words)) {
-			if splits[w] == "test" {
-				word = w
-			}
+	for _, w := range splitWords(want) {
+		if words[w] != nil {
+			word = w
+			break
 		}
 	}
 	if len(words) == 1 && words[""] != nil {
@@ -221,7 +194,7 @@ func (o *opener) parquetDirectory(s Source, entries []fs.DirEntry) (pair, error)
 // parquet opens files that are one table.
 func (o *opener) parquet(name, split string, sources []Source, files []file) (pair, error) {
 	p := pair{format: Parquet, split: split}
-	t := &parquetTable{name: name}
+	t := &parquetTable{header: header{path: name}}
 	for i, s := range sources {
 		file, err := parquet.Open(files[i], files[i].size)
 		if err != nil {
@@ -237,7 +210,7 @@ func (o *opener) parquet(name, split string, sources []Source, files []file) (pa
 		if i == 0 {
 			t.fields = fs
 		}
-		t.files = append(t.files, parquetPart{s, files[i].size, file, fs})
+		t.files = append(t.files, parquetPart{s, file, fs})
 		first := 0
 		for g, group := range file.Groups {
 			if group.Rows > 0 {
@@ -248,119 +221,126 @@ func (o *opener) parquet(name, split string, sources []Source, files []file) (pa
 		}
 	}
 	if t.rows == 0 {
-		return p, fmt.Errorf("%s: the data set is empty (give one with examples)", name)
+		return p, errEmpty(name)
 	}
-	inputs, label, err := t.choose(o.opts)
+	for _, f := range t.fields {
+		t.names = append(t.names, f.name)
+	}
+	inputs, labels, err := o.choose(&p, t)
 	if err != nil {
 		return p, err
 	}
-	text := inputs[0].kind == textField
-	if text && o.opts.Context > 0 && !o.opts.Sequence {
-		texts, err := t.texts(inputs[0])
-		if err != nil {
+	var texts []string
+	if inputs[0].kind == textField {
+		if texts, err = t.texts(inputs[0]); err != nil {
 			return p, err
 		}
-		p, err := o.documents(name, texts)
-		p.format, p.split = Parquet, split
-		return p, err
-	}
-	if label.kind == otherField {
-		return p, fmt.Errorf("%s: of the columns %s none is called %s (name the one with the labels with --label)", name, t.names(), strings.Join(usualLabels, ", "))
-	}
-	if text {
-		texts, err := t.texts(inputs[0])
-		if err != nil {
-			return p, err
+		if o.opts.Context > 0 && !o.opts.Sequence {
+			return p, o.documents(&p, name, texts)
 		}
 		err = o.textRows(&p, name, texts)
-		if err != nil {
-			return p, err
-		}
-	} else if err := o.parquetInputs(&p, t, inputs); err != nil {
+	} else {
+		err = o.parquetInputs(&p, t, inputs)
+	}
+	if err != nil {
 		return p, err
 	}
-	return p, t.labels(&p, label)
+	return p, o.parquetLabels(&p, t, labels)
 }
 
-func (t *parquetTable) names() string {
-	var names []string
+// choose finds the columns of inputs and of labels. Inputs are those of --input; else one of pictures, lists or texts that has a
+// usual name or is the only one; else all numbers. Labels are those of --label or the column with a usual name; else, where inputs
+// are numbers, or texts of which each has a label, the last column.
+func (o *opener) choose(p *pair, t *parquetTable) (inputs, labels []field, err error) {
+	var input, label []int
+	if o.opts.Label != "" {
+		if label, err = t.columns("--label", o.opts.Label); err != nil {
+			return nil, nil, err
+		}
+	} else if i := t.usual(labelNames); i >= 0 && t.fields[i].kind != otherField {
+		label = []int{i}
+	}
+	if o.opts.Input != "" {
+		if input, err = t.inputs(o.opts.Input, label); err != nil {
+			return nil, nil, err
+		}
+	} else if input = o.usualInputs(t, label); input == nil {
+		return nil, nil, fmt.Errorf("%s: which of the columns %s holds the inputs is not clear (name it with --input)", t.path, quotedList(t.names))
+	}
+	kind := t.fields[input[0]].kind
+	if label == nil && (kind == numberField || kind == textField && o.opts.Sequence) {
+		label = []int{t.lastColumn(p)}
+		if o.opts.Input != "" {
+			if input, err = t.inputs(o.opts.Input, label); err != nil {
+				return nil, nil, err
+			}
+		} else if input = slices.DeleteFunc(input, func(i int) bool { return i == label[0] }); len(input) == 0 {
+			return nil, nil, fmt.Errorf("%s: no inputs beside the labels among the columns %s (name both, with --input and --label)", t.path, quotedList(t.names))
+		}
+	}
+	if kind == numberField && o.opts.Input == "" {
+		var rest []string
+		for i, name := range t.names {
+			if !slices.Contains(input, i) && !slices.Contains(label, i) {
+				rest = append(rest, name)
+			}
+		}
+		if rest != nil {
+			p.note(t.path, "the columns %s are no numbers, or an index, and left out (--input A,B,… chooses)", quotedList(rest))
+		}
+	}
+	if inputs, err = t.these("--input", input); err != nil {
+		return nil, nil, err
+	}
+	labels, err = t.these("--label", label)
+	return inputs, labels, err
+}
+
+// usualInputs are the columns of inputs where --input does not say them, nil where that is not clear.
+func (o *opener) usualInputs(t *parquetTable, label []int) []int {
+	of := map[fieldKind][]int{}
 	for i, f := range t.fields {
-		if i == 20 {
-			names = append(names, "…")
-			break
+		if !slices.Contains(label, i) && !strings.HasPrefix(f.name, pandasIndex) {
+			of[f.kind] = append(of[f.kind], i)
 		}
-		names = append(names, strconv.Quote(f.name))
 	}
-	return strings.Join(names, ", ")
+	pictures, lists, texts, numbers := of[pictureField], of[listField], of[textField], of[numberField]
+	for _, name := range inputNames {
+		for _, i := range slices.Concat(pictures, lists, texts) {
+			if strings.EqualFold(t.names[i], name) {
+				return []int{i}
+			}
+		}
+	}
+	switch {
+	case len(pictures) == 1:
+		return pictures
+	case len(pictures) == 0 && len(lists) == 1:
+		return lists
+	case len(pictures)+len(lists) > 0:
+		return nil
+	case len(numbers) > 0 && (o.opts.Context == 0 || len(texts) == 0):
+		return numbers
+	case len(texts) == 1:
+		return texts
+	}
+	return nil
 }
 
-// choose finds the columns of inputs and of labels. A label of another kind is none.
-func (t *parquetTable) choose(opts Options) (inputs []field, label field, err error) {
-	named := func(flag, name string) (field, error) {
-		for _, f := range t.fields {
-			if f.name == name {
-				if f.kind == otherField {
-					return f, badOption(flag, "column %q of %s holds values of a type that is not read (choose another)", name, t.name)
-				}
-				return f, nil
-			}
+// these are columns that a flag names, or might: each of a type that is read, and several numbers.
+func (t *parquetTable) these(flag string, columns []int) ([]field, error) {
+	var out []field
+	for _, i := range columns {
+		f := t.fields[i]
+		if f.kind == otherField {
+			return nil, badOption(flag, "column %q of %s holds values of a type that is not read (choose another)", f.name, t.path)
 		}
-		return field{}, badOption(flag, "%s has no column %q, only %s", t.name, name, t.names())
+		if len(columns) > 1 && f.kind != numberField {
+			return nil, badOption(flag, "column %q of %s is no number in each row, as each of several has to be (give it alone)", f.name, t.path)
+		}
+		out = append(out, f)
 	}
-	usual := func(names []string) field {
-		for _, n := range names {
-			if f, err := named("", n); err == nil {
-				return f
-			}
-		}
-		return field{}
-	}
-	if opts.Label != "" {
-		if label, err = named("--label", opts.Label); err != nil {
-			return nil, label, err
-		}
-	} else {
-		label = usual(usualLabels)
-	}
-	if opts.Input != "" {
-		for n := range strings.SplitSeq(opts.Input, ",") {
-			f, err := named("--input", n)
-			if err != nil {
-				return nil, label, err
-			}
-			inputs = append(inputs, f)
-		}
-	} else if f := usual(usualInputs); f.kind != otherField && f.name != label.name {
-		inputs = []field{f}
-	} else {
-		of := map[fieldKind][]field{}
-		for _, f := range t.fields {
-			if f.name != label.name {
-				of[f.kind] = append(of[f.kind], f)
-			}
-		}
-		switch pictures, lists, texts := of[pictureField], of[listField], of[textField]; {
-		case len(pictures) == 1:
-			inputs = pictures
-		case len(pictures) == 0 && len(lists) == 1:
-			inputs = lists
-		case len(pictures)+len(lists) == 0 && len(of[numberField]) > 0:
-			inputs = of[numberField]
-		case len(pictures)+len(lists) == 0 && len(texts) == 1:
-			inputs = texts
-		default:
-			return nil, label, fmt.Errorf("%s: which of the columns %s holds the inputs is not clear (name it with --input)", t.name, t.names())
-		}
-	}
-	for _, f := range inputs {
-		if f.name == label.name {
-			return nil, label, badOption("--input", "%q is the column of the labels (choose that with --label)", f.name)
-		}
-		if len(inputs) > 1 && f.kind != numberField {
-			return nil, label, badOption("--input", "column %q is no number in each row, as each of several has to be (give it alone)", f.name)
-		}
-	}
-	return inputs, label, nil
+	return out, nil
 }
 
 // parquetInputs makes the inputs: pictures; a list of numbers in each row, bytes as images; or numbers of
@@ -370,7 +350,7 @@ func (o *opener) parquetInputs(p *pair, t *parquetTable, inputs []field) error {
 	if err != nil {
 		return err
 	}
-	p.x = series{name: t.name, parts: []block{c}, shape: c.shape}
+	p.x = series{name: t.path, parts: []block{c}, shape: c.shape}
 	switch {
 	case inputs[0].kind == pictureField:
 		c.budget = 0 // what is decoded is kept instead
@@ -390,65 +370,62 @@ func (o *opener) parquetInputs(p *pair, t *parquetTable, inputs []field) error {
 		p.x.parts, p.x.shape = []block{x}, []int{x.form.channels, x.form.h, x.form.w}
 		return err
 	case inputs[0].kind == numberField:
-		c.dtype = tensor.Float64
+		c.dtype, p.x.shape = tensor.Float64, o.rowShape(len(inputs))
+		v, err := c.group(0)
+		if err != nil {
+			return err
+		}
+		var seen pixels
+		for _, x := range v.floats {
+			seen.add(x)
+		}
+		for _, x := range v.ints {
+			seen.add(float64(x))
+		}
+		o.scaleNote(p, seen)
 	case c.dtype == tensor.Uint8 && len(c.shape) == 2:
 		p.x.shape = []int{1, c.shape[0], c.shape[1]}
 	}
 	return nil
 }
 
-// labels makes the targets: numbers, or words that are numbered in their order.
-func (t *parquetTable) labels(p *pair, label field) error {
-	p.y = series{name: t.name, shape: []int{}}
-	if label.kind == pictureField {
-		return badOption("--label", "column %q of %s holds bytes, not labels (choose another)", label.name, t.name)
-	}
-	if label.kind != textField {
-		c, err := t.column([]field{label}, 0)
+// parquetLabels makes the targets: numbers, or texts as any table has them.
+func (o *opener) parquetLabels(p *pair, t *parquetTable, labels []field) error {
+	switch {
+	case labels == nil:
+		return fmt.Errorf("%s: of the columns %s none is called %s (name the one with the labels with --label)", t.path, quotedList(t.names), strings.Join(labelNames, ", "))
+	case labels[0].kind == pictureField:
+		return badOption("--label", "column %q of %s holds bytes, not labels (choose another)", labels[0].name, t.path)
+	case labels[0].kind == textField:
+		y := &answers{}
+		err := t.eachText(labels[0], func(row int, b []byte) error {
+			return y.add(func(_ int, err error) error {
+				g, in := t.at(row)
+				return &fileError{t.place(labels[0], g, in), err}
+			}, string(b))
+		})
 		if err != nil {
 			return err
 		}
-		if c.dtype == tensor.Uint8 { // labels of a byte are labels all the same
-			c.dtype = tensor.Int64
-		}
-		p.y.parts = []block{c}
-		if label.kind == listField {
-			p.y.shape = c.shape
-		}
-		p.names = t.classNames(label.name)
-		return nil
+		return y.finish(p, labels[0].name, o.opts.Quantities)
 	}
-	code := map[string]int64{} // of words, in the order of their appearance
-	y := make(labels, 0, t.rows)
-	err := t.eachText(label, func(b []byte) error {
-		c, ok := code[string(b)]
-		if !ok {
-			c = int64(len(code))
-			code[string(b)] = c
-		}
-		y = append(y, c)
-		return nil
-	})
+	c, err := t.column(labels, 0)
 	if err != nil {
 		return err
 	}
-	p.names = slices.Sorted(maps.Keys(code))
-	number := make([]int64, len(code))
-	var list []string
-	for i, w := range p.names {
-		number[code[w]] = int64(i)
-		if i < 20 {
-			list = append(list, fmt.Sprintf("%.40q = %d", w, i))
+	switch {
+	case o.opts.Quantities:
+		c.dtype = tensor.Float64
+	case c.dtype == tensor.Uint8: // labels of a byte are labels all the same
+		c.dtype = tensor.Int64
+	}
+	p.y = series{name: t.path, parts: []block{c}, shape: c.shape}
+	if len(labels) == 1 {
+		if labels[0].kind != listField {
+			p.y.shape = []int{}
 		}
+		p.names = t.classNames(labels[0].name)
 	}
-	if len(p.names) > 20 {
-		list = append(list, fmt.Sprintf("… (%d in all)", len(p.names)))
-	}
-	p.notes = append(p.notes, fmt.Sprintf("%s: the names in column %.60q are numbered in their order: %s", path.Base(t.name), label.name, strings.Join(list, ", ")))
-	for i, c := range y {
-		y[i] = number[c]
-	}
-	p.y.parts = []block{y}
 	return nil
 }
 
@@ -466,8 +443,8 @@ func (t *parquetTable) classNames(column string) []string {
 	return feature.Names
 }
 
-// eachText calls f for the rows of a column of texts.
-func (t *parquetTable) eachText(f field, do func(b []byte) error) error {
+// eachText calls do for the rows of a column of texts.
+func (t *parquetTable) eachText(f field, do func(row int, b []byte) error) error {
 	c, err := t.column([]field{f}, 0)
 	if err != nil {
 		return err
@@ -477,8 +454,8 @@ func (t *parquetTable) eachText(f field, do func(b []byte) error) error {
 		if err != nil {
 			return err
 		}
-		for _, b := range v.bytes {
-			if err := do(b); err != nil {
+		for i, b := range v.bytes {
+			if err := do(t.groups[g].first+i, b); err != nil {
 				return err
 			}
 		}
@@ -486,20 +463,16 @@ func (t *parquetTable) eachText(f field, do func(b []byte) error) error {
 	return nil
 }
 
-// maxTextBytes is how many bytes the texts of a column may have for each of the files', which say a text once that
-// many rows have.
-const maxTextBytes = 256
-
-// texts are all rows of a column of texts.
+// texts are all rows of a column of texts. A file says a text once that many rows have.
 func (t *parquetTable) texts(f field) ([]string, error) {
 	texts := make([]string, 0, t.rows)
-	left := int64(1 << 24)
+	left := int64(0)
 	for _, p := range t.files {
-		left += maxTextBytes * p.size
+		left += p.file.Most()
 	}
-	err := t.eachText(f, func(b []byte) error {
+	err := t.eachText(f, func(_ int, b []byte) error {
 		if left -= int64(len(b)); left < 0 {
-			return fmt.Errorf("%s: the texts of column %q are far longer than the file (is it damaged?)", t.name, f.name)
+			return fmt.Errorf("%s: the texts of column %q are far longer than the file (is it damaged?)", t.path, f.name)
 		}
 		texts = append(texts, string(b))
 		return nil
@@ -520,246 +493,4 @@ func (t *parquetTable) at(row int) (g, in int) {
 func (t *parquetTable) place(f field, g, row int) string {
 	at := t.groups[g]
 	return fmt.Sprintf("%s: row %d of column %q", t.files[at.part].source.path(), at.inFile+row, f.name)
-}
-
-// parquetColumn is a block of the values of one column, a number, a text or a list of numbers in each row, or
-// of several columns of numbers. Groups of rows are decoded when they are read: the first ones are kept, as
-// many as budget bytes hold, and the two read last.
-type parquetColumn struct {
-	table  *parquetTable
-	fields []field
-	dtype  tensor.DType
-	shape  []int
-
-	mu     sync.Mutex // of the following
-	budget int64
-	kept   map[int]*groupValues
-	recent [2]struct {
-		group  int
-		values *groupValues
-	}
-}
-
-// groupValues are the values of a group of rows, row-major, in one of these.
-type groupValues struct {
-	ints   []int64
-	floats []float64
-	bytes  [][]byte
-}
-
-// column makes the block of fields. The lists of all rows have the shape of the first one.
-func (t *parquetTable) column(fields []field, budget int64) (*parquetColumn, error) {
-	c := &parquetColumn{table: t, fields: fields, budget: budget, kept: map[int]*groupValues{}}
-	switch leaf := fields[0].leaf; {
-	case len(fields) > 1, leaf.Kind == parquet.Float, leaf.Kind == parquet.Double:
-		c.dtype = tensor.Float64
-	case leaf.Kind == parquet.Boolean:
-		c.dtype = tensor.Bool
-	case leaf.Logical == parquet.Uint8:
-		c.dtype = tensor.Uint8
-	default:
-		c.dtype = tensor.Int64
-	}
-	if fields[0].kind != listField {
-		c.shape = []int{len(fields)}
-		return c, nil
-	}
-	leaf := t.files[t.groups[0].part].field(fields[0].name).leaf
-	v, err := t.files[t.groups[0].part].file.Read(t.groups[0].group, leaf)
-	if err != nil {
-		return nil, &fileError{t.files[t.groups[0].part].source.path(), err}
-	}
-	// Of the entries of the first row, those of a level up to k begin lists that are k deep.
-	begun := make([]int, leaf.MaxRep+1)
-	for i, r := range v.Rep {
-		if r == 0 && i > 0 {
-			break
-		}
-		for k := int(r); k < len(begun); k++ {
-			begun[k]++
-		}
-	}
-	for k := 1; k < len(begun); k++ {
-		c.shape = append(c.shape, begun[k]/max(begun[k-1], 1))
-	}
-	return c, nil
-}
-
-// field is a file's column of a name.
-func (p parquetPart) field(name string) field {
-	return p.fields[slices.IndexFunc(p.fields, func(f field) bool { return f.name == name })]
-}
-
-// group is a group of rows, decoded where it is not kept.
-func (c *parquetColumn) group(g int) (*groupValues, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if v := c.kept[g]; v != nil {
-		return v, nil
-	}
-	for _, r := range c.recent {
-		if r.values != nil && r.group == g {
-			return r.values, nil
-		}
-	}
-	v, err := c.load(g)
-	if err != nil {
-		return nil, err
-	}
-	size := 8 * int64(len(v.ints)+len(v.floats))
-	if v.bytes == nil && size <= c.budget {
-		c.budget -= size
-		c.kept[g] = v
-		return v, nil
-	}
-	c.recent[1] = c.recent[0]
-	c.recent[0].group, c.recent[0].values = g, v
-	return v, nil
-}
-
-func (c *parquetColumn) load(g int) (*groupValues, error) {
-	t := c.table
-	at := t.groups[g]
-	part := t.files[at.part]
-	out := &groupValues{}
-	if len(c.fields) > 1 {
-		out.floats = make([]float64, at.rows*len(c.fields))
-	}
-	for i, f := range c.fields {
-		leaf := part.field(f.name).leaf
-		v, err := part.file.Read(at.group, leaf)
-		if err != nil {
-			return nil, &fileError{part.source.path(), err}
-		}
-		if err := c.check(v, leaf, g, f); err != nil {
-			return nil, err
-		}
-		if len(c.fields) == 1 {
-			return &groupValues{v.Ints, v.Floats, v.Bytes}, nil
-		}
-		for r := range at.rows {
-			if v.Floats != nil {
-				out.floats[r*len(c.fields)+i] = v.Floats[r]
-			} else {
-				out.floats[r*len(c.fields)+i] = float64(v.Ints[r])
-			}
-		}
-	}
-	return out, nil
-}
-
-// check holds that no value of a group is missing, and that each list has the shape.
-func (c *parquetColumn) check(v *parquet.Values, leaf *parquet.Column, g int, f field) error {
-	rows := c.table.groups[g].rows
-	n := tensor.Count(c.shape)
-	if f.kind != listField {
-		n = 1
-	}
-	for i, d := range v.Def {
-		if d < leaf.MaxDef {
-			row := i
-			if leaf.MaxRep > 0 {
-				row = -1
-				for _, r := range v.Rep[:i+1] {
-					if r == 0 {
-						row++
-					}
-				}
-			}
-			return &fileError{c.table.place(f, g, max(row, 0)), errors.New("there is no value, or an empty list (fill it in, or leave the row out)")}
-		}
-	}
-	row, in := -1, 0
-	for _, r := range v.Rep {
-		if r == 0 {
-			if row >= 0 && in != n {
-				break
-			}
-			row, in = row+1, 0
-		}
-		if int(r) != c.level(in) {
-			in = -1
-			break
-		}
-		in++
-	}
-	if leaf.MaxRep > 0 && (row != rows-1 || in != n) {
-		return &fileError{c.table.place(f, g, max(row, 0)), fmt.Errorf("a list that is not of the shape %v of the first one (lists have to be of one length)", c.shape)}
-	}
-	if c.dtype == tensor.Uint8 && slices.ContainsFunc(v.Ints, func(x int64) bool { return x < 0 || x > 255 }) {
-		return &fileError{c.table.place(f, g, 0), errors.New("a value that is no byte, as its type says (the file is damaged; copy it again)")}
-	}
-	if got := len(v.Ints) + len(v.Floats) + len(v.Bytes); got != rows*n {
-		return &fileError{c.table.place(f, g, 0), fmt.Errorf("%d values in %d rows (the file is damaged; copy it again)", got, rows)}
-	}
-	return nil
-}
-
-// level is the repetition level of entry i of a list: how many of the lists that it is in have begun before.
-func (c *parquetColumn) level(i int) int {
-	inner := tensor.Count(c.shape)
-	for k := range c.shape {
-		if i%max(inner, 1) == 0 && (k > 0 || i == 0) {
-			return k
-		}
-		inner /= max(c.shape[k], 1)
-	}
-	return len(c.shape)
-}
-
-func (c *parquetColumn) Rows() int          { return c.table.rows }
-func (c *parquetColumn) Type() tensor.DType { return c.dtype }
-
-// each calls f for the groups of rows [lo, hi), with the values of those rows and the place of the first after lo.
-func (c *parquetColumn) each(lo, hi int, f func(v groupValues, at int)) error {
-	n := tensor.Count(c.shape)
-	for row := lo; row < hi; {
-		g, in := c.table.at(row)
-		v, err := c.group(g)
-		if err != nil {
-			return err
-		}
-		to := min(c.table.groups[g].rows, in+hi-row)
-		part := groupValues{}
-		if v.floats != nil {
-			part.floats = v.floats[in*n : to*n]
-		}
-		if v.ints != nil {
-			part.ints = v.ints[in*n : to*n]
-		}
-		f(part, (row-lo)*n)
-		row += to - in
-	}
-	return nil
-}
-
-func (c *parquetColumn) Floats(dst []float64, lo, hi int) error {
-	return c.each(lo, hi, func(v groupValues, at int) {
-		copy(dst[at:], v.floats)
-		for i, x := range v.ints {
-			dst[at+i] = float64(x)
-		}
-	})
-}
-
-func (c *parquetColumn) Ints(dst []int64, lo, hi int) error {
-	return c.each(lo, hi, func(v groupValues, at int) { copy(dst[at:], v.ints) })
-}
-
-func (c *parquetColumn) Bytes(dst []uint8, lo, hi int) error {
-	return c.each(lo, hi, func(v groupValues, at int) {
-		for i, x := range v.ints {
-			dst[at+i] = uint8(x)
-		}
-	})
-}
-
-// file is a picture, as it is encoded.
-func (c *parquetColumn) file(i int) ([]byte, error) {
-	g, row := c.table.at(i)
-	v, err := c.group(g)
-	if err != nil {
-		return nil, err
-	}
-	return v.bytes[row], nil
 }

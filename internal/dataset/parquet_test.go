@@ -1,13 +1,15 @@
 package dataset
 
 import (
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+
+	"hessdens/internal/tokenizer"
 )
 
 const parquetDir = "testdata/parquet"
@@ -120,6 +122,19 @@ func TestParquetTable(t *testing.T) {
 	}
 }
 
+// The table that pandas writes: all numbers but the index are inputs, but the last, which is the label; what is taken for granted is said.
+func TestParquetNumbers(t *testing.T) {
+	s := mustOpen(t, from(os.DirFS(parquetDir), "pandas.parquet"), Options{ImageSize: []int{2, 1}})
+	if got := floats(t, s, s.X); !slices.Equal(got, []float64{0, 1, 255, 2}) || !slices.Equal(s.X.Shape(), []int{1, 2, 1}) || !slices.Equal(ints(t, s, s.Y), []int64{0, 1}) {
+		t.Errorf("%v of shape %v", got, s.X.Shape())
+	}
+	want := []string{`pandas.parquet: labels are taken from the last column, "z" (--label NAME chooses)`, `pandas.parquet: the columns "name", "__index_level_0__" are no numbers, or an index, and left out (--input A,B,… chooses)`,
+		"pandas.parquet: the inputs are whole numbers of 0..255 and taken as they are (--std 255 scales them to 0..1)"}
+	if !slices.Equal(s.Notes, want) {
+		t.Errorf("notes %q", s.Notes)
+	}
+}
+
 func TestParquetLists(t *testing.T) {
 	var x, pixels []float64
 	var tokens, y []int64
@@ -144,6 +159,107 @@ func TestParquetLists(t *testing.T) {
 	}
 }
 
+// A column of texts: an example each, padded, for a network with one output for each; else one text, in windows.
+func TestParquetTexts(t *testing.T) {
+	tok, err := tokenizer.Parse(bert(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	vocab := &from(disk(map[string][]byte{"tokenizer.json": bert(t)}), "tokenizer.json")[0]
+	texts := []string{"hear me", "before we proceed any further, hear me speak", "speak\n"}
+	const context = 8
+	var rows []int64
+	for _, text := range texts {
+		tokens, err := tok.Encode(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := make([]int64, context) // [PAD] is 0
+		row[0] = 2                    // [CLS]
+		for i, v := range tokens[:min(len(tokens), context-2)] {
+			row[1+i], row[2+i] = int64(v), 3 // and [SEP] after it
+		}
+		rows = append(rows, row...)
+	}
+	for _, tt := range []struct {
+		label string
+		y     []int64
+		names []string
+		note  string
+	}{
+		{"stars", []int64{2, 10, 2}, nil, "1 of 3 texts are longer than 8 tokens"},
+		{"", []int64{2, 10, 2}, nil, `labels are taken from the last column, "stars"`},
+		{"id", []int64{0, 1, 2}, []string{"x", "y", "z"}, `the names in column "id" are numbered in their order: "x" = 0, "y" = 1, "z" = 2`},
+	} {
+		s := mustOpen(t, from(os.DirFS(parquetDir), "text.parquet"), Options{Sequence: true, Context: context, VocabFile: vocab, Label: tt.label})
+		if x, y := ints(t, s, s.X), ints(t, s, s.Y); !slices.Equal(x, rows) || !slices.Equal(s.X.Shape(), []int{context}) || !slices.Equal(y, tt.y) || len(s.Y.Shape()) != 0 || !slices.Equal(s.Names, tt.names) || s.Format != Parquet {
+			t.Errorf("label %q: %v of shape %v, %v, %q, want %v", tt.label, x, s.X.Shape(), y, s.Names, rows)
+		}
+		if notes := strings.Join(s.Notes, "\n"); !strings.Contains(notes, "text.parquet: "+tt.note) {
+			t.Errorf("label %q: notes %q", tt.label, notes)
+		}
+	}
+
+	joined := "hear me\nbefore we proceed any further, hear me speak\nspeak\n"
+	want, err := tok.Encode(joined)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := mustOpen(t, from(os.DirFS(parquetDir), "text.parquet"), Options{Context: 5, VocabFile: vocab})
+	n := (len(want) - 1) / 5
+	if x, y := ints(t, s, s.X), ints(t, s, s.Y); s.N != n || fmt.Sprint(x) != fmt.Sprint(want[:5*n]) || fmt.Sprint(y) != fmt.Sprint(want[1:5*n+1]) || s.Format != Parquet {
+		t.Errorf("%d windows %v, %v, want %v", s.N, x, y, want)
+	}
+	if len(s.Notes) == 0 || !strings.Contains(s.Notes[0], "text.parquet: 3 texts follow each other as one, each ended by a line feed") {
+		t.Errorf("notes %q", s.Notes)
+	}
+	s = mustOpen(t, from(os.DirFS(parquetDir), "text.parquet"), Options{Context: 7, Vocab: "bytes"})
+	if got, err := s.Preview(); err != nil || got != `"hear me"` || ints(t, s, s.Y)[6] != '\n' || s.N != (len(joined)-1)/7 {
+		t.Errorf("bytes: %s, %v, %v", got, ints(t, s, s.Y), err)
+	}
+}
+
+// The same table as CSV and as Parquet is the same data set.
+func TestTablesAgree(t *testing.T) {
+	table := "a,word,b,quantity\n"
+	for i := range 10 {
+		word := "cat"
+		if i%3 == 0 {
+			word = "ant"
+		}
+		table += fmt.Sprintf("%v,%s,%d,%v\n", float64(i)/2, word, i, float64(i)/4)
+	}
+	files := disk(map[string][]byte{"table.csv": []byte(table), "text.csv": []byte("id,text,stars\nx,hear me,2\ny,\"before we proceed any further, hear me speak\",10\nz,\"speak\n\",2\n"), "tokenizer.json": bert(t)})
+	vocab := &from(files, "tokenizer.json")[0]
+	for _, tt := range []struct {
+		name string
+		opts Options
+	}{
+		{"table", Options{Input: "a,b", Label: "word"}},
+		{"table", Options{Input: "a, b", Label: "quantity", ImageSize: []int{1, 2}}},
+		{"table", Options{Input: "b", Label: "quantity,a"}},
+		{"table", Options{Input: "a", Label: "b"}},
+		{"table", Options{Input: "a", Label: "b", Quantities: true}},
+		{"text", Options{Sequence: true, Context: 9, VocabFile: vocab, Label: "id"}},
+		{"text", Options{Sequence: true, Context: 90, VocabFile: vocab}},
+		{"text", Options{Context: 6, Stride: 2, VocabFile: vocab}},
+		{"text", Options{Context: 6, Vocab: "chars"}},
+	} {
+		a, b := mustOpen(t, from(os.DirFS(parquetDir), tt.name+".parquet"), tt.opts), mustOpen(t, from(files, tt.name+".csv"), tt.opts)
+		hashes := [2]string{}
+		for i, s := range []*Set{a, b} {
+			var err error
+			if hashes[i], err = s.SHA256(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		notes := strings.ReplaceAll(strings.Join(a.Notes, "\n"), ".parquet", ".csv")
+		if hashes[0] != hashes[1] || !slices.Equal(a.X.Shape(), b.X.Shape()) || !slices.Equal(a.Y.Shape(), b.Y.Shape()) || a.Classes != b.Classes || !slices.Equal(a.Names, b.Names) || notes != strings.Join(b.Notes, "\n") {
+			t.Errorf("%s, %+v: %+v and %+v", tt.name, tt.opts, a, b)
+		}
+	}
+}
+
 func TestBadParquet(t *testing.T) {
 	files := fstest.MapFS{}
 	add := func(name, as string) {
@@ -158,10 +274,14 @@ func TestBadParquet(t *testing.T) {
 	add("images/data/train-00000-of-00002.parquet", "mixed/a.parquet")
 	add("table.parquet", "mixed/b.parquet")
 	add("table.parquet", "table.parquet")
-	add("table.parquet", "configs/en/train.parquet")
+	for _, name := range []string{"a.parquet", "train.parquet", "val.parquet", "configs/en/train.parquet"} {
+		add("table.parquet", name)
+	}
 	add("table.parquet", "configs/fr/train.parquet")
 	add("lists.parquet", "lists.parquet")
 	add("text.parquet", "text.parquet")
+	add("unclear.parquet", "unclear.parquet")
+	add("zeros.parquet", "zeros.parquet")
 	cut := files["table.parquet"].Data
 	files["cut.parquet"] = &fstest.MapFile{Data: cut[:len(cut)-9]}
 	for _, tt := range []struct {
@@ -174,16 +294,29 @@ func TestBadParquet(t *testing.T) {
 		{"mixed", Options{}, []string{`mixed/b.parquet: has no column "image" as mixed/a.parquet does`}},
 		{"mixed", Options{Split: "test"}, []string{"--split: mixed has no splits"}},
 		{"configs", Options{}, []string{"configs: holds tables in several folders, en and fr (give one of them)"}},
-		{"table.parquet", Options{Split: "test"}, []string{"--split: table.parquet is not of the test split"}},
-		{"table.parquet", Options{}, []string{"table.parquet: of the columns", "none is called label, labels"}},
-		{"table.parquet", Options{Label: "none"}, []string{`--label: table.parquet has no column "none", only "a", "word", "b"`}},
+		{"table.parquet", Options{Split: "test"}, []string{"--split: table.parquet has no splits"}},
+		{"table.parquet", Options{}, []string{`table.parquet: row 7 of column "hole"`}},
+		{"a.parquet", Options{Split: "test"}, []string{"--split: a.parquet has no splits"}},
+		{"train.parquet", Options{Split: "test"}, []string{"--split: train.parquet is of the train split"}},
+		{"val.parquet", Options{Split: "train"}, []string{"--split: val.parquet is of the test split"}},
+		{"table.parquet", Options{Label: "none"}, []string{`--label: table.parquet has no column "none" (it has "a", "word", "b"`}},
 		{"table.parquet", Options{Label: "b", Input: "day"}, []string{`--input: column "day" of table.parquet holds values of a type that is not read`}},
-		{"table.parquet", Options{Label: "b", Input: "b"}, []string{`--input: "b" is the column of the labels`}},
-		{"table.parquet", Options{Label: "b", Input: "a,word"}, []string{`--input: column "word" is no number`}},
+		{"table.parquet", Options{Label: "b", Input: "b"}, []string{`--input: "b" is the label`}},
+		{"table.parquet", Options{Label: "b", Input: "a,word"}, []string{`--input: column "word" of table.parquet is no number`}},
 		{"table.parquet", Options{Label: "hole", Input: "a"}, []string{`table.parquet: row 7 of column "hole": there is no value`}},
-		{"table.parquet", Options{Input: "a"}, []string{"table.parquet: of the columns", "--label"}},
+		{"table.parquet", Options{Input: "hole"}, []string{`--input: "hole" is the label`}},
+		{"table.parquet", Options{Input: "a", Label: "a,word"}, []string{`--input: "a" is the label`}},
+		{"table.parquet", Options{Input: "a", Label: "b,word"}, []string{`--label: column "word" of table.parquet is no number`}},
+		{"lists.parquet", Options{Input: "y"}, []string{`--input: "y" is the label`}},
 		{"lists.parquet", Options{Input: "ragged"}, []string{`lists.parquet: row 8 of column "ragged": a list that is not of the shape [2]`}},
 		{"text.parquet", Options{}, []string{"text.parquet: the inputs are texts", "--input"}},
+		{"zeros.parquet", Options{}, []string{"zeros.parquet: 49 columns of 100000 rows take far more memory than the file has bytes"}},
+		{"unclear.parquet", Options{}, []string{`unclear.parquet: which of the columns "p", "q" holds the inputs is not clear (name it with --input)`}},
+		{"unclear.parquet", Options{Input: "p"}, []string{`unclear.parquet: of the columns "p", "q" none is called label, labels`, "--label"}},
+		{"text.parquet", Options{Context: 8, Sequence: true}, []string{"--vocab: the inputs of text.parquet are texts"}},
+		{"text.parquet", Options{Context: 8}, []string{"--vocab: text.parquet has 21 distinct characters"}},
+		{"text.parquet", Options{Context: 8, Sequence: true, Input: "stars"}, []string{`--input: "stars" is the label`}},
+		{"table.parquet", Options{Context: 8, Sequence: true, Input: "word", Label: "day"}, []string{`--label: column "day"`}},
 		{"cut.parquet", Options{}, []string{"cut.parquet: the file does not end as Parquet does (it is truncated"}},
 		{"half", Options{Format: NPZ}, []string{"--data-format: npz is a format of files"}},
 	} {
@@ -192,35 +325,24 @@ func TestBadParquet(t *testing.T) {
 			_, err = s.SHA256()
 			s.Close()
 		}
-		if err == nil {
-			t.Errorf("%s, %+v: no error", tt.name, tt.opts)
-			continue
-		}
-		for _, want := range tt.want {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s, %+v: got %q, want %q in it", tt.name, tt.opts, err, want)
-			}
-		}
-		var option *OptionError
-		if got, want := errors.As(err, &option), strings.HasPrefix(err.Error(), "--"); got != want {
-			t.Errorf("%s: %q is an OptionError: %v", tt.name, err, got)
-		}
+		checkError(t, err, tt.want, "%s, %+v", tt.name, tt.opts)
 	}
 }
 
 func FuzzParquet(f *testing.F) {
-	for _, name := range []string{"images/data/train-00001-of-00002.parquet", "table.parquet", "lists.parquet", "text.parquet"} {
+	for _, name := range []string{"images/data/train-00001-of-00002.parquet", "table.parquet", "lists.parquet", "text.parquet", "pandas.parquet"} {
 		b, err := os.ReadFile(filepath.Join(parquetDir, name))
 		if err != nil {
 			f.Fatal(err)
 		}
 		for _, input := range []string{"", "a,b", "pixels"} {
-			f.Add(b, "", input)
+			f.Add(b, "", input, uint8(0))
 		}
-		f.Add(b, "word", "a")
+		f.Add(b, "word", "a", uint8(0))
+		f.Add(b, "", "", uint8(3))
 	}
-	f.Fuzz(func(t *testing.T, b []byte, label, input string) {
-		s, err := Open(from(disk(map[string][]byte{"x.parquet": b}), "x.parquet"), Options{Label: label, Input: input})
+	f.Fuzz(func(t *testing.T, b []byte, label, input string, context uint8) {
+		s, err := Open(from(disk(map[string][]byte{"x.parquet": b}), "x.parquet"), Options{Label: label, Input: input, Context: int(context), Vocab: "bytes"})
 		if err != nil {
 			return
 		}

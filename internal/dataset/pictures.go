@@ -161,12 +161,3 @@ func newPictures(opts Options, n int, file func(int) ([]byte, error), size func(
 	}
 	return p, nil, nil
 }
-
-// labels are class labels in memory.
-type labels []int64
-
-func (l labels) Rows() int                          { return len(l) }
-func (l labels) Type() tensor.DType                 { return tensor.Int64 }
-func (l labels) Floats([]float64, int, int) error   { panic(badColumn) }
-func (l labels) Bytes([]uint8, int, int) error      { panic(badColumn) }
-func (l labels) Ints(dst []int64, lo, hi int) error { copy(dst, l[lo:hi]); return nil }

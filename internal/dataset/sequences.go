@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"fmt"
-	"path"
 
 	"hessdens/internal/tensor"
 	"hessdens/internal/tokenizer"
@@ -75,7 +74,7 @@ func (o *opener) textRows(p *pair, name string, texts []string) error {
 		}
 	}
 	if cut > 0 {
-		p.notes = append(p.notes, fmt.Sprintf("%s: %d of %d texts are longer than %d tokens and cut", path.Base(name), cut, len(texts), o.opts.Context))
+		p.note(name, "%d of %d texts are longer than %d tokens and cut", cut, len(texts), o.opts.Context)
 	}
 	p.x = series{name: name, parts: []block{x}, shape: []int{x.row}}
 	p.vocab = t

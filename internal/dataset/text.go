@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"path"
+	"math"
 	"slices"
 	"strings"
 
@@ -14,21 +14,24 @@ import (
 
 // textFile opens a text.
 func (o *opener) textFile(s Source, f file) (pair, error) {
-	if o.opts.Split == "test" {
-		return pair{}, badOption("--split", "%s has no splits (leave it out, or give a directory of train.txt and test.txt or val.txt)", s.path())
+	p := pair{format: Text}
+	p.split, _ = splitOf(s.Name)
+	if err := o.fileSplit(s, p.split); err != nil {
+		return p, err
 	}
 	text, err := contents(s, f)
 	if err != nil {
-		return pair{}, err
+		return p, err
 	}
-	return o.texts(s, []Source{s}, []string{text})
+	return p, o.texts(&p, s, []Source{s}, []string{text})
 }
 
 // textDirectory opens the texts of a directory in the order of their names, or, where it has train.txt and
 // one of test.txt, val.txt and so on, that of the split.
 func (o *opener) textDirectory(s Source, names map[string]bool) (pair, error) {
+	p := pair{format: Text}
 	find := func(split string) string {
-		for _, name := range tokenNames(split, textSuffix) {
+		for _, name := range splitFiles(split, textSuffix) {
 			if names[name] {
 				return name
 			}
@@ -37,20 +40,18 @@ func (o *opener) textDirectory(s Source, names map[string]bool) (pair, error) {
 	}
 	train, test := find("train"), find("test")
 	if train != "" && test != "" {
-		use, other, split := train, test, "train"
-		if o.opts.Split == "test" {
-			use, other, split = test, train, "test"
+		use, other := train, test
+		if p.split = "train"; o.opts.Split == "test" {
+			p.split, use, other = "test", test, train
 		}
 		texts, err := o.read(s.in(use), s.in(other))
 		if err != nil {
-			return pair{}, err
+			return p, err
 		}
-		p, err := o.texts(s.in(use), []Source{s.in(use)}, texts)
-		p.split = split
-		return p, err
+		return p, o.texts(&p, s.in(use), []Source{s.in(use)}, texts)
 	}
 	if o.opts.Split == "test" {
-		return pair{}, badOption("--split", "%s has no splits, train.txt and test.txt or val.txt (leave it out)", s.path())
+		return p, badOption("--split", "%s has no splits, train.txt and test.txt or val.txt (leave it out)", s.path())
 	}
 	var all []string
 	for name := range names {
@@ -64,13 +65,13 @@ func (o *opener) textDirectory(s Source, names map[string]bool) (pair, error) {
 		use = append(use, s.in(name))
 	}
 	if use == nil {
-		return pair{}, s.errorf("no %s files in the directory (give the text file)", textSuffix)
+		return p, s.errorf("no %s files in the directory (give the text file)", textSuffix)
 	}
 	texts, err := o.read(use...)
 	if err != nil {
-		return pair{}, err
+		return p, err
 	}
-	return o.texts(s, use, texts)
+	return p, o.texts(&p, s, use, texts)
 }
 
 const textSuffix = ".txt"
@@ -92,8 +93,14 @@ func (o *opener) read(sources ...Source) ([]string, error) {
 	return texts, nil
 }
 
+// maxText is how many bytes of text are read into memory.
+const maxText = 1 << 32
+
 // contents reads a file into memory.
 func contents(s Source, f file) (string, error) {
+	if f.size > min(maxText, math.MaxInt) {
+		return "", s.errorf("%d bytes are more text than is read into memory (make the tokens beforehand and save them as .bin)", f.size)
+	}
 	b := make([]byte, f.size)
 	if n, err := io.ReadFull(io.NewSectionReader(f, 0, f.size), b); err != nil {
 		return "", s.errorf("read %d bytes of %d: %w", n, f.size, short(err))
@@ -103,13 +110,12 @@ func contents(s Source, f file) (string, error) {
 
 // texts makes a language model's examples of the files in use, which follow each other. More texts than those have a
 // say in which characters there are, and no more.
-func (o *opener) texts(s Source, use []Source, all []string) (pair, error) {
-	p := pair{format: Text}
-	if err := o.needContext(s.path(), Text); err != nil {
-		return p, err
+func (o *opener) texts(p *pair, s Source, use []Source, all []string) error {
+	if err := o.needContext(s.path(), p.format); err != nil {
+		return err
 	}
-	if err := o.vocabulary(&p, s, all); err != nil {
-		return p, err
+	if err := o.vocabulary(p, s, all); err != nil {
+		return err
 	}
 	var tokens series
 	for i, src := range use {
@@ -119,19 +125,23 @@ func (o *opener) texts(s Source, use []Source, all []string) (pair, error) {
 			continue
 		}
 		if err := validUTF8(all[i]); err != nil {
-			return p, src.errorf("%w", err)
+			return src.errorf("%w", err)
 		}
 		t, err := p.vocab.Encode(all[i])
 		if err != nil {
-			return p, src.errorf("%w", err)
+			return src.errorf("%w", err)
 		}
 		tokens.parts = append(tokens.parts, &ids{row: 1, values: t})
 	}
-	return p, o.language(&p, s.path(), tokens)
+	return o.language(p, s.path(), tokens)
 }
 
-// documents makes a language model's examples of texts that follow each other, each ended by a line feed where it has none.
-func (o *opener) documents(name string, texts []string) (pair, error) {
+// documents makes a language model's examples of the texts of a table, which follow each other, each ended by a line feed where it
+// has none.
+func (o *opener) documents(p *pair, name string, texts []string) error {
+	if len(texts) == 0 {
+		return errEmpty(name)
+	}
 	var b strings.Builder
 	for _, text := range texts {
 		b.WriteString(text)
@@ -140,9 +150,8 @@ func (o *opener) documents(name string, texts []string) (pair, error) {
 		}
 	}
 	s := Source{Name: name}
-	p, err := o.texts(s, []Source{s}, []string{b.String()})
-	p.notes = append(p.notes, fmt.Sprintf("%s: %d texts follow each other as one, each ended by a line feed", path.Base(name), len(texts)))
-	return p, err
+	p.note(name, "%d texts follow each other as one, each ended by a line feed", len(texts))
+	return o.texts(p, s, []Source{s}, []string{b.String()})
 }
 
 // vocabulary finds how texts become tokens: as the options say or, where they say nothing, as the number of tokens that
@@ -165,12 +174,12 @@ func (o *opener) vocabulary(p *pair, s Source, texts []string) error {
 			break // encoding says where
 		}
 		if known != 0 && len(chars) != known {
-			p.notes = append(p.notes, fmt.Sprintf("%s: the text has %d distinct characters, and the network knows %d tokens: their numbers may not be those of training (--vocab FILE gives the characters)", path.Base(s.path()), len(chars), known))
+			p.note(s.path(), "the text has %d distinct characters, and the network knows %d tokens: their numbers may not be those of training (--vocab FILE gives the characters)", len(chars), known)
 		}
 	case known != 0 && len(chars) == known:
-		p.notes = append(p.notes, fmt.Sprintf("%s: tokens are the %d distinct characters of the text, sorted, as many as the network knows (--vocab chars)", path.Base(s.path()), known))
+		p.note(s.path(), "tokens are the %d distinct characters of the text, sorted, as many as the network knows (--vocab chars)", known)
 	case known == 256:
-		p.notes = append(p.notes, fmt.Sprintf("%s: tokens are the bytes of the text, since the network knows 256 (--vocab bytes)", path.Base(s.path())))
+		p.note(s.path(), "tokens are the bytes of the text, since the network knows 256 (--vocab bytes)")
 		p.vocab = byteVocabulary{}
 		return nil
 	default:

@@ -3,8 +3,10 @@ package dataset
 import (
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -207,7 +209,7 @@ func TestTokenizer(t *testing.T) {
 	if x := ints(t, s, s.X); fmt.Sprint(x) != fmt.Sprint(want[:7]) || s.VocabularySize() != tok.Size() || s.Total != (len(want)-1)/7 {
 		t.Errorf("windows: %v of %d, want %v", x, s.Total, want[:7])
 	}
-	s = mustOpen(t, from(files, "t.csv"), Options{Context: 8, VocabFile: vocab, Input: "Text"})
+	s = mustOpen(t, from(files, "t.csv"), Options{Context: 8, VocabFile: vocab, Input: "Text", Sequence: true})
 	short, err := tok.Encode(" we, are")
 	if err != nil {
 		t.Fatal(err)
@@ -227,12 +229,46 @@ func TestTokenizer(t *testing.T) {
 		t.Errorf("preview %s, %v", got, err)
 	}
 	// By its usual name, and no longer than its texts.
-	if s := mustOpen(t, from(files, "t.csv"), Options{Context: 512, VocabFile: vocab}); s.Total != 2 || s.X.Shape()[0] != len(want)+2 || len(s.Notes) != 0 {
+	if s := mustOpen(t, from(files, "t.csv"), Options{Context: 512, VocabFile: vocab, Sequence: true}); s.Total != 2 || s.X.Shape()[0] != len(want)+2 || len(s.Notes) != 0 {
 		t.Errorf("%d examples of shape %v, %q", s.Total, s.X.Shape(), s.Notes)
 	}
 	s = mustOpen(t, from(files, "t.bin"), Options{Context: 1, VocabFile: vocab})
 	if got, err := s.Preview(); err != nil || got != `"[PAD]"` {
 		t.Errorf("tokens: %s, %v", got, err)
+	}
+}
+
+// grown is a file system whose files say that they have so many bytes more.
+type grown struct {
+	fs.FS
+	by int64
+}
+
+type grownFile struct {
+	fs.File
+	io.ReaderAt
+	fs.FileInfo
+	by int64
+}
+
+func (g grown) Open(name string) (fs.File, error) {
+	f, err := g.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	return &grownFile{f, f.(io.ReaderAt), info, g.by}, err // the files of disk can be read anywhere
+}
+
+func (f *grownFile) Stat() (fs.FileInfo, error) { return f, nil }
+func (f *grownFile) Size() int64                { return f.FileInfo.Size() + f.by }
+
+// No memory is asked for a text that is too long, as a file with holes may be.
+func TestLongText(t *testing.T) {
+	files := grown{disk(map[string][]byte{"t.txt": []byte("hello hello")}), 1 << 40}
+	s, err := Open([]Source{{FS: files, Name: "t.txt"}}, Options{Context: 2, Vocab: "bytes", Format: Text})
+	if s != nil || err == nil || !strings.Contains(err.Error(), "t.txt: 1099511627787 bytes are more text than is read into memory") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -285,30 +321,18 @@ func TestBadText(t *testing.T) {
 		{"e", Options{Context: 2}, []string{"no data set is recognised"}},
 		{"e", Options{Context: 2, Format: Text}, []string{"e: no .txt files"}},
 		{"d", Options{Context: 2, Format: Text, Split: "test"}, []string{"--split: "}},
-		{"t.csv", Options{Context: 4}, []string{"--vocab: ", "tokenizer.json"}},
-		{"t.csv", Options{Context: 4, VocabFile: file("few")}, []string{"--vocab: ", "tokenizer.json"}},
-		{"t.csv", Options{Context: 1, VocabFile: file("tokenizer.json")}, []string{"t.csv: the text of example 0: 1 tokens are too few"}},
-		{"empty.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"empty.csv: the data set is empty"}},
-		{"lengths.csv", Options{Context: 90, VocabFile: file("gpt2.json")}, []string{"gpt2.json: the tokenizer has no padding token"}},
-		{"odd.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"odd.csv: the text of example 1: offset 0: the character U+0378"}},
-		{"no.csv", Options{Context: 4, VocabFile: file("tokenizer.json")}, []string{"no.csv: the network takes tokens", "--input"}},
-		{"t.csv", Options{Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", `no column "z"`}},
-		{"only.csv", Options{Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", "is the label"}},
+		{"t.csv", Options{Sequence: true, Context: 4}, []string{"--vocab: ", "tokenizer.json"}},
+		{"t.csv", Options{Sequence: true, Context: 4, VocabFile: file("few")}, []string{"--vocab: ", "tokenizer.json"}},
+		{"t.csv", Options{Sequence: true, Context: 1, VocabFile: file("tokenizer.json")}, []string{"t.csv: the text of example 0: 1 tokens are too few"}},
+		{"empty.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json")}, []string{"empty.csv: the data set is empty"}},
+		{"lengths.csv", Options{Sequence: true, Context: 90, VocabFile: file("gpt2.json")}, []string{"gpt2.json: the tokenizer has no padding token"}},
+		{"odd.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json")}, []string{"odd.csv: the text of example 1: offset 0: the character U+0378"}},
+		{"no.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json")}, []string{"no.csv: the network takes tokens", "--input"}},
+		{"t.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", `no column "z"`}},
+		{"only.csv", Options{Sequence: true, Context: 4, VocabFile: file("tokenizer.json"), Input: "z"}, []string{"--input: ", "is the label"}},
 	} {
-		s, err := Open(from(files, tt.name), tt.opts)
-		if s != nil || err == nil {
-			t.Errorf("%s, %+v: no error", tt.name, tt.opts)
-			continue
-		}
-		for _, want := range tt.want {
-			if !strings.Contains(err.Error(), want) {
-				t.Errorf("%s, %+v: got %q, want %q in it", tt.name, tt.opts, err, want)
-			}
-		}
-		var option *OptionError
-		if got, want := errors.As(err, &option), strings.HasPrefix(err.Error(), "--"); got != want {
-			t.Errorf("%s: %q is an OptionError: %v", tt.name, err, got)
-		}
+		_, err := Open(from(files, tt.name), tt.opts)
+		checkError(t, err, tt.want, "%s, %+v", tt.name, tt.opts)
 	}
 	// A tokenizer that is not read keeps no tokens from being read.
 	s := mustOpen(t, from(files, "train.bin"), Options{Context: 2, VocabFile: file("bad.json")})
@@ -321,7 +345,8 @@ func TestBadText(t *testing.T) {
 func tensors(arrays map[string][]byte, types map[string]string, shapes map[string][]int) []byte {
 	header := map[string]any{}
 	var values []byte
-	for name, b := range arrays {
+	for _, name := range slices.Sorted(maps.Keys(arrays)) {
+		b := arrays[name]
 		header[name] = map[string]any{"dtype": types[name], "shape": shapes[name], "data_offsets": []int{len(values), len(values) + len(b)}}
 		values = append(values, b...)
 	}

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io/fs"
-	"path"
-	"slices"
 	"strings"
 
 	"hessdens/internal/npy"
@@ -22,26 +20,13 @@ const (
 	llmcHeader = 256 * 4
 )
 
-// tokenNames are the files of a split, by preference.
-func tokenNames(split, ext string) []string {
-	if split == "test" {
-		return []string{"test" + ext, "val" + ext, "valid" + ext, "validation" + ext}
-	}
-	return []string{"train" + ext}
-}
-
 // tokensFile opens a file of tokens, little-endian numbers of 16 bits without a header, as nanoGPT and
 // llama2.c write them, or with that of llm.c.
 func (o *opener) tokensFile(s Source, f file) (pair, error) {
 	p := pair{format: Tokens}
-	base := path.Base(s.Name)
-	for _, split := range []string{"train", "test"} {
-		if slices.Contains(tokenNames(split, path.Ext(base)), base) {
-			p.split = split
-		}
-	}
-	if o.opts.Split == "test" && p.split == "train" {
-		return p, badOption("--split", "%s is of the train split (give the val file, or the directory)", s.path())
+	p.split, _ = splitOf(s.Name)
+	if err := o.fileSplit(s, p.split); err != nil {
+		return p, err
 	}
 	a := &npy.Array{DType: tensor.Uint16, Data: f}
 	var head [12]byte
@@ -78,7 +63,7 @@ func (o *opener) tokensFile(s Source, f file) (pair, error) {
 // tokensDirectory opens a split of a directory.
 func (o *opener) tokensDirectory(s Source, names map[string]bool) (pair, error) {
 	split := cmp.Or(o.opts.Split, "train")
-	candidates := tokenNames(split, ".bin")
+	candidates := splitFiles(split, ".bin")
 	for _, name := range candidates {
 		if !names[name] {
 			continue
@@ -88,9 +73,7 @@ func (o *opener) tokensDirectory(s Source, names map[string]bool) (pair, error) 
 		if err != nil {
 			return pair{}, err
 		}
-		p, err := o.tokensFile(part, f)
-		p.split = split
-		return p, err
+		return o.tokensFile(part, f)
 	}
 	return pair{}, s.errorf("no tokens of the %s split in the directory, looked for %s: %w (choose another --split, or give the file)", split, strings.Join(candidates, ", "), fs.ErrNotExist)
 }

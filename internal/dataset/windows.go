@@ -2,7 +2,6 @@ package dataset
 
 import (
 	"fmt"
-	"path"
 
 	"hessdens/internal/tensor"
 )
@@ -61,7 +60,7 @@ func (o *opener) language(p *pair, name string, tokens series) error {
 	p.x = series{name: name, shape: []int{length}, parts: []block{&windows{tokens: &tokens, rows: rows, length: length, stride: stride}}}
 	p.y = series{name: name, shape: []int{length}, parts: []block{&windows{tokens: &tokens, rows: rows, first: 1, length: length, stride: stride}}}
 	if left := total - 1 - ((rows-1)*stride + length); left > 0 && (o.opts.Examples == 0 || o.opts.Examples == rows) {
-		p.notes = append(p.notes, fmt.Sprintf("%s: %d tokens make %d windows of %d; the last %d fill none and are left out", path.Base(name), total, rows, length, left))
+		p.note(name, "%d tokens make %d windows of %d; the last %d fill none and are left out", total, rows, length, left)
 	}
 	return nil
 }

@@ -1,7 +1,6 @@
 package hvp_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"math"
@@ -15,7 +14,6 @@ import (
 	"hessdens/internal/hvp"
 	"hessdens/internal/model"
 	"hessdens/internal/model/zoo"
-	"hessdens/internal/npy"
 	"hessdens/internal/tensor"
 )
 
@@ -45,27 +43,11 @@ func lossCases(t *testing.T) (cases []lossCase, array func(name string) *tensor.
 	if err := json.Unmarshal(b, &cases); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = os.ReadFile(filepath.Join(dir, "losses.npz")); err != nil {
-		t.Fatal(err)
-	}
-	a, err := npy.OpenArchive(bytes.NewReader(b), int64(len(b)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return cases, func(name string) *tensor.Tensor {
-		m, err := a.Find(name).Array()
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, err := m.Tensor()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return v
-	}
+	return cases, func(name string) *tensor.Tensor { return arrayOf(t, filepath.Join(dir, "losses.npz"), name) }
 }
 
-func (c *lossCase) operator(t *testing.T, array func(name string) *tensor.Tensor, batch int) *hvp.Operator {
+// network is that of a case, with its weights, and its data.
+func (c *lossCase) network(t *testing.T, array func(name string) *tensor.Tensor) (*model.Network, hvp.Data) {
 	t.Helper()
 	net, err := zoo.Parse(c.Network)
 	if err != nil {
@@ -77,7 +59,12 @@ func (c *lossCase) operator(t *testing.T, array func(name string) *tensor.Tensor
 		net.Params[i].Values, theta = theta[:n], theta[n:]
 	}
 	x, y := array(c.X), array(c.Y)
-	data := hvp.Data{N: x.Shape[0], X: memory{shape: x.Shape[1:], f: x.F64, i: x.I64}, Y: memory{shape: y.Shape[1:], f: y.F64, i: y.I64}}
+	return net, hvp.Data{N: x.Shape[0], X: memory{shape: x.Shape[1:], f: x.F64, i: x.I64}, Y: memory{shape: y.Shape[1:], f: y.F64, i: y.I64}}
+}
+
+func (c *lossCase) operator(t *testing.T, array func(name string) *tensor.Tensor, batch int) *hvp.Operator {
+	t.Helper()
+	net, data := c.network(t, array)
 	o, err := hvp.New(net, data, hvp.Options{Loss: c.Loss, Smoothing: c.Smoothing, ClassWeights: c.ClassWeights, Ignore: c.Ignore, BatchSize: batch, Precision: hvp.Float64})
 	if err != nil {
 		t.Fatal(err)
@@ -151,23 +138,14 @@ func TestLossErrors(t *testing.T) {
 // ownLoss is the network of a case with its loss inside, as the mean over a batch, and its data.
 func ownLoss(t *testing.T, c *lossCase, array func(name string) *tensor.Tensor) (*model.Network, hvp.Data) {
 	t.Helper()
-	net, err := zoo.Parse(c.Network)
-	if err != nil {
-		t.Fatal(err)
-	}
-	theta := array(c.Theta).Float64s()
-	for i := range net.Params {
-		n := tensor.Count(net.Params[i].Shape)
-		net.Params[i].Values, theta = theta[:n], theta[n:]
-	}
+	net, data := c.network(t, array)
 	net.OwnLoss = func(b *model.Builder, x, y *graph.Node) *graph.Node {
 		f := net.Forward(b, x)
 		classes := f.Dim(-1)
 		soft := b.G.AddC(b.G.Scale(b.G.OneHot(y, classes), 1-c.Smoothing), c.Smoothing/float64(classes))
 		return b.G.Mean(b.G.CrossEntropySoft(f, soft), 0)
 	}
-	x, y := array(c.X), array(c.Y)
-	return net, hvp.Data{N: x.Shape[0], X: memory{shape: x.Shape[1:], f: x.F64}, Y: memory{shape: y.Shape[1:], i: y.I64}}
+	return net, data
 }
 
 // TestOwnLoss holds that a network's own loss, a mean over a batch, weighs batches by their examples.

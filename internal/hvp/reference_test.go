@@ -84,7 +84,13 @@ func references(t *testing.T) []*referenceCase {
 
 func (c *referenceCase) array(t *testing.T, name string) *tensor.Tensor {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(c.dir, c.Arrays[name].File))
+	return arrayOf(t, filepath.Join(c.dir, c.Arrays[name].File), name)
+}
+
+// arrayOf is an array of an .npz.
+func arrayOf(t *testing.T, file, name string) *tensor.Tensor {
+	t.Helper()
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

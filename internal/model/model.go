@@ -54,6 +54,7 @@ type Network struct {
 	Tokens    bool // inputs are integers
 	Vocab     int  // token ids are below it; 0: not known, or no tokens
 	Sequence  bool // one output for each sequence of tokens, not for each token
+	Pairs     bool // each token of a sequence looks at all others: memory goes as the square of their number
 	Outputs   int  // classes: the width of the last axis of the outputs; 0: there are none, OwnLoss alone
 	BatchNorm bool // has batch normalisation layers
 

@@ -373,7 +373,7 @@ func (f *File) checkGroups() error {
 			}
 		}
 	}
-	if int64(rows) > freeBytes+perByte*f.size {
+	if int64(rows) > f.Most() {
 		return fmt.Errorf("%d rows in %d bytes (is the file damaged?)", rows, f.size)
 	}
 	if rows != f.Rows {

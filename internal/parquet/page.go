@@ -25,7 +25,7 @@ type Values struct {
 }
 
 // Bounds of the memory that a column of a group may ask for, and of the number of rows: what a byte of the
-// file can stand for, and what is free for a small file.
+// file can stand for, and what is free for a small file. See Most.
 const (
 	perByte   = 256
 	freeBytes = 16 << 20
@@ -55,11 +55,14 @@ type reader struct {
 	out        Values
 }
 
+// Most is how many bytes of memory a column of a group may ask for.
+func (f *File) Most() int64 { return freeBytes + perByte*f.size }
+
 // Read reads a column of a group. It fails on damage, and on encodings and compressions that are not read.
 func (f *File) Read(group int, c *Column) (*Values, error) {
 	g := &f.Groups[group]
 	ch := g.chunks[c.index]
-	r := &reader{c: c, codec: ch.codec, b: make([]byte, ch.length), budget: freeBytes + perByte*f.size}
+	r := &reader{c: c, codec: ch.codec, b: make([]byte, ch.length), budget: f.Most()}
 	v, err := r.read(f.r, ch)
 	if r.zstd != nil {
 		r.zstd.Close()

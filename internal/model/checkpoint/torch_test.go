@@ -335,3 +335,14 @@ func TestPyTorchMemory(t *testing.T) {
 		t.Errorf("%d bytes allocated and %d read of a terabyte", n, r.n)
 	}
 }
+
+// zeros is a file that begins with head and then has no end.
+type zeros struct{ head []byte }
+
+func (z zeros) ReadAt(b []byte, off int64) (int, error) {
+	clear(b)
+	if off < int64(len(z.head)) {
+		copy(b, z.head[off:])
+	}
+	return len(b), nil
+}

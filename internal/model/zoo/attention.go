@@ -1,7 +1,11 @@
 package zoo
 
 import (
+	"fmt"
+	"maps"
 	"math"
+	"slices"
+	"strings"
 
 	"hessdens/internal/graph"
 )
@@ -14,9 +18,25 @@ const masked = -1e30
 // divisor of it, each of the given size. Head i reads the keys and values of group i·groups/count.
 type heads struct{ batch, t, count, groups, size int }
 
+// wholeHeads fails where heads of one size do not make up a width.
+func wholeHeads(width, count int) error {
+	if width%count != 0 {
+		return fmt.Errorf("a width of %d is no multiple of %d heads", width, count)
+	}
+	return nil
+}
+
 // split is x [B·T, n·size] as [B, n, T, size].
 func (h heads) split(g *graph.Graph, x *graph.Node, n int) *graph.Node {
 	return g.Transpose(g.Reshape(x, h.batch, h.t, n, h.size), 0, 2, 1, 3)
+}
+
+// cut is the queries, keys and values of x [B·T, 3·count·size], one beside the other, as split has them.
+func (h heads) cut(g *graph.Graph, x *graph.Node) (q, k, v *graph.Node) {
+	part := func(i int) *graph.Node {
+		return h.split(g, g.Slice(x, []int{0, i * h.count * h.size}, nil, []int{h.batch * h.t, h.count * h.size}), h.count)
+	}
+	return part(0), part(1), part(2)
 }
 
 // attend is softmax(scale·QKᵀ + mask)·V for q [B, count, T, size], k and v [B, groups, T, size], to
@@ -108,8 +128,11 @@ func (r rope) turn(g *graph.Graph, x, cos, sin *graph.Node) *graph.Node {
 	return g.Concat(-1, g.Sub(g.Mul(a, cos), g.Mul(b, sin)), g.Add(g.Mul(b, cos), g.Mul(a, sin)))
 }
 
+// pointwise is a function of each value of a tensor.
+type pointwise func(g *graph.Graph, x *graph.Node) *graph.Node
+
 // transformerActivations are those of Hugging Face's transformers, by one name each; see activationNames.
-var transformerActivations = map[string]func(g *graph.Graph, x *graph.Node) *graph.Node{
+var transformerActivations = map[string]pointwise{
 	"gelu":       (*graph.Graph).GELU,
 	"gelu_new":   (*graph.Graph).GELUTanh,
 	"quick_gelu": func(g *graph.Graph, x *graph.Node) *graph.Node { return g.Mul(x, g.Sigmoid(g.Scale(x, 1.702))) },
@@ -123,4 +146,15 @@ var transformerActivations = map[string]func(g *graph.Graph, x *graph.Node) *gra
 // activationNames are other names of transformerActivations.
 var activationNames = map[string]string{
 	"gelu_python": "gelu", "gelu_pytorch_tanh": "gelu_new", "gelu_python_tanh": "gelu_new", "gelu_accurate": "gelu_new", "gelu_fast": "gelu_new", "swish": "silu",
+}
+
+// activationName is the name in transformerActivations of one that has several.
+func activationName(s string) (string, error) {
+	if other := activationNames[s]; other != "" {
+		s = other
+	}
+	if transformerActivations[s] == nil {
+		return "", fmt.Errorf("is not built in (%s are)", strings.Join(slices.Sorted(maps.Keys(transformerActivations)), ", "))
+	}
+	return s, nil
 }

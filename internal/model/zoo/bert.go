@@ -28,7 +28,7 @@ type encoderNames struct {
 	query, key, value, out, attentionNorm string
 	up, down, norm                        string
 	pooler                                string // a layer before the classifier
-	squash                                func(g *graph.Graph, x *graph.Node) *graph.Node
+	squash                                pointwise
 	classifier                            string
 	counted                               bool // positions count what is not padding, from pad + 1 on
 	pad                                   int  // the usual padding
@@ -123,19 +123,6 @@ func configEncoder(names *encoderNames) func(c *config, ck *checkpoint) (*model.
 	}
 }
 
-// classes is the number of labels.
-func (c *config) classes() int {
-	switch labels, ok := c.values["id2label"].(map[string]any); {
-	case c.values["id2label"] == nil:
-		return c.number("num_labels", 2, maxWidth)
-	case !ok || len(labels) == 0:
-		c.fail("id2label is %s, not an object with the names of the labels", show(c.values["id2label"]))
-		return 1
-	default:
-		return len(labels)
-	}
-}
-
 // first is the row of the position of the first token.
 func (c *encoderConfig) first() int {
 	if c.names.counted {
@@ -160,9 +147,10 @@ func (c *encoderConfig) name(heads string) string {
 
 func encoder(c encoderConfig) (*model.Network, error) {
 	n := c.names
+	if err := wholeHeads(c.width, c.heads); err != nil {
+		return nil, err
+	}
 	switch {
-	case c.width%c.heads != 0:
-		return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
 	case c.pad >= c.vocab:
 		return nil, fmt.Errorf("the padding %d is no token of a vocabulary of %d", c.pad, c.vocab)
 	case n.counted && c.pad < 0:
@@ -201,6 +189,7 @@ func encoder(c encoderConfig) (*model.Network, error) {
 		Tokens:   true,
 		Vocab:    c.vocab,
 		Sequence: true,
+		Pairs:    true,
 		Outputs:  c.classes,
 		Match:    matchEncoder,
 		Forward:  c.forward,
@@ -295,9 +284,7 @@ func guessEncoder(ck *checkpoint) (*model.Network, error) {
 		c := encoderConfig{names: n, heads: 1, vocab: ck.dim(words, 0), width: ck.dim(words, 1), inner: ck.dim(in(0, n.up), 0), classes: ck.dim(n.classifier+".weight", 0),
 			positions: ck.dim(n.embedding("position_embeddings.weight"), 0), types: ck.dim(n.embedding("token_type_embeddings.weight"), 0),
 			pad: n.pad, activation: "gelu", eps: n.eps}
-		for c.layers < maxLayers && ck.has(in(c.layers, n.query)) {
-			c.layers++
-		}
+		c.layers = ck.count(func(i int) string { return in(i, n.query) })
 		if c.layers == 0 || c.vocab == 0 || c.width == 0 || c.inner == 0 || c.classes == 0 {
 			continue
 		}
@@ -309,7 +296,7 @@ func guessEncoder(ck *checkpoint) (*model.Network, error) {
 		if err := ck.fits(net); err != nil {
 			return nil, err
 		}
-		return nil, fmt.Errorf("the weights are those of a %s, and their names and shapes do not tell the number of heads (give --model DIR with its config.json, or --model %s with H the number of heads)", n.family, net.Name)
+		return nil, errHeads(n.family, net.Name)
 	}
 	return nil, nil
 }

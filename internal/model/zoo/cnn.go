@@ -7,6 +7,14 @@ import (
 	"hessdens/internal/model"
 )
 
+func parseLeNet(o *options) (*model.Network, error) {
+	classes := o.number("classes", 10, maxWidth)
+	if err := o.done(); err != nil {
+		return nil, err
+	}
+	return lenet5(classes), nil
+}
+
 // lenet5 is two convolutions of 5×5, each with ReLU and max-pool, and three linear layers, on
 // images of 1×28×28 (LeCun et al. 1998, with the activations and pooling that are used today).
 func lenet5(classes int) *model.Network {
@@ -28,6 +36,14 @@ func lenet5(classes int) *model.Network {
 			return b.Linear(b.G.Relu(b.Linear(h, "fc2")), "fc3")
 		},
 	}
+}
+
+func parseSmallCNN(o *options) (*model.Network, error) {
+	bn, classes := o.yes("bn", true), o.number("classes", 10, maxWidth)
+	if err := o.done(); err != nil {
+		return nil, err
+	}
+	return smallCNN(bn, classes), nil
 }
 
 // smallCNN is three times convolution (3×3, stride 2), batch normalisation, ReLU; the average over
@@ -62,4 +78,20 @@ func smallCNN(bn bool, classes int) *model.Network {
 			return b.Linear(b.GlobalAvgPool(im), "fc")
 		},
 	}
+}
+
+func guessSmallCNN(c *checkpoint) (*model.Network, error) {
+	classes := c.dim("fc.weight", 0)
+	if !c.has("features.0.0.weight") || !c.has("features.2.0.weight") || c.has("features.3.0.weight") || classes == 0 {
+		return nil, nil
+	}
+	return assumed(smallCNN(c.has("features.0.1.weight"), classes), "activation taken to be ReLU, strides 2"), nil
+}
+
+func guessLeNet(c *checkpoint) (*model.Network, error) {
+	classes := c.dim("fc3.weight", 0)
+	if !c.has("conv1.weight") || !c.has("conv2.weight") || !c.has("fc1.weight") || !c.has("fc2.weight") || classes == 0 {
+		return nil, nil
+	}
+	return assumed(lenet5(classes), "activation taken to be ReLU, pooling to be by maxima"), nil
 }

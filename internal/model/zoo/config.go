@@ -140,17 +140,66 @@ func (c *config) positive(key string, def float64) float64 {
 	return 1
 }
 
+// numbers is a list of from one to most positive integers, def where it is not given.
+func (c *config) numbers(key string, def []int, most, largest int) []int {
+	switch v := c.values[key].(type) {
+	case nil:
+		return def
+	case []any:
+		var out []int
+		for _, x := range v {
+			n, _ := x.(json.Number)
+			i, err := n.Int64()
+			if err != nil || i < 1 || i > int64(largest) || len(out) == most {
+				c.fail("%s is no list of up to %d numbers from 1 to %d", key, most, largest)
+				return def
+			}
+			out = append(out, int(i))
+		}
+		if out != nil {
+			return out
+		}
+	}
+	c.fail("%s is no list of up to %d numbers from 1 to %d", key, most, largest)
+	return def
+}
+
+// heightAndWidth is one number for both, or a list of the two.
+func (c *config) heightAndWidth(key string, def int) [2]int {
+	if _, ok := c.values[key].([]any); !ok {
+		n := c.number(key, def, maxWidth)
+		return [2]int{n, n}
+	}
+	both := c.numbers(key, nil, 2, maxWidth)
+	if len(both) != 2 {
+		c.fail("%s is neither a number nor a list of height and width", key)
+		return [2]int{1, 1}
+	}
+	return [2]int{both[0], both[1]}
+}
+
+// classes is the number of labels.
+func (c *config) classes() int {
+	switch labels, ok := c.values["id2label"].(map[string]any); {
+	case c.values["id2label"] == nil:
+		return c.number("num_labels", 2, maxWidth)
+	case !ok || len(labels) == 0:
+		c.fail("id2label is %s, not an object with the names of the labels", show(c.values["id2label"]))
+		return 1
+	default:
+		return len(labels)
+	}
+}
+
 // activation is the name of one of transformerActivations.
 func (c *config) activation(key, def string) string {
 	s := c.text(key, def)
-	if other := activationNames[s]; other != "" {
-		s = other
-	}
-	if transformerActivations[s] == nil {
-		c.fail("%s is %q, which is not built in (%s are)", key, s, strings.Join(slices.Sorted(maps.Keys(transformerActivations)), ", "))
+	name, err := activationName(s)
+	if err != nil {
+		c.fail("%s is %q, which %w", key, s, err)
 		return def
 	}
-	return s
+	return name
 }
 
 // given says whether a setting is there, null or not.

@@ -51,8 +51,8 @@ func configGPT(c *config, _ *checkpoint) (*model.Network, error) {
 // perceptron, learned positions, the embedding used again for the outputs where tied says so.
 // Weights of its layers are [in, out].
 func gpt2(c gptConfig) (*model.Network, error) {
-	if c.width%c.heads != 0 {
-		return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
+	if err := wholeHeads(c.width, c.heads); err != nil {
+		return nil, err
 	}
 	var t tensors
 	t.add("transformer.wte.weight", c.vocab, c.width)
@@ -81,6 +81,7 @@ func gpt2(c gptConfig) (*model.Network, error) {
 		Input:   []int{c.context},
 		Tokens:  true,
 		Vocab:   c.vocab,
+		Pairs:   true,
 		Outputs: c.vocab,
 		Match:   matchGPT(head),
 		Forward: func(b *model.Builder, ids *graph.Node) *graph.Node { return c.forward(b, ids, head) },
@@ -99,11 +100,8 @@ func (c gptConfig) forward(b *model.Builder, ids *graph.Node, head string) *grap
 	mask := causal(g, t, 0)
 	for i := range c.layers {
 		p := fmt.Sprintf("transformer.h.%d.", i)
-		qkv := dense(norm(x, p+"ln_1"), p+"attn.c_attn")
-		part := func(i int) *graph.Node {
-			return h.split(g, g.Slice(qkv, []int{0, i * c.width}, nil, []int{b.Batch * t, c.width}), c.heads)
-		}
-		a := h.attend(g, part(0), part(1), part(2), c.scale(i), mask)
+		q, k, v := h.cut(g, dense(norm(x, p+"ln_1"), p+"attn.c_attn"))
+		a := h.attend(g, q, k, v, c.scale(i), mask)
 		x = g.Add(x, dense(a, p+"attn.c_proj"))
 		y := transformerActivations[c.activation](g, dense(norm(x, p+"ln_2"), p+"mlp.c_fc"))
 		x = g.Add(x, dense(y, p+"mlp.c_proj"))
@@ -141,4 +139,28 @@ func matchGPT(head string) func(names []string) map[string]string {
 		}
 		return to
 	}
+}
+
+// guessGPT finds all but the heads.
+func guessGPT(c *checkpoint) (*model.Network, error) {
+	prefix := "transformer."
+	if !c.has(prefix + "wte.weight") {
+		prefix = ""
+	}
+	g := gptConfig{heads: 1, width: c.dim(prefix+"wte.weight", 1), vocab: c.dim(prefix+"wte.weight", 0), context: c.dim(prefix+"wpe.weight", 0)}
+	g.layers = c.count(func(i int) string { return fmt.Sprintf("%sh.%d.ln_1.weight", prefix, i) })
+	if g.width == 0 || g.context == 0 || g.vocab == 0 || g.layers == 0 {
+		return nil, nil
+	}
+	g.inner = max(c.dim(prefix+"h.0.mlp.c_fc.weight", 1), 1)
+	g.activation, g.eps, g.scaled, g.tied = "gelu_new", model.NormEps, true, true
+	n, err := gpt2(g)
+	if err != nil {
+		return nil, err
+	}
+	n.Name = strings.Replace(n.Name, "heads=1", "heads=H", 1)
+	if err := c.fits(n); err != nil {
+		return nil, err
+	}
+	return nil, errHeads("gpt2", n.Name)
 }

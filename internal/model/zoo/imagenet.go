@@ -12,9 +12,6 @@ import (
 // imageSize is the height and width of images that networks for ImageNet are given, where nothing else is said.
 const imageSize = 224
 
-// pointwise is a function of each value of a tensor.
-type pointwise func(g *graph.Graph, x *graph.Node) *graph.Node
-
 // resNetConfig is a residual network for ImageNet (He et al. 2016, section 4.1): a stem, stages of
 // blocks, the average over all positions, and a linear layer.
 type resNetConfig struct {
@@ -196,6 +193,20 @@ func isResNetKind(name string) bool {
 	return slices.ContainsFunc(resNetKinds, func(k resNetKind) bool { return k.name == name })
 }
 
+// parseImageNetResNet takes the name of a kind.
+func parseImageNetResNet(name string, o *options) (*model.Network, error) {
+	stem := 7
+	if o.choice("stem", "7", "3") == "3" {
+		stem = 3
+	}
+	channels, classes, size := o.number("channels", 3, maxWidth), o.number("classes", 1000, maxWidth), o.optional("size", maxWidth)
+	if err := o.done(); err != nil {
+		return nil, err
+	}
+	kind := slices.IndexFunc(resNetKinds, func(k resNetKind) bool { return k.name == name })
+	return resNetKinds[kind].network(stem, channels, classes, size), nil
+}
+
 // network makes the network of this kind: stem is 7 or 3, size 0 for any.
 func (k resNetKind) network(stem, channels, classes, size int) *model.Network {
 	c := resNetConfig{channels: channels, classes: classes, stem: 64, kernel: stem, blocks: k.blocks, groups: k.groups, stride: 1,
@@ -209,7 +220,7 @@ func (k resNetKind) network(stem, channels, classes, size int) *model.Network {
 		c.widths = append(c.widths, width)
 	}
 	n := c.network(name(k.name, unless(7, "stem", stem), unless(3, "channels", channels), unless(1000, "classes", classes), unless(0, "size", size)))
-	n.Match = matchImageNet
+	n.Match = matchResNet("downsample", "fc")
 	fixSize(n, size)
 	return n
 }
@@ -221,19 +232,6 @@ func fixSize(n *model.Network, size int) {
 	}
 }
 
-// matchImageNet takes the other names that are in use: shortcut and linear, as CIFAR forms have them.
-func matchImageNet(names []string) map[string]string {
-	to := map[string]string{}
-	for _, name := range names {
-		s := strings.Replace(name, ".shortcut.", ".downsample.", 1)
-		if rest, ok := strings.CutPrefix(s, "linear."); ok {
-			s = "fc." + rest
-		}
-		to[name] = s
-	}
-	return to
-}
-
 // guessImageNetResNet takes what has four stages; the form for CIFAR has three.
 func guessImageNetResNet(c *checkpoint) (*model.Network, error) {
 	classes := max(c.dim("linear.weight", 0), c.dim("fc.weight", 0))
@@ -243,11 +241,7 @@ func guessImageNetResNet(c *checkpoint) (*model.Network, error) {
 	}
 	k := resNetKind{groups: 1, width: 64}
 	for s := 1; s <= 4; s++ {
-		i := 0
-		for i < maxLayers && c.has(block(s, i)+"conv1.weight") {
-			i++
-		}
-		k.blocks = append(k.blocks, i)
+		k.blocks = append(k.blocks, c.count(func(i int) string { return block(s, i) + "conv1.weight" }))
 	}
 	if k.bottleneck = c.has(block(1, 0) + "conv3.weight"); k.bottleneck {
 		width, each := c.dim(block(1, 0)+"conv2.weight", 0), c.dim(block(1, 0)+"conv2.weight", 1)
@@ -270,4 +264,42 @@ func guessImageNetResNet(c *checkpoint) (*model.Network, error) {
 		what = "activation taken to be ReLU, strides to be torchvision's but for the stem: stride 1, no max-pool after it"
 	}
 	return assumed(resNetKinds[i].network(stem, channels, classes, 0), what), nil
+}
+
+var transformersResNet = resNetNames{
+	stem:          [2]string{"resnet.embedder.embedder.convolution", "resnet.embedder.embedder.normalization"},
+	layer:         [2]string{"resnet.encoder.stages.%d.layers.%d.layer.%d.convolution", "resnet.encoder.stages.%d.layers.%d.layer.%d.normalization"},
+	shortcut:      [2]string{"resnet.encoder.stages.%d.layers.%d.shortcut.convolution", "resnet.encoder.stages.%d.layers.%d.shortcut.normalization"},
+	head:          "classifier.1",
+	shortcutFirst: true,
+}
+
+// configResNet is transformers' ResNetForImageClassification.
+func configResNet(c *config, _ *checkpoint) (*model.Network, error) {
+	c.architecture("ResNetForImageClassification")
+	c.only("layer_type", "basic", "bottleneck")
+	const stages = 16 // halve any image to one pixel
+	r := resNetConfig{
+		channels: c.number("num_channels", 3, maxWidth), classes: c.classes(), stem: c.number("embedding_size", 64, maxWidth), kernel: 7,
+		blocks: c.numbers("depths", []int{3, 4, 6, 3}, stages, maxLayers/stages), widths: c.numbers("hidden_sizes", []int{256, 512, 1024, 2048}, stages, maxWidth),
+		groups: 1, stride: 1, early: c.yes("downsample_in_bottleneck", false), activation: transformerActivations[c.activation("hidden_act", "relu")], names: transformersResNet,
+	}
+	if c.yes("downsample_in_first_stage", false) {
+		r.stride = 2
+	}
+	if len(r.blocks) != len(r.widths) {
+		c.fail("depths has %d stages, hidden_sizes %d", len(r.blocks), len(r.widths))
+	}
+	if c.text("layer_type", "bottleneck") == "bottleneck" {
+		for _, w := range r.widths {
+			if w < 4 {
+				c.fail("hidden_sizes has %d, and a bottleneck has a fourth of it", w)
+			}
+			r.middle = append(r.middle, w/4)
+		}
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	return r.network("ResNetForImageClassification"), nil
 }

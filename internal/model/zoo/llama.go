@@ -70,7 +70,7 @@ func parseLlama(names *llamaNames, o *options) (*model.Network, error) {
 	c.activation = o.activation("silu")
 	c.eps = o.real("eps", names.eps())
 	c.rope = o.rope()
-	c.window, c.full = max(o.number("window", -1, maxWidth), 0), max(o.number("full", -1, maxLayers), 0)
+	c.window, c.full = o.optional("window", maxWidth), o.optional("full", maxLayers)
 	bias := o.choice("bias", "none", "qkv", "qkvo")
 	c.qkvBias, c.outBias, c.mlpBias = bias != "none", bias == "qkvo", o.yes("mlp_bias", false)
 	c.tied = o.yes("tied", false)
@@ -234,8 +234,10 @@ func llama(c llamaConfig) (*model.Network, error) {
 		return nil, fmt.Errorf("%d heads are no multiple of %d heads of keys and values", c.heads, c.groups)
 	case c.size%2 != 0:
 		return nil, fmt.Errorf("heads of %d numbers cannot turn in pairs", c.size)
-	case c.size == c.width/c.heads && c.width%c.heads != 0:
-		return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
+	case c.size == c.width/c.heads: // not a size of its own
+		if err := wholeHeads(c.width, c.heads); err != nil {
+			return nil, err
+		}
 	}
 	c.rope.interleaved = c.names == metaNames
 	if c.window == 0 {
@@ -285,6 +287,7 @@ func llama(c llamaConfig) (*model.Network, error) {
 		Input:   []int{c.context},
 		Tokens:  true,
 		Vocab:   c.vocab,
+		Pairs:   true,
 		Outputs: c.vocab,
 		Match:   c.match,
 		Forward: c.forward,
@@ -358,9 +361,7 @@ func guessLlama(ck *checkpoint) (*model.Network, error) {
 		in := func(layer int, name string) string { return at(fmt.Sprintf(n.layer, layer) + name) }
 		c := llamaConfig{names: n, activation: "silu", eps: n.eps(), rope: rope{theta: ropeTheta}, context: 1, groups: 1,
 			vocab: ck.dim(at(n.embedding), 0), width: ck.dim(at(n.embedding), 1), inner: ck.dim(in(0, n.gate), 0), tied: !ck.has(at(n.head))}
-		for c.layers < maxLayers && ck.has(in(c.layers, n.query)) {
-			c.layers++
-		}
+		c.layers = ck.count(func(i int) string { return in(i, n.query) })
 		queries, keys := ck.dim(in(0, n.query), 0), ck.dim(in(0, n.key), 0)
 		bias := func(name string) bool { return ck.has(strings.TrimSuffix(in(0, name), "weight") + "bias") }
 		c.qkvBias, c.outBias, c.mlpBias = bias(n.query), bias(n.out), bias(n.gate)

@@ -2,6 +2,7 @@ package zoo
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -24,6 +25,14 @@ type mlpConfig struct {
 	sizes      []int
 	activation string
 	bias       bool
+}
+
+func parseMLP(o *options) (*model.Network, error) {
+	c := mlpConfig{sizes: o.sizes(), activation: o.word("relu", slices.Sorted(maps.Keys(activations))...), bias: o.yes("bias", true)}
+	if err := o.done(); err != nil {
+		return nil, err
+	}
+	return mlp(c), nil
 }
 
 // mlp is nn.Sequential(Flatten, Linear, activation, Linear, …, Linear): layers 1, 3, 5, ….
@@ -134,4 +143,31 @@ func layerOrder(names []string) []string {
 		out = append(out, last)
 	}
 	return out
+}
+
+func guessMLP(c *checkpoint) (*model.Network, error) {
+	order := layerOrder(c.names)
+	if len(order) == 0 || len(order) > maxLayers {
+		return nil, nil
+	}
+	m := mlpConfig{activation: "relu", bias: c.has(join(order[0], "bias"))}
+	for i, prefix := range order {
+		name := join(prefix, "weight")
+		in, out := c.dim(name, 1), c.dim(name, 0)
+		if len(c.shapes[name]) != 2 || in == 0 || out == 0 || i > 0 && in != m.sizes[i] {
+			return nil, nil
+		}
+		if i == 0 {
+			m.sizes = append(m.sizes, in)
+		}
+		m.sizes = append(m.sizes, out)
+	}
+	n := mlp(m)
+	if c.fits(n) != nil {
+		return nil, nil
+	}
+	if len(order) == 1 {
+		return n, nil
+	}
+	return assumed(n, "activation taken to be ReLU (for another give --model "+n.Name+",tanh or the like)"), nil
 }

@@ -65,6 +65,15 @@ func (c *checkpoint) dim(name string, axis int) int {
 	return 0
 }
 
+// count is how many of the tensors name(0), name(1), … there are before the first that is not.
+func (c *checkpoint) count(name func(i int) string) int {
+	n := 0
+	for n < maxLayers && c.has(name(n)) {
+		n++
+	}
+	return n
+}
+
 func (c *checkpoint) has(name string) bool {
 	_, ok := c.shapes[name]
 	return ok
@@ -91,95 +100,13 @@ func (c *checkpoint) fits(n *model.Network) error {
 	return fmt.Errorf("the weights look like %s and are not: %s%s (give --model)", n.Name, strings.Join(p, "; "), more)
 }
 
+// errHeads says that the weights of a network do not tell the number of its heads, which is H in the specification.
+func errHeads(kind, spec string) error {
+	return fmt.Errorf("the weights are those of a %s, and their names and shapes do not tell the number of heads (give --model %s with H the number of heads, or a directory with its config.json)", kind, spec)
+}
+
 // assumed notes what a definition adds to names and shapes.
 func assumed(n *model.Network, what string) *model.Network {
 	n.Notes = append(n.Notes, fmt.Sprintf("recognised as %s from names and shapes: %s", n.Name, what))
 	return n
-}
-
-func guessGPT(c *checkpoint) (*model.Network, error) {
-	prefix := "transformer."
-	if !c.has(prefix + "wte.weight") {
-		prefix = ""
-	}
-	g := gptConfig{heads: 1, width: c.dim(prefix+"wte.weight", 1), vocab: c.dim(prefix+"wte.weight", 0), context: c.dim(prefix+"wpe.weight", 0)}
-	for g.layers < maxLayers && c.has(fmt.Sprintf("%sh.%d.ln_1.weight", prefix, g.layers)) {
-		g.layers++
-	}
-	if g.width == 0 || g.context == 0 || g.vocab == 0 || g.layers == 0 {
-		return nil, nil
-	}
-	g.inner = max(c.dim(prefix+"h.0.mlp.c_fc.weight", 1), 1)
-	g.activation, g.eps, g.scaled, g.tied = "gelu_new", model.NormEps, true, true
-	n, err := gpt2(g)
-	if err != nil {
-		return nil, err
-	}
-	given := strings.Replace(n.Name, "heads=1", "heads=H", 1)
-	n.Name = given
-	if err := c.fits(n); err != nil {
-		return nil, err
-	}
-	return nil, fmt.Errorf("the weights are those of a gpt2, and their names and shapes do not tell the number of heads (give --model %s with H the number of heads)", given)
-}
-
-func guessResNet(c *checkpoint) (*model.Network, error) {
-	blocks := 0
-	for blocks < maxLayers/6 && c.has(block(1, blocks)+"conv1.weight") {
-		blocks++
-	}
-	classes := max(c.dim("linear.weight", 0), c.dim("fc.weight", 0))
-	if blocks == 0 || classes == 0 || !c.has("conv1.weight") || c.has(block(4, 0)+"conv1.weight") {
-		return nil, nil
-	}
-	shortcut := "A"
-	if slices.ContainsFunc(c.names, func(n string) bool {
-		return strings.Contains(n, ".shortcut.") || strings.Contains(n, ".downsample.")
-	}) {
-		shortcut = "B"
-	}
-	return assumed(resnet(6*blocks+2, shortcut, classes), "activation taken to be ReLU"), nil
-}
-
-func guessSmallCNN(c *checkpoint) (*model.Network, error) {
-	classes := c.dim("fc.weight", 0)
-	if !c.has("features.0.0.weight") || !c.has("features.2.0.weight") || c.has("features.3.0.weight") || classes == 0 {
-		return nil, nil
-	}
-	return assumed(smallCNN(c.has("features.0.1.weight"), classes), "activation taken to be ReLU, strides 2"), nil
-}
-
-func guessLeNet(c *checkpoint) (*model.Network, error) {
-	classes := c.dim("fc3.weight", 0)
-	if !c.has("conv1.weight") || !c.has("conv2.weight") || !c.has("fc1.weight") || !c.has("fc2.weight") || classes == 0 {
-		return nil, nil
-	}
-	return assumed(lenet5(classes), "activation taken to be ReLU, pooling to be by maxima"), nil
-}
-
-func guessMLP(c *checkpoint) (*model.Network, error) {
-	order := layerOrder(c.names)
-	if len(order) == 0 || len(order) > maxLayers {
-		return nil, nil
-	}
-	m := mlpConfig{activation: "relu", bias: c.has(join(order[0], "bias"))}
-	for i, prefix := range order {
-		name := join(prefix, "weight")
-		in, out := c.dim(name, 1), c.dim(name, 0)
-		if len(c.shapes[name]) != 2 || in == 0 || out == 0 || i > 0 && in != m.sizes[i] {
-			return nil, nil
-		}
-		if i == 0 {
-			m.sizes = append(m.sizes, in)
-		}
-		m.sizes = append(m.sizes, out)
-	}
-	n := mlp(m)
-	if c.fits(n) != nil {
-		return nil, nil
-	}
-	if len(order) == 1 {
-		return n, nil
-	}
-	return assumed(n, "activation taken to be ReLU (for another give --model "+n.Name+",tanh or the like)"), nil
 }

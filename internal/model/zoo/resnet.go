@@ -1,12 +1,29 @@
 package zoo
 
 import (
+	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 
 	"hessdens/internal/graph"
 	"hessdens/internal/model"
 )
+
+// parseResNet takes resnet20 and its like.
+func parseResNet(name string, o *options) (*model.Network, error) {
+	depth, err := strconv.Atoi(strings.TrimPrefix(name, "resnet"))
+	if err != nil || depth < 8 || depth > maxLayers || (depth-2)%6 != 0 {
+		return nil, errors.New("the depth of a CIFAR ResNet is 6n+2: resnet20, resnet32, resnet44, resnet56, resnet110")
+	}
+	o.choice("form", "cifar") // of those without another
+	shortcut, classes := o.choice("shortcut", "A", "B"), o.number("classes", 10, maxWidth)
+	if err := o.done(); err != nil {
+		return nil, err
+	}
+	return resnet(depth, shortcut, classes), nil
+}
 
 // resnet is the residual network for CIFAR of He et al. 2016, section 4.2: depth 6n+2, three
 // stages of n blocks with 16, 32 and 64 channels. Where a stage begins with fewer channels,
@@ -45,7 +62,7 @@ func resnet(depth int, shortcut string, classes int) *model.Network {
 		Input:     []int{3, 32, 32},
 		Outputs:   classes,
 		BatchNorm: true,
-		Match:     matchResNet,
+		Match:     matchResNet("shortcut", "linear"),
 		Forward: func(b *model.Builder, x *graph.Node) *graph.Node {
 			im := b.Relu(b.BatchNorm2d(b.Conv2d(b.Image(x), "conv1", 1, 1), "bn1"))
 			for stage := 1; stage <= 3; stage++ {
@@ -89,16 +106,35 @@ func subsample(b *model.Builder, im model.Image, pad int) model.Image {
 	return model.Image{X: x, H: h, W: w}
 }
 
-// matchResNet takes the other names that are in use: fc for the last layer, downsample for a
-// shortcut.
-func matchResNet(names []string) map[string]string {
-	to := map[string]string{}
-	for _, name := range names {
-		s := strings.Replace(name, ".downsample.", ".shortcut.", 1)
-		if rest, ok := strings.CutPrefix(s, "fc."); ok {
-			s = "linear." + rest
-		}
-		to[name] = s
+// guessResNet takes what has three stages.
+func guessResNet(c *checkpoint) (*model.Network, error) {
+	blocks := min(c.count(func(i int) string { return block(1, i) + "conv1.weight" }), maxLayers/6)
+	classes := max(c.dim("linear.weight", 0), c.dim("fc.weight", 0))
+	if blocks == 0 || classes == 0 || !c.has("conv1.weight") || c.has(block(4, 0)+"conv1.weight") {
+		return nil, nil
 	}
-	return to
+	shortcut := "A"
+	if slices.ContainsFunc(c.names, func(n string) bool {
+		return strings.Contains(n, ".shortcut.") || strings.Contains(n, ".downsample.")
+	}) {
+		shortcut = "B"
+	}
+	return assumed(resnet(6*blocks+2, shortcut, classes), "activation taken to be ReLU"), nil
+}
+
+// matchResNet takes the other names that are in use: of a shortcut, shortcut or downsample, and of the last layer, linear or fc.
+func matchResNet(shortcut, last string) func(names []string) map[string]string {
+	other := strings.NewReplacer(".shortcut.", "."+shortcut+".", ".downsample.", "."+shortcut+".")
+	return func(names []string) map[string]string {
+		to := map[string]string{}
+		for _, name := range names {
+			to[name] = other.Replace(name)
+			for _, s := range []string{"linear.", "fc."} {
+				if rest, ok := strings.CutPrefix(name, s); ok {
+					to[name] = last + "." + rest
+				}
+			}
+		}
+		return to
+	}
 }

@@ -70,7 +70,7 @@ func parseVGG(name string, o *options) (*model.Network, error) {
 		}
 	}
 	c.bn = o.yes("bn", c.bn)
-	c.hidden, c.channels, c.classes, c.size = o.number("hidden", 4096, maxWidth), o.number("channels", 3, maxWidth), o.number("classes", 1000, maxWidth), o.size()
+	c.hidden, c.channels, c.classes, c.size = o.number("hidden", 4096, maxWidth), o.number("channels", 3, maxWidth), o.number("classes", 1000, maxWidth), o.optional("size", maxWidth)
 	if err := o.done(); err != nil {
 		return nil, err
 	}

@@ -135,9 +135,8 @@ func (c vitConfig) forward(b *model.Builder, x *graph.Node) *graph.Node {
 	h, w := c.grid()
 	tokens := c.prefix() + h*w
 	x = c.embed(b, c.patches(b, x))
-	norm := func(x *graph.Node, name string) *graph.Node {
-		return g.LayerNorm(x, b.Param(name+".weight"), b.Param(name+".bias"), c.eps)
-	}
+	norm := func(x *graph.Node, name string) *graph.Node { return b.LayerNorm(x, name, c.eps) }
+	hs := heads{b.Batch, tokens, c.heads, c.heads, c.width / c.heads}
 	for i := range c.layers {
 		p := fmt.Sprintf(n.block, i)
 		scaled := func(x *graph.Node, name string) *graph.Node {
@@ -146,7 +145,15 @@ func (c vitConfig) forward(b *model.Builder, x *graph.Node) *graph.Node {
 			}
 			return x
 		}
-		y := b.Linear(c.attention(b, norm(x, p+n.norm1), p, tokens), p+n.proj)
+		y := norm(x, p+n.norm1)
+		var q, k, v *graph.Node
+		if len(n.qkv) == 1 {
+			q, k, v = hs.cut(g, b.Linear(y, p+n.qkv[0]))
+		} else {
+			part := func(i int) *graph.Node { return hs.split(g, b.Linear(y, p+n.qkv[i]), c.heads) }
+			q, k, v = part(0), part(1), part(2)
+		}
+		y = b.Linear(hs.attend(g, q, k, v, 1/math.Sqrt(float64(hs.size)), nil), p+n.proj)
 		x = g.Add(x, scaled(y, n.scale1))
 		y = b.Linear(c.activation(g, b.Linear(norm(x, p+n.norm2), p+n.fc1)), p+n.fc2)
 		x = g.Add(x, scaled(y, n.scale2))
@@ -205,30 +212,6 @@ func (c vitConfig) embed(b *model.Builder, patches *graph.Node) *graph.Node {
 	return g.Reshape(x, b.Batch*x.Dim(1), c.width)
 }
 
-// attention is softmax(QKᵀ/√d)·V for each head of size d, side by side: x [B·T, width] to the same.
-func (c vitConfig) attention(b *model.Builder, x *graph.Node, prefix string, tokens int) *graph.Node {
-	g, size := b.G, c.width/c.heads
-	stack := func(kind string) *graph.Node {
-		var parts []*graph.Node
-		for _, q := range c.names.qkv {
-			parts = append(parts, b.Param(prefix+q+kind))
-		}
-		return g.Concat(0, parts...)
-	}
-	var bias *graph.Node
-	if c.qkvBias {
-		bias = stack(".bias")
-	}
-	qkv := g.Reshape(g.Linear(x, stack(".weight"), bias), b.Batch, tokens, 3, c.heads, size)
-	part := func(i int) *graph.Node { // [B, heads, T, d]
-		z := g.Slice(qkv, []int{0, 0, i, 0, 0}, nil, []int{b.Batch, tokens, 1, c.heads, size})
-		return g.Transpose(g.Drop(z, 2), 0, 2, 1, 3)
-	}
-	scores := g.Scale(g.MatMul(part(0), part(1), false, true), 1/math.Sqrt(float64(size)))
-	a := g.MatMul(g.Softmax(scores), part(2), false, false)
-	return g.Reshape(g.Transpose(a, 0, 2, 1, 3), b.Batch*tokens, c.width)
-}
-
 // usualPool is where the outputs come from when nothing is said.
 func (c vitConfig) usualPool() string {
 	if c.classToken {
@@ -257,9 +240,7 @@ func parseViT(o *options) (*model.Network, error) {
 	patch, size := o.number("patch", 0, maxWidth), o.number("size", 0, maxWidth)
 	c.patch, c.size = [2]int{patch, patch}, [2]int{size, size}
 	c.hidden = o.number("mlp", 4*c.width, maxWidth)
-	if !o.missing("reg_tokens") {
-		c.registers = o.number("reg_tokens", 0, maxWidth)
-	}
+	c.registers = o.optional("reg_tokens", maxWidth)
 	pools := []string{poolAverage, poolNorm}
 	if c.classToken {
 		pools = []string{poolToken, poolAverage, poolNorm}
@@ -268,11 +249,11 @@ func parseViT(o *options) (*model.Network, error) {
 	if err := o.done(); err != nil {
 		return nil, err
 	}
-	switch {
-	case c.width%c.heads != 0:
-		return nil, fmt.Errorf("a width of %d is no multiple of %d heads", c.width, c.heads)
-	case size%patch != 0:
+	if size%patch != 0 {
 		return nil, fmt.Errorf("images of size %d are no multiple of a patch of %d", size, patch)
+	}
+	if err := wholeHeads(c.width, c.heads); err != nil {
+		return nil, err
 	}
 	return c.timm(fmt.Sprint(c.heads)), nil
 }
@@ -323,9 +304,7 @@ func guessViT(given *checkpoint) (*model.Network, error) {
 	if v.width == 0 || v.channels == 0 || patch == 0 || v.hidden == 0 || v.classes == 0 || positions == 0 || !c.has(block+"attn.qkv.weight") {
 		return nil, nil
 	}
-	for v.layers < maxLayers && c.has(fmt.Sprintf("blocks.%d.attn.qkv.weight", v.layers)) {
-		v.layers++
-	}
+	v.layers = c.count(func(i int) string { return fmt.Sprintf("blocks.%d.attn.qkv.weight", i) })
 	if c.has("dist_token") {
 		return nil, fmt.Errorf("the weights are those of a distilled vision transformer (dist_token), which is not built in (give it as an ONNX file, --model FILE.onnx)")
 	}
@@ -371,4 +350,55 @@ func root(n int) (side int, ok bool) {
 	}
 	side = int(math.Round(math.Sqrt(float64(n))))
 	return side, side*side == n
+}
+
+// transformersViT are the names in the files of ViTForImageClassification; those in memory are other ones in later versions.
+var transformersViT = vitNames{
+	class: "vit.embeddings.cls_token", positions: "vit.embeddings.position_embeddings", patches: "vit.embeddings.patch_embeddings.projection",
+	block: "vit.encoder.layer.%d.",
+	norm1: "layernorm_before", qkv: []string{"attention.attention.query", "attention.attention.key", "attention.attention.value"}, proj: "attention.output.dense",
+	norm2: "layernorm_after", fc1: "intermediate.dense", fc2: "output.dense",
+	norm: "vit.layernorm", head: "classifier",
+	normsLast: true,
+}
+
+// configViT is transformers' ViTForImageClassification.
+func configViT(c *config, _ *checkpoint) (*model.Network, error) {
+	c.architecture("ViTForImageClassification")
+	v := vitConfig{
+		width: c.number("hidden_size", 768, maxWidth), layers: c.number("num_hidden_layers", 12, maxLayers), heads: c.number("num_attention_heads", 12, maxWidth),
+		hidden: c.number("intermediate_size", 3072, maxWidth), channels: c.number("num_channels", 3, maxWidth), classes: c.classes(),
+		size: c.heightAndWidth("image_size", 224), patch: c.heightAndWidth("patch_size", 16),
+		classToken: true, qkvBias: c.yes("qkv_bias", true), pool: poolToken, eps: c.positive("layer_norm_eps", 1e-12),
+		activation: transformerActivations[c.activation("hidden_act", "gelu")], names: transformersViT,
+	}
+	c.only("head_dim", float64(v.width/v.heads))
+	if err := wholeHeads(v.width, v.heads); err != nil {
+		c.fail("%w", err)
+	}
+	if h, w := v.grid(); h < 1 || w < 1 {
+		c.fail("image_size is %v, smaller than patch_size, %v", v.size, v.patch)
+	}
+	if c.err != nil {
+		return nil, c.err
+	}
+	n := v.network("ViTForImageClassification")
+	n.Match = matchTransformersViT
+	return n, nil
+}
+
+// matchTransformersViT takes the names that transformers 5 has in memory, and leaves out what has no part in the outputs.
+func matchTransformersViT(names []string) map[string]string {
+	inside := strings.NewReplacer("vit.layers.", "vit.encoder.layer.", ".attention.q_proj.", ".attention.attention.query.", ".attention.k_proj.", ".attention.attention.key.",
+		".attention.v_proj.", ".attention.attention.value.", ".attention.o_proj.", ".attention.output.dense.", ".mlp.fc1.", ".intermediate.dense.", ".mlp.fc2.", ".output.dense.")
+	to := map[string]string{}
+	for _, name := range names {
+		switch {
+		case strings.HasPrefix(name, "vit.pooler."), name == "vit.embeddings.mask_token":
+			to[name] = ""
+		case strings.HasPrefix(name, "vit.layers."):
+			to[name] = inside.Replace(name)
+		}
+	}
+	return to
 }

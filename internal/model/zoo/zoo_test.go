@@ -472,3 +472,14 @@ func TestGPT2Small(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The documentation has the grammar as it is.
+func TestGrammarDocumented(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "models.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(text), "\n```text\n"+zoo.Grammar+"\n```\n") {
+		t.Error("docs/models.md does not have zoo.Grammar in a block of text")
+	}
+}

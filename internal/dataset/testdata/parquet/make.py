@@ -66,4 +66,21 @@ write(
     ),
     row_group_size=6,
 )
-write("text.parquet", pa.table({"text": ["one", "two"], "label": [0, 1]}))
+write(
+    "text.parquet",
+    pa.table(
+        {
+            "id": ["x", "y", "z"],
+            "text": ["hear me", "before we proceed any further, hear me speak", "speak\n"],
+            "stars": ["2", "10", "2"],
+        }
+    ),
+    row_group_size=2,
+)
+write("unclear.parquet", pa.table({"p": [[1.0, 2.0]], "q": [[3.0, 4.0]]}))
+write(
+    "pandas.parquet",
+    pa.table({"p0": [0, 255], "p1": [1, 2], "name": ["a", "b"], "z": [0, 1], "__index_level_0__": [5, 6]}),
+)
+zeros = pa.array([0] * 100_000)
+write("zeros.parquet", pa.table({f"c{i}": zeros for i in range(50)}), compression="zstd")
