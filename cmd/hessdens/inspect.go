@@ -179,7 +179,7 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 			if !trained {
 				return usagef("--evaluate: %s needs the values of its parameters (--weights)", net.Name)
 			}
-			a.line.begin("evaluating", 2)
+			a.line.begin("evaluating", 1)
 			if in.Evaluation, err = s.evaluate(ctx, a); err != nil {
 				return err
 			}
@@ -239,27 +239,17 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 		return nil, err
 	}
 	defer op.Close()
-	loss, _, err := s.gradient(ctx, op)
-	if err != nil {
-		return nil, err
-	}
-	e := &evaluation{Loss: loss, LossKind: op.Loss(), Of: op.Total()}
+	e := &evaluation{LossKind: op.Loss(), Of: op.Total()}
 	per := tensor.Count(s.set.Y.Shape())
 	positions := 1 // with an output, of each example
 	if s.net.Tokens && !s.net.Sequence {
 		positions = tensor.Count(s.set.X.Shape())
 	}
-	switch {
-	case !s.set.Y.Integer():
-		return e, nil
-	case op.Loss() == model.CrossEntropy:
-	case op.Loss() == model.Own && s.net.Outputs > 1 && per == positions: // its scores
-	default:
-		return e, nil
-	}
+	// Scores of classes are those of cross-entropy, or what goes into a loss of the network's own.
+	scores := s.set.Y.Integer() && (op.Loss() == model.CrossEntropy || op.Loss() == model.Own && s.net.Outputs > 1 && per == positions)
 	right, of := 0, 0
 	var labels []int64
-	err = op.Outputs(ctx, func(first int, f []float64) error {
+	count := func(first int, f []float64) error {
 		c := s.net.Outputs
 		rows := len(f) / c
 		labels = append(labels[:0], make([]int64, rows)...)
@@ -279,9 +269,15 @@ func (s *subject) evaluate(ctx context.Context, a *app) (*evaluation, error) {
 			}
 		}
 		return nil
-	})
-	if err != nil {
-		return nil, err
+	}
+	if !scores {
+		count = nil
+	}
+	if e.Loss, err = op.Evaluate(ctx, count); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.dataName(), err)
+	}
+	if !scores {
+		return e, nil
 	}
 	if op.Loss() == model.Own { // labels, of which an example may have several
 		e.Of = of

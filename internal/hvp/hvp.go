@@ -135,6 +135,7 @@ type engine interface {
 	apply(ctx context.Context, dst, src [][]float64) error
 	gradient(ctx context.Context, grad []float64) (loss float64, err error)
 	outputs(ctx context.Context, visit func(first int, f []float64) error) error
+	evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error)
 	branches(ctx context.Context) (uint64, error)
 	forget()
 	info() Cost
@@ -418,12 +419,10 @@ func (o *Operator) Gradient(ctx context.Context) (loss float64, grad []float64, 
 	if loss, err = o.engine.gradient(ctx, grad); err != nil {
 		return 0, nil, err
 	}
-	var square float64
 	for i, t := range o.theta {
 		grad[i] += o.opt.WeightDecay * t
-		square += t * t
 	}
-	loss += o.opt.WeightDecay / 2 * square
+	loss += o.decay()
 	for _, v := range grad {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
 			return 0, nil, &NonFiniteError{"gradient", -1, -1}
@@ -432,10 +431,20 @@ func (o *Operator) Gradient(ctx context.Context) (loss float64, grad []float64, 
 	return loss, grad, nil
 }
 
-// Outputs visits the outputs f of the network, row-major [P, Net.Outputs], batch by batch; first
-// is the batch's first example.
-func (o *Operator) Outputs(ctx context.Context, visit func(first int, f []float64) error) error {
-	return o.engine.outputs(ctx, visit)
+// Evaluate computes L alone, in one pass without derivatives, and visits the outputs f of the network, row-major [P,
+// Net.Outputs], batch by batch, where visit is not nil; first is the batch's first example. f is overwritten.
+func (o *Operator) Evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error) {
+	loss, err = o.engine.evaluate(ctx, visit)
+	return loss + o.decay(), err
+}
+
+// decay is (wd/2)‖θ‖².
+func (o *Operator) decay() float64 {
+	var square float64
+	for _, t := range o.theta {
+		square += t * t
+	}
+	return o.opt.WeightDecay / 2 * square
 }
 
 // Branches is a fingerprint of the signs of activations and the positions of maxima at θ: the
@@ -470,6 +479,7 @@ const (
 	purposeProduct purpose = iota
 	purposeGradient
 	purposeOutputs
+	purposeLoss // and the outputs, where the loss is made of them
 	purposeBranches
 )
 
@@ -495,6 +505,7 @@ type engineOf[T exec.Float] struct {
 	theta    map[*program[T]]bool // whose parameters are those of o
 	floats   []float64
 	ints     []int64
+	out      []float64
 	keptOf   int // k of the programs that keep primal parts
 	last     Cost
 	spent    map[string]time.Duration
@@ -575,6 +586,10 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	switch key.purpose {
 	case purposeOutputs:
 		outs = []*graph.Node{m.Outputs}
+	case purposeLoss:
+		if m.Outputs != nil {
+			outs = append(outs, m.Outputs)
+		}
 	case purposeGradient:
 		derivatives(graph.VJP([]*graph.Node{m.Loss}, one, p.wrt))
 	case purposeBranches:
@@ -776,18 +791,44 @@ func (e *engineOf[T]) gradient(ctx context.Context, grad []float64) (loss float6
 }
 
 func (e *engineOf[T]) outputs(ctx context.Context, visit func(first int, f []float64) error) error {
-	var f []float64
 	return e.batches(ctx, 1, purposeOutputs, func(p *program[T], _, lo, hi int) error {
 		if err := e.load(p, lo, hi); err != nil {
 			return err
 		}
 		p.RunPrimal()
-		f = f[:0]
-		for _, v := range p.Output(0) {
-			f = append(f, float64(v))
-		}
-		return visit(lo, f)
+		return visit(lo, e.wide(p.Output(0)))
 	})
+}
+
+// wide is values in float64, until it is called again.
+func (e *engineOf[T]) wide(x []T) []float64 {
+	e.out = e.out[:0]
+	for _, v := range x {
+		e.out = append(e.out, float64(v))
+	}
+	return e.out
+}
+
+func (e *engineOf[T]) evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error) {
+	err = e.batches(ctx, 1, purposeLoss, func(p *program[T], _, lo, hi int) error {
+		if err := e.load(p, lo, hi); err != nil {
+			return err
+		}
+		p.RunPrimal()
+		l := p.Output(0)[0]
+		if !finite(l) {
+			return &NonFiniteError{"loss", lo, hi}
+		}
+		loss += float64(l)
+		if visit == nil || p.graph.Outputs == nil {
+			return nil
+		}
+		return visit(lo, e.wide(p.Output(1)))
+	})
+	if err == nil && visit != nil && e.o.opt.Loss == model.Own {
+		err = e.outputs(ctx, visit)
+	}
+	return loss, err
 }
 
 func (e *engineOf[T]) branches(ctx context.Context) (uint64, error) {

@@ -177,3 +177,30 @@ func TestOwnLoss(t *testing.T) {
 		o.Close()
 	}
 }
+
+// TestEvaluate holds that the loss without derivatives is the one with them, and that outputs come once for each example.
+func TestEvaluate(t *testing.T) {
+	cases, array := lossCases(t)
+	for _, c := range cases {
+		o := c.operator(t, array, 7)
+		want, _, err := o.Gradient(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := 0
+		got, err := o.Evaluate(context.Background(), func(first int, f []float64) error {
+			if first != next {
+				t.Errorf("%s: example %d comes after %d", c.Name, first, next)
+			}
+			examples := min(7, array(c.X).Shape[0]-first)
+			if want := examples * array(c.X).Len() / array(c.X).Shape[0]; c.X == "tokens" && len(f) != want*11 || c.X == "x" && len(f) != examples*6 {
+				t.Errorf("%s: %d outputs of %d examples", c.Name, len(f), examples)
+			}
+			next += examples
+			return nil
+		})
+		if err != nil || !(math.Abs(got-want) <= 1e-14*want) || next != array(c.X).Shape[0] {
+			t.Errorf("%s: loss %v, want %v; outputs of %d examples (%v)", c.Name, got, want, next, err)
+		}
+	}
+}
