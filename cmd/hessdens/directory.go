@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hessdens/internal/dataset"
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
@@ -126,6 +127,10 @@ func modelFile(name string) (*model.Network, error) {
 func (o *inspectOptions) directory(a *app, dir string) error {
 	ck, _, f, err := openDirectory(dir)
 	if errors.Is(err, checkpoint.ErrNoWeights) {
+		o.subject.data = dir
+		if as := o.data(a); !errors.Is(as, dataset.ErrFormat) {
+			return as
+		}
 		return usagef("%s: is a directory without weights (for a network: --model %s; for a data set: --data %s)", dir, dir, dir)
 	}
 	if err != nil {

@@ -201,7 +201,7 @@ func (t *table) number(field int, s string) (float64, error) {
 	case strings.EqualFold(s, "false"):
 		return 0, nil
 	}
-	return 0, t.at(field, "%.40q is no number (only labels may be text; --input A,B,… chooses columns)", s)
+	return 0, t.at(field, "%.40q is no number (only labels may be text, and for a network of tokens the inputs; --input A,B,… chooses columns)", s)
 }
 
 // column finds a name; nothing else may have it.

@@ -55,8 +55,9 @@ type Set struct {
 	Names   []string // of the classes 0, 1, …, where the files have them
 	Notes   []string // what was taken for granted, for the user and the result
 
-	open  []io.Closer
-	vocab vocabulary // nil when inputs are no text
+	open    []io.Closer
+	vocab   vocabulary // nil when inputs are no text
+	threads int        // that read examples at once
 }
 
 // Source is a file or directory of a data set.
@@ -116,6 +117,9 @@ const (
 
 // Formats are the values of Options.Format.
 var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, Safetensors, CSV, Parquet, ImageFolder, Text, Tokens}
+
+// ErrFormat says that a file or directory is none of the formats.
+var ErrFormat = errors.New("the format is not recognised")
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -277,7 +281,7 @@ func assemble(p pair, opts Options) (*Set, error) {
 	if s.Classes, err = y.largest(); err != nil {
 		return nil, err
 	}
-	s.X, s.Y = x, y
+	s.X, s.Y, s.threads = x, y, max(1, x.threads)
 	if note := s.fewClasses(y.kept); note != "" {
 		s.Notes = append(s.Notes, note)
 	}
@@ -356,7 +360,7 @@ func (o *opener) directory(s Source) (pair, error) {
 		case s.hasPictures(entries):
 			format = ImageFolder
 		default:
-			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor Parquet files nor a folder of pictures for each class (give the directory that holds these files, or one file)")
+			return pair{}, s.errorf("%w: the directory has neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor Parquet files nor a folder of pictures for each class (give the directory that holds these files, or one file)", ErrFormat)
 		}
 	}
 	switch format {
@@ -392,6 +396,8 @@ func (o *opener) single(s Source) (pair, error) {
 		switch {
 		case f.size == 0:
 			return pair{}, s.errorf("the file is empty")
+		case has("version https://git-lfs"):
+			return pair{}, s.errorf("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
 		case len(head) > 8 && head[8] == '{' && strings.HasSuffix(s.Name, ".safetensors"):
 			format = Safetensors
 		case tableExt(s.Name) != "":
@@ -408,12 +414,10 @@ func (o *opener) single(s Source) (pair, error) {
 			format = Tokens
 		case strings.HasSuffix(s.Name, ".bin"):
 			return o.cifarFile(s, f)
-		case has("version https://git-lfs"):
-			return pair{}, s.errorf("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
 		case strings.HasSuffix(s.Name, textSuffix), o.opts.Context > 0 && isText(head):
 			format = Text
 		default:
-			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz, .npy, .safetensors, .csv, Parquet nor text (name it with --data-format, or convert it to .npz with keys x and y)")
+			return pair{}, s.errorf("%w: neither IDX, CIFAR binary, .npz, .npy, .safetensors, .csv, Parquet nor text (name it with --data-format, or convert it to .npz with keys x and y)", ErrFormat)
 		}
 	}
 	switch format {

@@ -254,6 +254,13 @@ func (o *opener) parquet(name, split string, sources []Source, files []file) (pa
 	if err != nil {
 		return p, err
 	}
+	if o.opts.Input == "" && inputs[0].kind == numberField {
+		for _, f := range t.fields {
+			if pandasIndex.MatchString(f.name) {
+				p.notes = append(p.notes, fmt.Sprintf("%s: the column %q is an index, as pandas writes it, and left out (--input A,B,… chooses columns)", path.Base(name), f.name))
+			}
+		}
+	}
 	text := inputs[0].kind == textField
 	if text && o.opts.Context > 0 && !o.opts.Sequence {
 		texts, err := t.texts(inputs[0])
@@ -293,6 +300,9 @@ func (t *parquetTable) names() string {
 	}
 	return strings.Join(names, ", ")
 }
+
+// pandasIndex are the names that pandas gives the index of a table where it writes that as a column.
+var pandasIndex = regexp.MustCompile(`^__index_level_[0-9]+__$`)
 
 // choose finds the columns of inputs and of labels. A label of another kind is none.
 func (t *parquetTable) choose(opts Options) (inputs []field, label field, err error) {
@@ -335,7 +345,7 @@ func (t *parquetTable) choose(opts Options) (inputs []field, label field, err er
 	} else {
 		of := map[fieldKind][]field{}
 		for _, f := range t.fields {
-			if f.name != label.name {
+			if f.name != label.name && !pandasIndex.MatchString(f.name) {
 				of[f.kind] = append(of[f.kind], f)
 			}
 		}

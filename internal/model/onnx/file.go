@@ -30,6 +30,7 @@
 package onnx
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -131,12 +132,15 @@ func Open(fsys fs.FS, name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bytes.HasPrefix(b, []byte("version https://git-lfs")) {
+		return nil, errors.New("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
+	}
 	m := &onnxpb.ModelProto{}
 	if err := (proto.UnmarshalOptions{RecursionLimit: 3*maxDepth + 4, DiscardUnknown: true}).Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("is no ONNX file: %w", err)
+		return nil, fmt.Errorf("is no ONNX file, or one that is truncated or damaged: %w (copy or export it again)", err)
 	}
 	if m.GetGraph() == nil {
-		return nil, errors.New("is no ONNX file: it has no graph")
+		return nil, errors.New("is no ONNX file: it has no graph (copy or export it again)")
 	}
 	f := &File{Name: name, Producer: strings.TrimSpace(m.GetProducerName() + " " + m.GetProducerVersion()),
 		functions: map[string]*onnxpb.FunctionProto{},
