@@ -77,7 +77,7 @@ data are not prepared as they were there (--mean, --std).`,
 	o.estimator.register(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.evaluate, "evaluate", false, "run the network over the data: loss, and accuracy for classes")
-	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
+	f.StringVar(&o.format, "format", "", "`FORM` of the output: text or json (default text on a terminal, else json)")
 	return cmd
 }
 

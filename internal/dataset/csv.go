@@ -342,7 +342,7 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 		note("the inputs are whole numbers of 0..255 and taken as they are (--std 255 scales them to 0..1)")
 	}
 	p.x.parts = append(p.x.parts, x)
-	if size := o.opts.ImageSize; len(size) == 2 && len(features)%(size[0]*size[1]) == 0 {
+	if size := o.opts.ImageSize; len(size) == 2 && len(features)%(size[0]*size[1]) == 0 && (pixels || !o.opts.Flat) {
 		p.x.shape = []int{len(features) / (size[0] * size[1]), size[0], size[1]}
 	}
 	return p, y.finish(&p, o.opts.Quantities)

@@ -87,6 +87,7 @@ type Options struct {
 	// what ImageSize asks for.
 	Resize, Crop int
 	ImageSize    []int // height and width that the network takes, nil when it takes no images
+	Flat         bool  // it takes rows of values: a table that fits ImageSize holds images if its values are those of pixels
 	Channels     int   // that it takes: 1, grey, or 3, red, green and blue; 0: 3
 	KeepBytes    int64 // of decoded pictures and columns that may be kept; others are decoded each time they are read
 	Threads      int   // that decode; 0: all processors

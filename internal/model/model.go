@@ -388,8 +388,6 @@ func (n *Network) fitTarget(s Settings) error {
 		}
 	case CrossEntropy:
 		switch {
-		case s.ClassWeights != nil && len(s.ClassWeights) != n.Outputs:
-			return fmt.Errorf("%d class weights for the %d outputs of %s (give one for each)", len(s.ClassWeights), n.Outputs, n.Name)
 		case n.Outputs < 2:
 			return fmt.Errorf("cross-entropy needs two outputs or more, and %s has %d (use --loss bce or --loss mse)", n.Name, n.Outputs)
 		case s.TargetInteger && !sameValues(s.Target, each):
