@@ -66,6 +66,8 @@ type File struct {
 	// Training says that a BatchNormalization node has training_mode = 1: statistics of the batch.
 	Training bool
 
+	merged []string // initialisers that the exporter had merged with others of equal values
+
 	main      *body
 	functions map[string]*onnxpb.FunctionProto
 	opsets    map[string]int
@@ -156,6 +158,9 @@ func Open(fsys fs.FS, name string) (*File, error) {
 		return nil, err
 	}
 	f.functions = nil
+	if strings.HasPrefix(f.Producer, "pytorch") {
+		f.merged = f.main.part()
+	}
 	var visit func(b *body)
 	visit = func(b *body) {
 		for _, n := range b.nodes {
@@ -169,6 +174,26 @@ func Open(fsys fs.FS, name string) (*File, error) {
 	}
 	visit(f.main)
 	return f, nil
+}
+
+// part gives initialisers back that PyTorch's exporter merged with others since their values were equal: it leaves an
+// Identity from the one that it keeps to the name of each of the others. Tensors that are one in PyTorch have one name from the start.
+func (b *body) part() []string {
+	var names []string
+	b.nodes = slices.DeleteFunc(b.nodes, func(n *node) bool {
+		if n.op != "Identity" || n.domain != "" || len(n.in) != 1 || len(n.out) != 1 {
+			return false
+		}
+		a, to := b.inits[n.in[0]], n.out[0]
+		if a == nil || !isFloat(a.dt) || b.inits[to] != nil || !strings.Contains(to, ".") || generated.MatchString(to) || slices.Contains(b.outputs, to) {
+			return false
+		}
+		b.inits[to] = a
+		b.order = append(b.order, to)
+		names = append(names, to)
+		return true
+	})
+	return names
 }
 
 func read(fsys fs.FS, name string) ([]byte, error) {

@@ -262,7 +262,15 @@ func (w *network) tensors() {
 	m := w.f.main
 	w.survey = newSurvey(m, w.nodes, w.input.name, w.target.name)
 	s := w.survey
+	s.merged = w.f.merged
 	s.force(w.opt.Params)
+	if merged := slices.DeleteFunc(slices.Clone(w.f.merged), func(n string) bool { return !s.vary[n] }); len(merged) > 0 {
+		more := ""
+		if len(merged) > 4 {
+			merged, more = merged[:4], ", …"
+		}
+		w.note("merged by the exporter with others, whose values are the same, and parameters of their own again: %s%s", strings.Join(merged, ", "), more)
+	}
 	var notes []string
 	w.alias, notes = s.ties()
 	w.net.Notes = append(w.net.Notes, notes...)

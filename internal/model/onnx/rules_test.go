@@ -208,6 +208,25 @@ func TestTies(t *testing.T) {
 	}
 }
 
+// TestMerged: what PyTorch's exporter merged since the values were equal are parameters of their own, in a file of
+// another exporter an Identity is none.
+func TestMerged(t *testing.T) {
+	nodes := []*onnxpb.NodeProto{nodeOf("Identity", "a.weight", "b.weight", nil), nodeOf("Identity", "a.bias", "b.bias", nil),
+		nodeOf("Gemm", "x a.weight a.bias", "h", nil), nodeOf("Gemm", "h b.weight b.bias", "y", nil)}
+	m := modelOf(valueOf("x", 1, 0, 4), "y", nodes, floats("a.weight", some(1), 4, 4), floats("a.bias", some(2), 4))
+	if got := names(networkOf(t, m, Options{}).Params); got != "a.weight a.bias" {
+		t.Errorf("parameters %q, want a layer used twice", got)
+	}
+	m.ProducerName = proto.String("pytorch")
+	n := networkOf(t, m, Options{})
+	if got := names(n.Params); got != "a.weight a.bias b.weight b.bias" {
+		t.Errorf("parameters %q, want two layers (notes %v)", got, n.Notes)
+	}
+	if len(n.Notes) != 1 || !strings.Contains(n.Notes[0], "b.weight, b.bias") {
+		t.Errorf("notes %q", n.Notes)
+	}
+}
+
 // TestLinear: the weight of a linear layer that was stored transposed has the name and shape of PyTorch's again.
 func TestLinear(t *testing.T) {
 	w, b := floats("onnx::MatMul_7", some(1), 4, 3), floats("fc.bias", some(2), 3)
