@@ -407,7 +407,7 @@ func imageForm(input []int) (channels int, size []int) {
 func (s *subject) openData(a *app) error {
 	o := s.o
 	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
-		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab, Sequence: s.net.Sequence,
+		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Classes: s.net.Labels, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab, Sequence: s.net.Sequence,
 		KeepBytes: int64(picturesShare * float64(availableMemory())), Threads: o.threads}
 	if s.net.Tokens && opts.Context == 0 {
 		opts.Context = s.net.Input[0]

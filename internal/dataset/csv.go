@@ -293,7 +293,7 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 		if err := o.textRows(&p, s.path(), texts); err != nil {
 			return p, err
 		}
-		return p, y.finish(&p, o.opts.Quantities)
+		return p, y.finish(&p, o.opts.Quantities, o.opts.Classes)
 	}
 	var features []int
 	if o.opts.Input != "" {
@@ -345,7 +345,7 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 	if size := o.opts.ImageSize; len(size) == 2 && len(features)%(size[0]*size[1]) == 0 && (pixels || !o.opts.Flat) {
 		p.x.shape = []int{len(features) / (size[0] * size[1]), size[0], size[1]}
 	}
-	return p, y.finish(&p, o.opts.Quantities)
+	return p, y.finish(&p, o.opts.Quantities, o.opts.Classes)
 }
 
 // csvTexts reads the column of texts of a table, and the answers.
@@ -449,28 +449,25 @@ func (a *answers) name(i int, name string, number bool) error {
 	return nil
 }
 
-// finish makes the targets of a pair: names are numbered in their order, and a note says how.
-func (a *answers) finish(p *pair, quantities bool) error {
+// finish makes the targets of a pair: names are numbered as known has them, or in their order, and a note says how.
+func (a *answers) finish(p *pair, quantities bool, known []string) error {
 	p.y = series{name: p.x.name, shape: []int{}}
 	if len(a.columns) > 1 {
 		p.y.shape = []int{len(a.columns)}
 	}
 	switch {
 	case a.classes != nil:
-		names := slices.Sorted(maps.Keys(a.classes))
-		number := make([]int32, len(names)) // by order of appearance
-		var list []string
-		for i, name := range names {
-			number[a.classes[name]] = int32(i)
-			list = append(list, fmt.Sprintf("%.40q = %d", name, i))
+		words := slices.Sorted(maps.Keys(a.classes))
+		numbers, names := classNumbers(words, known)
+		number := make([]int32, len(words)) // by order of appearance
+		for i, word := range words {
+			number[a.classes[word]] = int32(numbers[i])
 		}
 		for i, code := range a.codes {
 			a.codes[i] = number[code]
 		}
-		if len(list) > 20 {
-			list = append(list[:20], fmt.Sprintf("… (%d in all)", len(names)))
-		}
-		p.notes = append(p.notes, fmt.Sprintf("%s: the names in column %.60q are numbered in their order: %s", path.Base(p.x.name), a.table.names[a.columns[0]], strings.Join(list, ", ")))
+		p.names = names
+		p.notes = append(p.notes, numberedNote(path.Base(p.x.name), fmt.Sprintf("the names in column %.60q are numbered %s", a.table.names[a.columns[0]], numberedBy(words, names)), words, numbers))
 		p.y.parts = []block{&ids{row: 1, values: a.codes}}
 	case a.real || quantities:
 		p.y.parts = []block{&numbers{row: len(a.columns), values: a.values}}

@@ -81,7 +81,8 @@ type Options struct {
 
 	// Of tables: the names of the columns with the labels and the inputs; "": found by their usual names.
 	Label, Input string
-	Quantities   bool // integers in a column of labels are numbers all the same
+	Classes      []string // names of the network's classes 0, 1, …: names of classes in the data that are all among them are numbered so
+	Quantities   bool     // integers in a column of labels are numbers all the same
 
 	// Of image files: the shorter side is resized to Resize pixels and the middle Crop × Crop pixels are taken, as torchvision does; 0:
 	// what ImageSize asks for.

@@ -88,6 +88,7 @@ type parquetTable struct {
 	files  []parquetPart
 	groups []parquetGroup
 	rows   int
+	known  []string // names of the network's classes
 }
 
 type parquetPart struct {
@@ -221,7 +222,7 @@ func (o *opener) parquetDirectory(s Source, entries []fs.DirEntry) (pair, error)
 // parquet opens files that are one table.
 func (o *opener) parquet(name, split string, sources []Source, files []file) (pair, error) {
 	p := pair{format: Parquet, split: split}
-	t := &parquetTable{name: name}
+	t := &parquetTable{name: name, known: o.opts.Classes}
 	for i, s := range sources {
 		file, err := parquet.Open(files[i], files[i].size)
 		if err != nil {
@@ -442,19 +443,14 @@ func (t *parquetTable) labels(p *pair, label field) error {
 	if err != nil {
 		return err
 	}
-	p.names = slices.Sorted(maps.Keys(code))
+	words := slices.Sorted(maps.Keys(code))
+	var numbers []int
+	numbers, p.names = classNumbers(words, t.known)
 	number := make([]int64, len(code))
-	var list []string
-	for i, w := range p.names {
-		number[code[w]] = int64(i)
-		if i < 20 {
-			list = append(list, fmt.Sprintf("%.40q = %d", w, i))
-		}
+	for i, w := range words {
+		number[code[w]] = int64(numbers[i])
 	}
-	if len(p.names) > 20 {
-		list = append(list, fmt.Sprintf("… (%d in all)", len(p.names)))
-	}
-	p.notes = append(p.notes, fmt.Sprintf("%s: the names in column %.60q are numbered in their order: %s", path.Base(t.name), label.name, strings.Join(list, ", ")))
+	p.notes = append(p.notes, numberedNote(path.Base(t.name), fmt.Sprintf("the names in column %.60q are numbered %s", label.name, numberedBy(words, p.names)), words, numbers))
 	for i, c := range y {
 		y[i] = number[c]
 	}

@@ -111,7 +111,11 @@ func TestParquetTable(t *testing.T) {
 			}
 		}
 	}
-	s := mustOpen(t, from(os.DirFS(parquetDir), "table.parquet"), Options{Label: "quantity", Input: "b", Sample: 4, SampleSeed: 3})
+	s := mustOpen(t, from(os.DirFS(parquetDir), "index.parquet"), Options{})
+	if got := floats(t, s, s.X); !slices.Equal(got, []float64{0.5, 2.5, 1.5, 3.5}) || len(s.Notes) != 1 || !strings.Contains(s.Notes[0], `"__index_level_0__" is an index`) {
+		t.Errorf("inputs %v without the index, notes %q", got, s.Notes)
+	}
+	s = mustOpen(t, from(os.DirFS(parquetDir), "table.parquet"), Options{Label: "quantity", Input: "b", Sample: 4, SampleSeed: 3})
 	x, y := floats(t, s, s.X), floats(t, s, s.Y)
 	for i := range y {
 		if y[i] != x[i]/4 {

@@ -57,6 +57,9 @@ type Network struct {
 	Outputs   int  // classes: the width of the last axis of the outputs; 0: there are none, OwnLoss alone
 	BatchNorm bool // has batch normalisation layers
 
+	// Labels are the names of the classes, nil where they are not known.
+	Labels []string
+
 	// Notes say what was assumed, for the user and the result.
 	Notes []string
 

@@ -3,6 +3,7 @@ package zoo
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"hessdens/internal/graph"
@@ -134,6 +135,20 @@ func (c *config) classes() int {
 	default:
 		return len(labels)
 	}
+}
+
+// labels are the names of the classes in id2label, nil where it does not have one for each.
+func (c *config) labels() []string {
+	given, _ := c.values["id2label"].(map[string]any)
+	var names []string
+	for i := range len(given) {
+		name, ok := given[strconv.Itoa(i)].(string)
+		if !ok {
+			return nil
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // first is the row of the position of the first token.

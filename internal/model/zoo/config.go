@@ -72,6 +72,7 @@ func FromConfig(text []byte, entries []Entry) (*model.Network, error) {
 		n.Notes = append(n.Notes, "config.json names code of its own (auto_map), which is not run: the network is the one that transformers has by that name")
 	}
 	n.Notes = append(n.Notes, c.notes...)
+	n.Labels = c.labels()
 	return n, nil
 }
 

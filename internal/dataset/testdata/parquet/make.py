@@ -67,3 +67,6 @@ write(
     row_group_size=6,
 )
 write("text.parquet", pa.table({"text": ["one", "two"], "label": [0, 1]}))
+# A table of pandas whose index is not 0, 1, 2, …: it is written as a column.
+index = pa.table({"a": pa.array([0.5, 1.5]), "b": pa.array([2.5, 3.5]), "label": pa.array([1, 0]), "__index_level_0__": pa.array([7, 3])})
+write("index.parquet", index)
