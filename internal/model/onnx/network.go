@@ -318,6 +318,11 @@ func (w *network) tensors() {
 		}
 	}
 	for _, p := range w.net.Params {
+		if len(p.Shape) > 2 && generated.MatchString(p.Name) && !repeatsRow(p) {
+			if n := different(p.Values); n <= len(p.Values)/2 {
+				w.note("%s has %d values, of which %d are different: the exporter wrote out a lookup in a parameter, and each place is taken for one (export without folding: do_constant_folding=False, or optimize=False with dynamo=True)", p.Name, len(p.Values), n)
+			}
+		}
 		if repeatsRow(p) {
 			w.note("%s is one row of %d values, %d times: the exporter wrote a lookup out, which is taken for a parameter of each place (export it with a free length)", p.Name, p.Shape[len(p.Shape)-1], p.Shape[len(p.Shape)-2])
 		}
@@ -335,6 +340,15 @@ func (w *network) tensors() {
 	if folded := slices.IndexFunc(w.net.Params, func(p model.Param) bool { return strings.HasPrefix(p.Name, "onnx::Conv_") }); folded >= 0 && !w.net.BatchNorm {
 		w.note("%s was named by the exporter, which does so when it folds batch normalisation into a convolution: the parameters are then others than those that were trained", w.net.Params[folded].Name)
 	}
+}
+
+// different is how many of some values there are without repetitions.
+func different(values []float64) int {
+	set := map[float64]bool{}
+	for _, v := range values {
+		set[v] = true
+	}
+	return len(set)
 }
 
 // repeatsRow says whether the rows of a parameter with an axis of one before them are all the same, as where an embedding of constant ids was computed by

@@ -208,6 +208,26 @@ func TestTies(t *testing.T) {
 	}
 }
 
+// TestLookedUp: a table that the exporter wrote out, under a name of its own, is noticed.
+func TestLookedUp(t *testing.T) {
+	x := valueOf("x", 1, 0, 2, 4, 4)
+	for _, c := range []struct {
+		name   string
+		values func(int) float64
+		noted  bool
+	}{
+		{"onnx::Add_7", func(i int) float64 { return some(1)(i % 7) }, true},
+		{"onnx::Add_7", some(1), false},
+		{"table", func(i int) float64 { return some(1)(i % 7) }, false},
+	} {
+		nodes := []*onnxpb.NodeProto{nodeOf("MatMul", "x w", "h", nil), nodeOf("Add", "h "+c.name, "y", nil)}
+		n := networkOf(t, modelOf(x, "y", nodes, floats("w", some(3), 4, 4), floats(c.name, c.values, 1, 2, 4, 4)), Options{})
+		if got := strings.Contains(strings.Join(n.Notes, "\n"), "has 32 values, of which 7 are different"); got != c.noted {
+			t.Errorf("%s: notes %q", c.name, n.Notes)
+		}
+	}
+}
+
 // TestMerged: what PyTorch's exporter merged since the values were equal are parameters of their own, in a file of
 // another exporter an Identity is none.
 func TestMerged(t *testing.T) {
