@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -337,10 +338,13 @@ func (w *network) tensors() {
 	for _, n := range w.nodes {
 		w.net.BatchNorm = w.net.BatchNorm || n.op == "BatchNormalization"
 	}
-	if folded := slices.IndexFunc(w.net.Params, func(p model.Param) bool { return strings.HasPrefix(p.Name, "onnx::Conv_") }); folded >= 0 && !w.net.BatchNorm {
-		w.note("%s was named by the exporter, which does so when it folds batch normalisation into a convolution: the parameters are then others than those that were trained", w.net.Params[folded].Name)
+	if folded := slices.IndexFunc(w.net.Params, func(p model.Param) bool { return foldedName.MatchString(p.Name) }); folded >= 0 && !w.net.BatchNorm {
+		w.note("%s was named by the exporter, which does so when it folds batch normalisation into a convolution: the parameters are then others than those that were trained (export without folding: do_constant_folding=False, or optimize=False with dynamo=True)", w.net.Params[folded].Name)
 	}
 }
+
+// foldedName are names that PyTorch's exporters, the older and the newer one, give a convolution that batch normalisation was folded into.
+var foldedName = regexp.MustCompile(`^onnx::Conv_|\.weight_bias$`)
 
 // different is how many of some values there are without repetitions.
 func different(values []float64) int {

@@ -228,6 +228,24 @@ func TestLookedUp(t *testing.T) {
 	}
 }
 
+// TestFoldedNames: the names by which exporters tell that batch normalisation was folded away.
+func TestFoldedNames(t *testing.T) {
+	for _, c := range []struct {
+		weight, bias string
+		noted        bool
+	}{
+		{"onnx::Conv_7", "onnx::Conv_8", true},
+		{"conv.weight", "conv.weight_bias", true},
+		{"conv.weight", "conv.bias", false},
+	} {
+		nodes := []*onnxpb.NodeProto{nodeOf("Conv", "x "+c.weight+" "+c.bias, "y", nil)}
+		n := networkOf(t, modelOf(valueOf("x", 1, 0, 2, 4, 4), "y", nodes, floats(c.weight, some(1), 3, 2, 3, 3), floats(c.bias, some(2), 3)), Options{})
+		if got := strings.Contains(strings.Join(n.Notes, "\n"), "folds batch normalisation"); got != c.noted {
+			t.Errorf("%s: notes %q", c.bias, n.Notes)
+		}
+	}
+}
+
 // TestMerged: what PyTorch's exporter merged since the values were equal are parameters of their own, in a file of
 // another exporter an Identity is none.
 func TestMerged(t *testing.T) {
