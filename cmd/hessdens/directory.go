@@ -58,7 +58,7 @@ func (o *subjectOptions) beside() (ck *checkpoint.File, name string, f io.Closer
 
 // openDirectory opens the weights of a directory; name is their file, or its index.
 func openDirectory(dir string) (ck *checkpoint.File, name string, f io.Closer, err error) {
-	ck, name, f, err = checkpoint.OpenDirectory(os.DirFS(dir))
+	ck, name, f, err = checkpoint.OpenDirectory(dirFS(dir))
 	if errors.Is(err, checkpoint.ErrNoWeights) {
 		return nil, "", nil, inputf("%s: %w", dir, err)
 	}

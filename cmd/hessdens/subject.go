@@ -237,6 +237,9 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	case isDirectory(o.model):
 		return o.directory()
 	case missing == nil && info.Mode().IsRegular():
+		if filepath.Base(o.model) == "config.json" {
+			return nil, usagef("--model %s: give the directory that it is in, which has the weights too", o.model)
+		}
 		if net, err = modelFile(o.model); net == nil && err == nil {
 			err = usagef("--model %s: is a file (give the architecture as --model, or leave it out, and the file as --weights)", o.model)
 		}
@@ -276,7 +279,7 @@ func (o *subjectOptions) onnx() (*model.Network, error) {
 	if err := f.Close(); err != nil {
 		return nil, inputf("%s: %w", o.model, cause(err))
 	}
-	file, err := onnx.Open(os.DirFS(filepath.Dir(o.model)), filepath.Base(o.model))
+	file, err := onnx.Open(dirFS(filepath.Dir(o.model)), filepath.Base(o.model))
 	if err != nil {
 		return nil, inputf("%s: %w", o.model, err)
 	}
@@ -333,31 +336,11 @@ func setWeights(net *model.Network, name string, ck *checkpoint.File) error {
 	return nil
 }
 
-// openFile opens a regular file for reading at random.
-func openFile(name string) (*os.File, int64, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, 0, inputf("%s: %w", name, err)
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = errors.New("is a directory, not a file")
-	} else if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a regular file (copy it to one first)")
-	}
-	if err != nil {
-		_ = f.Close() // nothing was written
-		return nil, 0, inputf("%s: %w", name, err)
-	}
-	return f, info.Size(), nil
-}
-
 // source is the file or directory that a flag names.
 func source(flag, name string) (dataset.Source, error) {
+	if name == "-" {
+		return dataset.Source{}, usagef("%s -: is read at any place, which standard input is not (give a file)", flag)
+	}
 	abs, err := filepath.Abs(name)
 	if err != nil {
 		return dataset.Source{}, inputf("%s %s: %w", flag, name, err)
@@ -366,7 +349,7 @@ func source(flag, name string) (dataset.Source, error) {
 	if base == "" {
 		base = "."
 	}
-	return dataset.Source{FS: os.DirFS(dir), Name: base, Path: name}, nil
+	return dataset.Source{FS: dirFS(dir), Name: base, Path: name}, nil
 }
 
 // vocabulary says how text becomes tokens: as --vocab does, or by the tokenizer.json in the directory of the model.
