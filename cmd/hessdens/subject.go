@@ -238,7 +238,7 @@ func (o *subjectOptions) network() (*model.Network, error) {
 		return o.directory()
 	case missing == nil && info.Mode().IsRegular():
 		if filepath.Base(o.model) == "config.json" {
-			return nil, usagef("--model %s: give the directory that it is in, which has the weights too", o.model)
+			return nil, usagef("--model %s: is the settings of a network alone (give the directory that it is in, with the weights)", o.model)
 		}
 		if net, err = modelFile(o.model); net == nil && err == nil {
 			err = usagef("--model %s: is a file (give the architecture as --model, or leave it out, and the file as --weights)", o.model)
