@@ -272,6 +272,7 @@ quadrature, Gaussian-smoothed densities (Ghorbani, Krishnan and Xiao, ICML 2019)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
 	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(usage)
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.AddCommand(commands(a)...)
 	for _, c := range root.Commands() {

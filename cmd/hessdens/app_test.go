@@ -178,7 +178,7 @@ func TestNumbers(t *testing.T) {
 		{"one", nil, false},
 		{"1e999", nil, false},
 	} {
-		got, err := numbers("--mean", tt.in)
+		got, err := numbers("--mean", tt.in, "channel")
 		if (err == nil) != tt.ok || !slices.Equal(got, tt.want) {
 			t.Errorf("%q: got %v, %v", tt.in, got, err)
 		}

@@ -73,7 +73,7 @@ since other programs can only add to it.`,
 	f := cmd.Flags()
 	f.IntSliceVar(&o.probes, "probes", []int{1, 10}, "numbers `K,…` of vectors in lockstep")
 	f.IntVar(&o.runs, "runs", 5, "measure a product `R` times")
-	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
+	f.StringVar(&o.format, "format", "", "`FORM` of the output: text or json (default text on a terminal, else json)")
 	return cmd
 }
 

@@ -44,7 +44,7 @@ With a limit it is a gate: exit 1 when one is exceeded. - is standard input.`,
 	f.Float64Var(&o.maxW1, "max-w1", math.Inf(1), "largest Wasserstein-1 distance allowed, in units of λ")
 	f.Float64Var(&o.maxW1Rel, "max-w1-rel", math.Inf(1), "the same relative to the mean |λ| of OLD")
 	f.StringArrayVar(&o.maxRel, "max-rel", nil, "`FIELD=P%`: largest change of a number of the summary allowed (repeatable)")
-	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
+	f.StringVar(&o.format, "format", "", "`FORM` of the output: text or json (default text on a terminal, else json)")
 	for _, name := range []string{"max-w1", "max-w1-rel"} {
 		f.Lookup(name).DefValue = "0" // so that help shows none
 	}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hessdens/internal/dataset"
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
@@ -57,7 +58,7 @@ func (o *subjectOptions) beside() (ck *checkpoint.File, name string, f io.Closer
 
 // openDirectory opens the weights of a directory; name is their file, or its index.
 func openDirectory(dir string) (ck *checkpoint.File, name string, f io.Closer, err error) {
-	ck, name, f, err = checkpoint.OpenDirectory(os.DirFS(dir))
+	ck, name, f, err = checkpoint.OpenDirectory(dirFS(dir))
 	if errors.Is(err, checkpoint.ErrNoWeights) {
 		return nil, "", nil, inputf("%s: %w", dir, err)
 	}
@@ -126,6 +127,10 @@ func modelFile(name string) (*model.Network, error) {
 func (o *inspectOptions) directory(a *app, dir string) error {
 	ck, _, f, err := openDirectory(dir)
 	if errors.Is(err, checkpoint.ErrNoWeights) {
+		o.subject.data = dir
+		if as := o.data(a); !errors.Is(as, dataset.ErrFormat) {
+			return as
+		}
 		return usagef("%s: is a directory without weights (for a network: --model %s; for a data set: --data %s)", dir, dir, dir)
 	}
 	if err != nil {

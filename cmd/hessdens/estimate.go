@@ -23,6 +23,7 @@ func (o *estimatorOptions) register(cmd *cobra.Command) {
 	f.IntVar(&o.probes, "probes", 10, "`K` random vectors; probe p depends on (--seed, p) alone")
 	f.IntVar(&o.steps, "steps", 90, "`M` Lanczos steps for each probe")
 	f.Uint64Var(&o.seed, "seed", 0, "seed `S` of the probes")
+	heading(f, "Estimator")
 }
 
 func (o *estimatorOptions) check() error {

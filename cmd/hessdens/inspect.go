@@ -34,8 +34,8 @@ func newInspect(a *app) *cobra.Command {
 		Short: "What a network, checkpoint, data set or result file holds, and what a run would take",
 		Long: `inspect shows parameters and shapes, examples and classes, and the memory and the
 number of products that estimate would take; with --data alone it shows the data. Of
-images the first are drawn. With FILE it shows what a checkpoint, a directory with a
-network or a result file holds. With --evaluate it runs the network over the
+images the first are drawn. With FILE it shows what a checkpoint, a network (an ONNX
+file, a directory), a data set or a result file holds. With --evaluate it runs the network over the
 data once: loss, and accuracy for classes; if these are not those of training, then the
 data are not prepared as they were there (--mean, --std).`,
 		Example: `  hessdens inspect
@@ -68,7 +68,7 @@ data are not prepared as they were there (--mean, --std).`,
 						return usagef("--%s: inspect FILE shows what that file holds (give a checkpoint as --weights to measure it)", name)
 					}
 				}
-				return o.file(a, args[0])
+				return o.file(cmd.Context(), a, args[0])
 			}
 			return o.run(cmd.Context(), a)
 		},
@@ -77,7 +77,7 @@ data are not prepared as they were there (--mean, --std).`,
 	o.estimator.register(cmd)
 	f := cmd.Flags()
 	f.BoolVar(&o.evaluate, "evaluate", false, "run the network over the data: loss, and accuracy for classes")
-	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
+	f.StringVar(&o.format, "format", "", "`FORM` of the output: text or json (default text on a terminal, else json)")
 	return cmd
 }
 
@@ -374,7 +374,7 @@ func size(shape []int) int {
 }
 
 // file shows what a checkpoint, a directory with a network, or a result file holds.
-func (o *inspectOptions) file(a *app, name string) error {
+func (o *inspectOptions) file(ctx context.Context, a *app, name string) error {
 	base := strings.TrimSuffix(name, ".gz")
 	if name == "-" || strings.HasSuffix(base, ".json") || strings.HasSuffix(base, ".jsonl") {
 		rs, err := readResults(a, name)
@@ -400,9 +400,16 @@ func (o *inspectOptions) file(a *app, name string) error {
 		return o.directory(a, name)
 	}
 	if isONNX(name) {
-		return usagef("%s: is an ONNX file (give it as --model)", name)
+		o.subject.model = name
+		return o.run(ctx, a)
 	}
 	ck, f, err := openCheckpoint(name)
+	if errors.Is(err, checkpoint.ErrFormat) {
+		o.subject.data = name
+		if as := o.data(a); !errors.Is(as, dataset.ErrFormat) {
+			return as
+		}
+	}
 	if err != nil {
 		return err
 	}

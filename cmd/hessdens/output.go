@@ -37,11 +37,12 @@ type outputOptions struct {
 func (o *outputOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.file, "output", "o", "", "write `FILE` (.json, .json.gz or .csv), whole or not at all")
-	f.StringVar(&o.format, "format", "", "of standard output: json, csv or text (default text on a terminal, else json)")
-	f.StringVar(&o.table, "table", "density", "what CSV holds: density or nodes")
-	f.StringVar(&o.sigma2, "sigma2", "auto", "variance of the smoothing kernel: auto or a number")
-	f.IntVar(&o.points, "points", 0, "points of the density's grid (default and least: two to a σ where there is density)")
-	f.StringVar(&o.smoothing, "smoothing", "scale", "rule of width and grid: scale, or ghorbani (that of the paper's code)")
+	f.StringVar(&o.format, "format", "", "`FORM` of standard output: json, csv or text (default text on a terminal, else json)")
+	f.StringVar(&o.table, "table", "density", "`PART` that CSV holds: density or nodes")
+	f.StringVar(&o.sigma2, "sigma2", "auto", "variance `V` of the smoothing kernel: auto or a number")
+	f.IntVar(&o.points, "points", 0, "`N` points of the density's grid (default and least: two to a σ where there is density)")
+	f.StringVar(&o.smoothing, "smoothing", "scale", "`RULE` of width and grid: scale, or ghorbani (that of the paper's code)")
+	heading(f, "Output")
 }
 
 // check validates the flags, and that the file can be written, before any work.

@@ -45,11 +45,11 @@ other, the density on a logarithmic axis. With -o it writes a picture, by suffix
 	f.SortFlags = false
 	f.StringVarP(&o.file, "output", "o", "", "write the picture to `FILE`.svg, .png or .pdf")
 	f.StringVar(&o.title, "title", "", "`TEXT` above the picture")
-	f.StringVar(&o.x, "x", "auto", "axis of the eigenvalues: auto, linear or symlog")
-	f.Float64Var(&o.from, "from", 0, "smallest eigenvalue shown (with --to)")
-	f.Float64Var(&o.to, "to", 0, "largest eigenvalue shown (with --from)")
-	f.IntVar(&o.width, "width", 0, "of the picture, in pixels (default 900), or columns of the terminal")
-	f.IntVar(&o.height, "height", 0, "of the picture, in pixels (default 540), or lines of the terminal")
+	f.StringVar(&o.x, "x", "auto", "`AXIS` of the eigenvalues: auto, linear or symlog")
+	f.Float64Var(&o.from, "from", 0, "smallest eigenvalue `L` shown (with --to)")
+	f.Float64Var(&o.to, "to", 0, "largest eigenvalue `L` shown (with --from)")
+	f.IntVar(&o.width, "width", 0, "`W` of the picture, in pixels (default 900), or columns of the terminal")
+	f.IntVar(&o.height, "height", 0, "`H` of the picture, in pixels (default 540), or lines of the terminal")
 	f.BoolVar(&o.evolution, "evolution", false, "draw the results as a series, one row each")
 	f.BoolVar(&o.ascii, "ascii", false, "in the terminal keep to ASCII characters")
 	return cmd

@@ -56,34 +56,38 @@ type subjectOptions struct {
 func (o *subjectOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.StringVar(&o.model, "model", "", "`FILE`.onnx, a directory with config.json and model.safetensors, or an architecture: mlp:784-20-10[,tanh],\nlenet5, resnet20[:shortcut=B], resnet18, vgg16, vit:…, gpt2:layers=…,heads=…,width=…,context=…,vocab=…; left out: recognised from --weights")
-	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a\ntraining checkpoint), or llama2.c's .bin; without it and --model: the embedded example")
-	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, .safetensors, X.npy,Y.npy, .csv, Parquet, a folder of images for\neach class, text, or tokens (.bin)")
+	f.StringVar(&o.model, "model", "", "`FILE`.onnx; a directory with config.json and model.safetensors; or an architecture: mlp:784-20-10[,tanh], lenet5, resnet20, resnet18, vgg16, vit:…, gpt2:… (a wrong one lists all); left out: recognised from --weights")
+	f.StringVar(&o.weights, "weights", "", "`FILE` with the parameters: .safetensors, .npz, PyTorch's .pt, .pth, .bin (FILE#KEY picks inside a training checkpoint), or llama2.c's .bin; left out: those of --model; without --model too: the embedded example")
+	f.StringVar(&o.batchNorm, "batchnorm", "", "`HOW` batch normalisation is evaluated: eval, by running statistics, or batch, by those of each batch of --batch-size (default eval, or what an ONNX file says)")
+	f.StringArrayVar(&o.params, "params", nil, "only parameters whose names match `GLOB` vary (repeatable)")
+	heading(f, "Network")
+	f.StringVar(&o.data, "data", "", "`FILE` or directory: IDX (MNIST), CIFAR binary, .npz, .safetensors, X.npy,Y.npy, .csv, Parquet, a folder of images for each class, text, or tokens (.bin)")
 	f.StringVar(&o.dataFormat, "data-format", "", "`NAME` of the format ("+strings.Join(dataset.Formats, ", ")+"); left out: recognised")
-	f.StringVar(&o.split, "split", "", "train or test; left out: train, or the split that a file is of")
+	f.StringVar(&o.split, "split", "", "`PART` of the data, where they have parts: train, or test (also called val); left out: train, or the part that a file is of")
 	f.IntVar(&o.examples, "examples", 0, "use the first `N` examples (default all)")
 	f.IntVar(&o.sample, "sample", 0, "use `N` examples drawn at random")
-	f.Uint64Var(&o.dataSeed, "data-seed", 0, "seed of --sample")
+	f.Uint64Var(&o.dataSeed, "data-seed", 0, "seed `S` of --sample")
 	f.StringVar(&o.mean, "mean", "", "subtract `R,G,B` (or one number) from inputs, after bytes are scaled to 0..1")
 	f.StringVar(&o.std, "std", "", "then divide by `R,G,B` (or one number)")
-	f.StringVar(&o.label, "label", "", "`NAME` of the column with the labels (.csv, .parquet); left out: label, target, class, y, …")
-	f.StringVar(&o.input, "input", "", "`NAME` of the column with the inputs (.csv, .parquet); left out: image, text, …, or all but the labels")
-	f.IntVar(&o.resize, "resize", 0, "resize the shorter side of image files to `N` pixels (default what the network takes)")
+	f.StringVar(&o.label, "label", "", "`NAME` of the column with the labels (.csv, Parquet; .csv: A,B,C for several); left out: label, target, class, y, …")
+	f.StringVar(&o.input, "input", "", "`NAME` of the column with the inputs, or A,B,C (.csv, Parquet); left out: image, text, …, or all but the labels")
+	f.IntVar(&o.resize, "resize", 0, "resize the shorter side of images in files to `N` pixels (default what the network takes)")
 	f.IntVar(&o.crop, "crop", 0, "then take the middle `N` x N pixels (default what the network takes)")
 	f.IntVar(&o.context, "context", 0, "cut text into windows of `T` tokens (default the context of the network)")
 	f.IntVar(&o.stride, "stride", 0, "begin a window every `S` tokens (default --context: they do not overlap)")
-	f.StringVar(&o.vocab, "vocab", "", "how text becomes tokens: bytes, chars (the sorted characters of the text), or a `FILE` (tokenizer.json,\nor the characters); left out: found beside the model, or by the size of the network's vocabulary")
-	f.StringVar(&o.loss, "loss", "", "cross-entropy, mse, bce, or model: the one that an ONNX file computes itself (default that where it is there,\nelse cross-entropy for integer targets, mse for others)")
+	f.StringVar(&o.vocab, "vocab", "", "how text becomes tokens: bytes, chars (the sorted characters of the text), or a `FILE` (tokenizer.json, or the characters); left out: found beside the model, or by the size of the network's vocabulary")
+	heading(f, "Data")
+	f.StringVar(&o.loss, "loss", "", "`KIND` of loss: cross-entropy, mse, bce, or model: the one that an ONNX file computes itself (default that where it is there, else cross-entropy for integer targets, mse for others)")
 	f.Float64Var(&o.smoothing, "label-smoothing", 0, "label smoothing `E` of cross-entropy")
-	f.StringVar(&o.classWeights, "class-weights", "", "weights `W0,W1,…` of the classes in cross-entropy; the loss is divided by their sum over all targets")
+	f.StringVar(&o.classWeights, "class-weights", "", "weights `W,W,W` of the classes in cross-entropy; the loss is divided by their sum over all targets")
 	f.Int64Var(&o.ignoreIndex, "ignore-index", -100, "cross-entropy leaves targets of this value `I` out")
 	f.Float64Var(&o.weightDecay, "weight-decay", 0, "add `WD`/2 ‖θ‖² to the risk")
-	f.StringVar(&o.batchNorm, "batchnorm", "", "eval: running statistics; batch: statistics of each batch of --batch-size (default eval, or what an ONNX file says)")
+	heading(f, "Loss")
+	f.StringVar(&o.operator, "operator", "hessian", "the `OPERATOR` measured: hessian")
+	f.StringVar(&o.precision, "precision", hvp.Float32, "`TYPE` of the numbers in products: float32 or float64")
 	f.StringVar(&o.batchSize, "batch-size", "", "examples computed at once (`B` or all); part of the risk with --batchnorm batch only (default chosen)")
-	f.StringArrayVar(&o.params, "params", nil, "only parameters whose names match `GLOB` vary (repeatable)")
-	f.StringVar(&o.operator, "operator", "hessian", "the operator measured: hessian")
-	f.StringVar(&o.precision, "precision", hvp.Float32, "of the products: float32 or float64")
 	f.IntVar(&o.threads, "threads", 0, "use `T` threads (default all processors); never changes a result")
+	heading(f, "Computation")
 }
 
 // check validates what needs no file.
@@ -117,7 +121,7 @@ func (o *subjectOptions) check(cmd *cobra.Command) error {
 	case o.batchNorm == "batch" && o.batchSize == "":
 		return usagef("--batchnorm batch: the statistics are those of each batch (give --batch-size B, or --batch-size all for one batch)")
 	case o.split != "" && o.split != "train" && o.split != "test":
-		return usagef("--split %s: train or test", o.split)
+		return usagef("--split %s: train or test (test is also what files and folders hold that are called val)", o.split)
 	}
 	for _, p := range o.params {
 		if _, err := path.Match(p, ""); err != nil {
@@ -132,8 +136,8 @@ func (o *subjectOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// numbers parses a list of the --mean kind.
-func numbers(flag, s string) ([]float64, error) {
+// numbers parses a list of the --mean kind; each is what one of its numbers is for.
+func numbers(flag, s, each string) ([]float64, error) {
 	if s == "" {
 		return nil, nil
 	}
@@ -141,7 +145,7 @@ func numbers(flag, s string) ([]float64, error) {
 	for p := range strings.SplitSeq(s, ",") {
 		v, err := strconv.ParseFloat(strings.TrimSpace(p), 64)
 		if err != nil {
-			return nil, usagef("%s %s: %q is no number (give one, or one a channel: R,G,B)", flag, s, p)
+			return nil, usagef("%s %s: %q is no number (give numbers with commas between, one for each %s)", flag, s, p, each)
 		}
 		out = append(out, v)
 	}
@@ -233,6 +237,9 @@ func (o *subjectOptions) network() (*model.Network, error) {
 	case isDirectory(o.model):
 		return o.directory()
 	case missing == nil && info.Mode().IsRegular():
+		if filepath.Base(o.model) == "config.json" {
+			return nil, usagef("--model %s: is the settings of a network alone (give the directory that it is in, with the weights)", o.model)
+		}
 		if net, err = modelFile(o.model); net == nil && err == nil {
 			err = usagef("--model %s: is a file (give the architecture as --model, or leave it out, and the file as --weights)", o.model)
 		}
@@ -272,7 +279,7 @@ func (o *subjectOptions) onnx() (*model.Network, error) {
 	if err := f.Close(); err != nil {
 		return nil, inputf("%s: %w", o.model, cause(err))
 	}
-	file, err := onnx.Open(os.DirFS(filepath.Dir(o.model)), filepath.Base(o.model))
+	file, err := onnx.Open(dirFS(filepath.Dir(o.model)), filepath.Base(o.model))
 	if err != nil {
 		return nil, inputf("%s: %w", o.model, err)
 	}
@@ -329,31 +336,11 @@ func setWeights(net *model.Network, name string, ck *checkpoint.File) error {
 	return nil
 }
 
-// openFile opens a regular file for reading at random.
-func openFile(name string) (*os.File, int64, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
-		return nil, 0, inputf("%s: %w", name, err)
-	}
-	info, err := f.Stat()
-	if err == nil && info.IsDir() {
-		err = errors.New("is a directory, not a file")
-	} else if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("is not a regular file (copy it to one first)")
-	}
-	if err != nil {
-		_ = f.Close() // nothing was written
-		return nil, 0, inputf("%s: %w", name, err)
-	}
-	return f, info.Size(), nil
-}
-
 // source is the file or directory that a flag names.
 func source(flag, name string) (dataset.Source, error) {
+	if name == "-" {
+		return dataset.Source{}, usagef("%s -: is read at any place, which standard input is not (give a file)", flag)
+	}
 	abs, err := filepath.Abs(name)
 	if err != nil {
 		return dataset.Source{}, inputf("%s %s: %w", flag, name, err)
@@ -362,7 +349,7 @@ func source(flag, name string) (dataset.Source, error) {
 	if base == "" {
 		base = "."
 	}
-	return dataset.Source{FS: os.DirFS(dir), Name: base, Path: name}, nil
+	return dataset.Source{FS: dirFS(dir), Name: base, Path: name}, nil
 }
 
 // vocabulary says how text becomes tokens: as --vocab does, or by the tokenizer.json in the directory of the model.
@@ -403,22 +390,23 @@ func imageForm(input []int) (channels int, size []int) {
 func (s *subject) openData(a *app) error {
 	o := s.o
 	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
-		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab, Sequence: s.net.Sequence,
+		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Classes: s.net.Labels, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab, Sequence: s.net.Sequence,
 		KeepBytes: int64(picturesShare * float64(availableMemory())), Threads: o.threads}
 	if s.net.Tokens && opts.Context == 0 {
 		opts.Context = s.net.Input[0]
 	}
 	if !s.net.Tokens {
 		opts.Channels, opts.ImageSize = imageForm(s.net.Input)
+		opts.Flat = len(s.net.Input) == 1
 	}
 	var err error
 	if err := o.vocabulary(&opts); err != nil {
 		return err
 	}
-	if opts.Mean, err = numbers("--mean", o.mean); err != nil {
+	if opts.Mean, err = numbers("--mean", o.mean, "channel"); err != nil {
 		return err
 	}
-	if opts.Std, err = numbers("--std", o.std); err != nil {
+	if opts.Std, err = numbers("--std", o.std, "channel"); err != nil {
 		return err
 	}
 	var sources []dataset.Source
@@ -447,6 +435,9 @@ func (s *subject) openData(a *app) error {
 	if s.set, err = dataset.Open(sources, opts); err != nil {
 		return err
 	}
+	if err := o.applies(s.set.Format); err != nil {
+		return err
+	}
 	if s.name == "" {
 		s.name = s.set.Name
 	}
@@ -459,6 +450,32 @@ func (s *subject) openData(a *app) error {
 	return nil
 }
 
+// applies refuses flags that say nothing of data of a format: they would be taken for heeded.
+func (o *subjectOptions) applies(format string) error {
+	tables := []string{dataset.CSV, dataset.Parquet}
+	pictures := []string{dataset.ImageFolder, dataset.Parquet}
+	sequences := []string{dataset.Text, dataset.Tokens, dataset.CSV, dataset.Parquet}
+	for _, f := range []struct {
+		name  string
+		given bool
+		to    []string
+		what  string
+	}{
+		{"label", o.label != "", tables, "tables (.csv, Parquet)"},
+		{"input", o.input != "", tables, "tables (.csv, Parquet)"},
+		{"resize", o.resize != 0, pictures, "images in files"},
+		{"crop", o.crop != 0, pictures, "images in files"},
+		{"context", o.context != 0, sequences, "text and tokens"},
+		{"stride", o.stride != 0, sequences, "text and tokens"},
+		{"vocab", o.vocab != "", sequences, "text and tokens"},
+	} {
+		if f.given && !slices.Contains(f.to, format) {
+			return usagef("--%s: is for %s, and the data are %s (leave it out)", f.name, f.what, format)
+		}
+	}
+	return nil
+}
+
 // operator makes the Hessian over the data.
 func (s *subject) operator(a *app, keep int64) (*hvp.Operator, error) {
 	return s.operatorOn(a, s.set.N, keep)
@@ -467,7 +484,7 @@ func (s *subject) operator(a *app, keep int64) (*hvp.Operator, error) {
 // operatorOn makes the Hessian over the first examples.
 func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, error) {
 	o := s.o
-	weights, err := numbers("--class-weights", o.classWeights)
+	weights, err := numbers("--class-weights", o.classWeights, "class")
 	if err != nil {
 		return nil, err
 	}

@@ -43,13 +43,14 @@ density moves in training.`,
 	o.estimator.register(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.output.file, "output", "o", "", "write `FILE`.jsonl, whole or not at all")
-	f.StringVar(&o.output.format, "format", "", "of standard output: json (lines) or text (default text on a terminal, else json)")
+	f.StringVar(&o.output.format, "format", "", "`FORM` of standard output: json (lines) or text (default text on a terminal, else json)")
 	f.StringVar(&o.plot, "plot", "", "write a picture to `FILE`.svg, .png or .pdf")
 	f.StringVar(&o.title, "title", "", "`TEXT` above the picture")
-	f.StringVar(&o.x, "x", "auto", "axis of the picture's eigenvalues: auto, linear or symlog")
-	f.StringVar(&o.output.sigma2, "sigma2", "auto", "variance of the smoothing kernel: auto or a number")
-	f.IntVar(&o.output.points, "points", 0, "points of the density's grid")
-	f.StringVar(&o.output.smoothing, "smoothing", "scale", "rule of width and grid: scale or ghorbani")
+	f.StringVar(&o.x, "x", "auto", "`AXIS` of the picture's eigenvalues: auto, linear or symlog")
+	f.StringVar(&o.output.sigma2, "sigma2", "auto", "variance `V` of the smoothing kernel: auto or a number")
+	f.IntVar(&o.output.points, "points", 0, "`N` points of the density's grid")
+	f.StringVar(&o.output.smoothing, "smoothing", "scale", "`RULE` of width and grid: scale or ghorbani")
+	heading(f, "Output")
 	return cmd
 }
 

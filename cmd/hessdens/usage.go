@@ -2,12 +2,82 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
+
+// helpWidth is how many columns the help takes, as far as words allow.
+const helpWidth = 100
+
+// headingOf is the annotation of a flag with the heading under which help has it.
+const headingOf = "hessdens_heading"
+
+// heading puts the flags that have none yet under a heading of the help.
+func heading(f *pflag.FlagSet, name string) {
+	f.VisitAll(func(x *pflag.Flag) {
+		if x.Annotations[headingOf] == nil {
+			x.Annotations = map[string][]string{headingOf: {name}}
+		}
+	})
+}
+
+// usage prints how a command is called: its flags under their headings, after those of its own.
+func usage(cmd *cobra.Command) error {
+	var b strings.Builder
+	b.WriteString("Usage:\n")
+	if cmd.Runnable() {
+		fmt.Fprintf(&b, "  %s\n", cmd.UseLine())
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "  %s [command]\n", cmd.CommandPath())
+	}
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
+	}
+	if cmd.HasAvailableSubCommands() {
+		b.WriteString("\nAvailable Commands:\n")
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() || c.Name() == "help" {
+				fmt.Fprintf(&b, "  %-*s %s\n", c.NamePadding(), c.Name(), c.Short)
+			}
+		}
+	}
+	headings := []string{"Flags"}
+	under := map[string]*pflag.FlagSet{}
+	cmd.Flags().VisitAll(func(x *pflag.Flag) {
+		h := headings[0]
+		if of := x.Annotations[headingOf]; of != nil {
+			h = of[0]
+		}
+		if x.Name == "help" { // the last one, wherever that is
+			h = headings[len(headings)-1]
+		}
+		if !slices.Contains(headings, h) {
+			headings = append(headings, h)
+		}
+		if under[h] == nil {
+			under[h] = pflag.NewFlagSet(h, pflag.ContinueOnError)
+			under[h].SortFlags = false
+		}
+		under[h].AddFlag(x)
+	})
+	for _, h := range headings {
+		if under[h] != nil {
+			fmt.Fprintf(&b, "\n%s:\n%s", h, under[h].FlagUsagesWrapped(helpWidth))
+		}
+	}
+	if cmd.HasAvailableSubCommands() {
+		fmt.Fprintf(&b, "\nUse \"%s [command] --help\" for more information about a command.\n", cmd.CommandPath())
+	}
+	_, err := io.WriteString(cmd.OutOrStderr(), b.String())
+	return err
+}
 
 // flagError says in our words what the parser of flags objects to.
 func flagError(cmd *cobra.Command, err error) error {

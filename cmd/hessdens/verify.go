@@ -66,8 +66,8 @@ It exits 1 when a check does not hold.`,
 	o.subject.register(cmd)
 	o.estimator.register(cmd)
 	f := cmd.Flags()
-	f.IntVar(&o.exactLimit, "exact-limit", 3000, "largest number of parameters for the dense Hessian")
-	f.StringVar(&o.format, "format", "", "text or json (default text on a terminal, else json)")
+	f.IntVar(&o.exactLimit, "exact-limit", 3000, "largest number `N` of parameters for the dense Hessian")
+	f.StringVar(&o.format, "format", "", "`FORM` of the output: text or json (default text on a terminal, else json)")
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,7 +31,7 @@ func parseNumber(s string) (float64, error) {
 	case strings.EqualFold(s, "false"):
 		return 0, nil
 	}
-	return 0, fmt.Errorf("%.40q is no number (only labels may be text; --input A,B,… chooses columns)", s)
+	return 0, fmt.Errorf("%.40q is no number (only labels may be text, and for a network of tokens the inputs; --input A,B,… chooses columns)", s)
 }
 
 func errMissing(s string) error {
@@ -99,9 +100,9 @@ func (a *answers) name(name string, number bool) error {
 	return nil
 }
 
-// finish makes the targets of a pair. The names of classes, in the column called so, are numbered in their order, and a note
-// says how.
-func (a *answers) finish(p *pair, column string, quantities bool) error {
+// finish makes the targets of a pair. The names of classes, in the column called so, are numbered as known has them, or in their
+// order, and a note says how.
+func (a *answers) finish(p *pair, column string, quantities bool, known []string) error {
 	p.y = series{name: p.x.name, shape: []int{}}
 	if a.row > 1 {
 		p.y.shape = []int{a.row}
@@ -109,20 +110,17 @@ func (a *answers) finish(p *pair, column string, quantities bool) error {
 	row := max(a.row, 1) // of no examples
 	switch {
 	case a.classes != nil:
-		p.names = slices.Sorted(maps.Keys(a.classes))
-		number := make([]int32, len(p.names)) // by order of appearance
-		var list []string
-		for i, name := range p.names {
-			number[a.classes[name]] = int32(i)
-			list = append(list, fmt.Sprintf("%.40q = %d", name, i))
+		words := slices.Sorted(maps.Keys(a.classes))
+		numbers, names := classNumbers(words, known)
+		number := make([]int32, len(words)) // by order of appearance
+		for i, word := range words {
+			number[a.classes[word]] = int32(numbers[i])
 		}
 		for i, code := range a.codes {
 			a.codes[i] = number[code]
 		}
-		if len(list) > 20 {
-			list = append(list[:20], fmt.Sprintf("… (%d in all)", len(p.names)))
-		}
-		p.note(p.x.name, "the names in column %.60q are numbered in their order: %s", column, strings.Join(list, ", "))
+		p.names = names
+		p.notes = append(p.notes, numberedNote(path.Base(p.x.name), fmt.Sprintf("the names in column %.60q are numbered %s", column, numberedBy(words, names)), words, numbers))
 		p.y.parts = []block{&ids{row: 1, values: a.codes}}
 	case a.real || quantities:
 		p.y.parts = []block{&numbers{row: row, values: a.values}}

@@ -84,5 +84,5 @@ func (o *opener) arrays(s Source, format string, names []string, open func(name 
 	if names != nil {
 		has = quotedList(names)
 	}
-	return p, s.errorf("holds %s, but neither x and y, images and labels, nor x_train, y_train, x_test and y_test by --split (save them under these names)", has)
+	return p, s.errorf("holds %s, and neither x and y, images and labels, nor x_train, y_train, x_test and y_test by --split (save them under these names)", has)
 }

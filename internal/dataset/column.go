@@ -262,7 +262,7 @@ func (c *column) largest() (int, error) {
 		return max(int(slices.Max(kept)), -1) + 1, nil // -1: all are ignored
 	}
 	most := int64(0)
-	err := chunks(c.n, row, func(lo, hi int) error {
+	err := chunks(c.n, row, 1, func(lo, hi int) error {
 		buf := make([]int64, (hi-lo)*row)
 		err := c.Ints(buf, lo, hi)
 		most = max(most, slices.Max(buf))
@@ -272,9 +272,9 @@ func (c *column) largest() (int, error) {
 }
 
 // chunks calls f for ranges that together are [0, n), each of about 2^16 values of which an example
-// has row.
-func chunks(n, row int, f func(lo, hi int) error) error {
-	step := max(1, (1<<16)/row)
+// has row; or of the examples that threads read at once, up to 2^24 values.
+func chunks(n, row, threads int, f func(lo, hi int) error) error {
+	step := max(1, (1<<16)/row, min(4*threads, (1<<24)/row))
 	for lo := 0; lo < n; lo += step {
 		if err := f(lo, min(n, lo+step)); err != nil {
 			return err

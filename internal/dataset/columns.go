@@ -107,9 +107,10 @@ func (p *pair) note(file, format string, args ...any) {
 	p.notes = append(p.notes, path.Base(file)+": "+fmt.Sprintf(format, args...))
 }
 
-// rowShape is the shape of n numbers: images, where the network takes images of a size that divides n.
-func (o *opener) rowShape(n int) []int {
-	if size := o.opts.ImageSize; len(size) == 2 && n%(size[0]*size[1]) == 0 {
+// rowShape is the shape of n numbers: images, where the network takes images of a size that divides n, or rows that may be images and
+// the numbers are those of pixels.
+func (o *opener) rowShape(n int, seen pixels) []int {
+	if size := o.opts.ImageSize; len(size) == 2 && n%(size[0]*size[1]) == 0 && (!o.opts.Flat || !seen.other) {
 		return []int{n / (size[0] * size[1]), size[0], size[1]}
 	}
 	return []int{n}

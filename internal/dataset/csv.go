@@ -221,7 +221,7 @@ func (o *opener) csvFile(s Source, f file) (pair, error) {
 	if err != nil {
 		return p, err
 	}
-	return p, y.finish(&p, t.names[labels[0]], o.opts.Quantities)
+	return p, y.finish(&p, t.names[labels[0]], o.opts.Quantities, o.opts.Classes)
 }
 
 // csvNumbers makes the inputs of columns of numbers: all, or those that are chosen. answer is called with each row.
@@ -246,7 +246,7 @@ func (o *opener) csvNumbers(p *pair, t *table, labels []int, answer func(row []s
 	if len(features) == 0 {
 		return t.source.errorf("no columns but the labels %s (give a table with inputs)", quotedList(t.names))
 	}
-	p.x = series{name: t.path, shape: o.rowShape(len(features))}
+	p.x = series{name: t.path}
 	x := &numbers{row: len(features)}
 	var seen pixels
 	err := t.each(func(row []string) error {
@@ -264,7 +264,7 @@ func (o *opener) csvNumbers(p *pair, t *table, labels []int, answer func(row []s
 		}
 		return answer(row)
 	})
-	p.x.parts = append(p.x.parts, x)
+	p.x.parts, p.x.shape = append(p.x.parts, x), o.rowShape(len(features), seen)
 	o.scaleNote(p, seen)
 	return err
 }

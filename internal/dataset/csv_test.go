@@ -49,6 +49,7 @@ func TestCSV(t *testing.T) {
 		{"t.csv", "0,1,label\n1,2.5,0\n-300,4,2\n", Options{}, want, []int64{0, 2}},      // numbered names of pandas
 		{"t.csv", "a,b,label\nTrue,false,1\nFALSE,true,0\n", Options{}, []float64{1, 0, 0, 1}, []int64{1, 0}},
 		{"t.csv", "a,b,species\n1,2.5,setosa\n-300,4,virginica\n1,2.5,\"iris, other\"\n", Options{Label: "species"}, append(slices.Clone(want), 1, 2.5), []int64{1, 2, 0}},
+		{"t.csv", "a,b,species\n1,2.5,setosa\n-300,4,virginica\n1,2.5,setosa\n", Options{Classes: []string{"Virginica", "Other", "Setosa"}}, append(slices.Clone(want), 1, 2.5), []int64{2, 0, 2}},
 		{"t.csv", "5.1,3,Iris-b\n4,2,Iris-a\n", Options{}, []float64{5.1, 3, 4, 2}, []int64{1, 0}}, // iris.data
 		{"t.csv", "a,label\n1,-100\n2,1\n", Options{Ignore: new(int64)}, nil, nil},
 	} {

@@ -55,8 +55,9 @@ type Set struct {
 	Names   []string // of the classes 0, 1, …, where the files have them
 	Notes   []string // what was taken for granted, for the user and the result
 
-	open  []io.Closer
-	vocab vocabulary // nil when inputs are no text
+	open    []io.Closer
+	vocab   vocabulary // nil when inputs are no text
+	threads int        // that read examples at once
 }
 
 // Source is a file or directory of a data set.
@@ -80,12 +81,14 @@ type Options struct {
 
 	// Of tables: the names of the columns with the labels and the inputs; "": found by their usual names.
 	Label, Input string
-	Quantities   bool // integers in a column of labels are numbers all the same
+	Classes      []string // names of the network's classes 0, 1, …: names of classes in the data that are all among them are numbered so
+	Quantities   bool     // integers in a column of labels are numbers all the same
 
 	// Of image files: the shorter side is resized to Resize pixels and the middle Crop × Crop pixels are taken, as torchvision does; 0:
 	// what ImageSize asks for.
 	Resize, Crop int
 	ImageSize    []int // height and width that the network takes, nil when it takes no images
+	Flat         bool  // it takes rows of values: a table that fits ImageSize holds images if its values are those of pixels
 	Channels     int   // that it takes: 1, grey, or 3, red, green and blue; 0: 3
 	KeepBytes    int64 // of decoded pictures and columns that may be kept; others are decoded each time they are read
 	Threads      int   // that decode; 0: all processors
@@ -116,6 +119,9 @@ const (
 
 // Formats are the values of Options.Format.
 var Formats = []string{IDX, CIFAR10, CIFAR100, NPZ, NPY, Safetensors, CSV, Parquet, ImageFolder, Text, Tokens}
+
+// ErrFormat says that a file or directory is none of the formats.
+var ErrFormat = errors.New("the format is not recognised")
 
 // OptionError is a fault of an option, not of a file: a usage error.
 type OptionError struct {
@@ -277,7 +283,7 @@ func assemble(p pair, opts Options) (*Set, error) {
 	if s.Classes, err = y.largest(); err != nil {
 		return nil, err
 	}
-	s.X, s.Y = x, y
+	s.X, s.Y, s.threads = x, y, max(1, x.threads)
 	if note := s.fewClasses(y.kept); note != "" {
 		s.Notes = append(s.Notes, note)
 	}
@@ -360,7 +366,7 @@ func (o *opener) directory(s Source) (pair, error) {
 		case s.hasPictures(entries):
 			format = ImageFolder
 		default:
-			return pair{}, s.errorf("no data set is recognised in the directory: neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor Parquet files nor a folder of pictures for each class (give the directory that holds these files, or one file)")
+			return pair{}, s.errorf("%w: the directory has neither IDX (train-images-idx3-ubyte, …) nor the binary version of CIFAR (data_batch_1.bin, train.bin, …) nor Parquet files nor a folder of pictures for each class (give the directory that holds these files, or one file)", ErrFormat)
 		}
 	}
 	switch format {
@@ -396,6 +402,8 @@ func (o *opener) single(s Source) (pair, error) {
 		switch {
 		case f.size == 0:
 			return pair{}, s.errorf("the file is empty")
+		case has("version https://git-lfs"):
+			return pair{}, s.errorf("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
 		case len(head) > 8 && head[8] == '{' && strings.HasSuffix(s.Name, ".safetensors"):
 			format = Safetensors
 		case tableExt(s.Name) != "":
@@ -412,12 +420,10 @@ func (o *opener) single(s Source) (pair, error) {
 			format = Tokens
 		case strings.HasSuffix(s.Name, ".bin"):
 			return o.cifarFile(s, f)
-		case has("version https://git-lfs"):
-			return pair{}, s.errorf("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
 		case strings.HasSuffix(s.Name, textSuffix), o.opts.Context > 0 && isText(head):
 			format = Text
 		default:
-			return pair{}, s.errorf("the format is not recognised: neither IDX, CIFAR binary, .npz, .npy, .safetensors, .csv, Parquet nor text (name it with --data-format, or convert it to .npz with keys x and y)")
+			return pair{}, s.errorf("%w: neither IDX, CIFAR binary, .npz, .npy, .safetensors, .csv, Parquet nor text (name it with --data-format, or convert it to .npz with keys x and y)", ErrFormat)
 		}
 	}
 	switch format {

@@ -551,7 +551,7 @@ func TestErrors(t *testing.T) {
 		{list{"train-labels-idx1-ubyte"}, Options{}, list{"give the images file"}},
 		{list{"y.npy"}, Options{Format: IDX}, list{"does not begin an IDX file"}},
 		{list{"python"}, Options{}, list{"binary version"}},
-		{list{"nothing"}, Options{}, list{"no data set is recognised"}},
+		{list{"nothing"}, Options{}, list{"the format is not recognised"}},
 		{list{"mixed"}, Options{}, list{"idx and cifar100", "--data-format"}},
 		{list{"10"}, Options{Format: NPZ}, list{"--data-format: npz"}},
 		{list{"half"}, Options{}, list{"half: data_batch_2.bin of the train split", "not exist"}},

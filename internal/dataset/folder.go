@@ -92,7 +92,11 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 		return p, s.errorf("holds no folders, one for each class (put the pictures of a class into a folder with its name)")
 	}
 	o.files = append(o.files, s.path())
-	p.names = classes
+	numbers, names := classNumbers(classes, o.opts.Classes)
+	p.names = names
+	if !slices.Equal(names, classes) {
+		p.notes = append(p.notes, numberedNote(s.path(), "the folders are numbered "+numberedBy(classes, names), classes, numbers))
+	}
 	var (
 		files []string
 		y     = &ids{row: 1}
@@ -110,7 +114,7 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 		for _, l := range w.found {
 			for _, name := range l.names {
 				files = append(files, path.Join(l.dir, name))
-				y.values = append(y.values, int32(label))
+				y.values = append(y.values, int32(numbers[label]))
 			}
 		}
 		if len(files) == before {

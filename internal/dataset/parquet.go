@@ -83,6 +83,7 @@ type parquetTable struct {
 	files  []parquetPart
 	groups []parquetGroup
 	rows   int
+	known  []string // names of the network's classes
 }
 
 type parquetPart struct {
@@ -370,7 +371,7 @@ func (o *opener) parquetInputs(p *pair, t *parquetTable, inputs []field) error {
 		p.x.parts, p.x.shape = []block{x}, []int{x.form.channels, x.form.h, x.form.w}
 		return err
 	case inputs[0].kind == numberField:
-		c.dtype, p.x.shape = tensor.Float64, o.rowShape(len(inputs))
+		c.dtype = tensor.Float64
 		v, err := c.group(0)
 		if err != nil {
 			return err
@@ -382,6 +383,7 @@ func (o *opener) parquetInputs(p *pair, t *parquetTable, inputs []field) error {
 		for _, x := range v.ints {
 			seen.add(float64(x))
 		}
+		p.x.shape = o.rowShape(len(inputs), seen)
 		o.scaleNote(p, seen)
 	case c.dtype == tensor.Uint8 && len(c.shape) == 2:
 		p.x.shape = []int{1, c.shape[0], c.shape[1]}
@@ -407,7 +409,7 @@ func (o *opener) parquetLabels(p *pair, t *parquetTable, labels []field) error {
 		if err != nil {
 			return err
 		}
-		return y.finish(p, labels[0].name, o.opts.Quantities)
+		return y.finish(p, labels[0].name, o.opts.Quantities, o.opts.Classes)
 	}
 	c, err := t.column(labels, 0)
 	if err != nil {

@@ -21,7 +21,7 @@ func (s *Set) SHA256() (string, error) {
 	var bytes []byte
 	for _, c := range []Column{s.X, s.Y} {
 		row := tensor.Count(c.Shape())
-		err := chunks(s.N, row, func(lo, hi int) error {
+		err := chunks(s.N, row, s.threads, func(lo, hi int) error {
 			n := (hi - lo) * row
 			bytes = bytes[:0]
 			if c.Integer() {
@@ -65,7 +65,7 @@ func (s *Set) ClassCounts() ([]ClassCount, error) {
 	}
 	counts := map[int64]int{}
 	row := tensor.Count(s.Y.Shape())
-	err := chunks(s.N, row, func(lo, hi int) error {
+	err := chunks(s.N, row, s.threads, func(lo, hi int) error {
 		buf := make([]int64, (hi-lo)*row)
 		if err := s.Y.Ints(buf, lo, hi); err != nil {
 			return err
@@ -118,7 +118,7 @@ func (s *Set) InputStats() (Stats, error) {
 	st := Stats{Examples: min(s.N, statExamples), Min: math.Inf(1), Max: math.Inf(-1)}
 	row := tensor.Count(s.X.Shape())
 	sum, n := 0.0, 0
-	err := chunks(st.Examples, row, func(lo, hi int) error {
+	err := chunks(st.Examples, row, s.threads, func(lo, hi int) error {
 		buf := make([]float64, (hi-lo)*row)
 		if s.X.Integer() {
 			ints := make([]int64, len(buf))

@@ -318,7 +318,7 @@ func TestBadText(t *testing.T) {
 		{"train.bin", Options{Context: 2, Split: "test"}, []string{"--split: ", "train split"}},
 		{"train.bin", Options{Format: Tokens}, []string{"--context: "}},
 		{"d", Options{Context: 2}, []string{"d: no tokens of the train split", "not exist"}},
-		{"e", Options{Context: 2}, []string{"no data set is recognised"}},
+		{"e", Options{Context: 2}, []string{"the format is not recognised"}},
 		{"e", Options{Context: 2, Format: Text}, []string{"e: no .txt files"}},
 		{"d", Options{Context: 2, Format: Text, Split: "test"}, []string{"--split: "}},
 		{"t.csv", Options{Sequence: true, Context: 4}, []string{"--vocab: ", "tokenizer.json"}},
@@ -379,7 +379,7 @@ func TestSafetensors(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"no": `no.safetensors: holds "a", "b", but neither x and y`, "half": "only one is there", "cut": "truncated", "type": `array "x": values of safetensors type "F4" are not read`,
+		"no": `no.safetensors: holds "a", "b", and neither x and y`, "half": "only one is there", "cut": "truncated", "type": `array "x": values of safetensors type "F4" are not read`,
 	} {
 		if _, err := Open(from(files, name+".safetensors"), Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, want)

@@ -158,7 +158,7 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 			o.opt.Loss = model.MSE
 		}
 	}
-	if err := opt.checkLoss(o.opt.Loss); err != nil {
+	if err := opt.checkLoss(net, o.opt.Loss); err != nil {
 		return nil, err
 	}
 	o.set = model.Settings{Loss: o.opt.Loss, Smoothing: opt.Smoothing, ClassWeights: opt.ClassWeights, BatchStats: opt.BatchStats, Total: 1,
@@ -264,7 +264,7 @@ func chooseBatch(one *model.Graph) int {
 }
 
 // checkLoss holds the options of a loss against each other.
-func (opt *Options) checkLoss(loss string) error {
+func (opt *Options) checkLoss(net *model.Network, loss string) error {
 	switch {
 	case !(opt.Smoothing >= 0 && opt.Smoothing < 1):
 		return &OptionError{fmt.Sprintf("--label-smoothing %v: a number from 0 to below 1", opt.Smoothing)}
@@ -272,6 +272,10 @@ func (opt *Options) checkLoss(loss string) error {
 		return &OptionError{fmt.Sprintf("--label-smoothing: belongs to cross-entropy, and the loss is %s", loss)}
 	case opt.ClassWeights != nil && loss != model.CrossEntropy:
 		return &OptionError{fmt.Sprintf("--class-weights: belong to cross-entropy, and the loss is %s", loss)}
+	case opt.ClassWeights != nil && len(opt.ClassWeights) != net.Outputs:
+		return &OptionError{fmt.Sprintf("--class-weights: %d class weights for the %d outputs of %s (give one for each)", len(opt.ClassWeights), net.Outputs, net.Name)}
+	case loss == model.Own && net.OwnLoss == nil:
+		return &OptionError{fmt.Sprintf("--loss %s: %s has no loss of its own (use %s, %s or %s)", loss, net.Name, model.CrossEntropy, model.MSE, model.BCE)}
 	}
 	for i, w := range opt.ClassWeights {
 		if !(w >= 0 && w <= math.MaxFloat64) {

@@ -58,6 +58,9 @@ type Network struct {
 	Outputs   int  // classes: the width of the last axis of the outputs; 0: there are none, OwnLoss alone
 	BatchNorm bool // has batch normalisation layers
 
+	// Labels are the names of the classes, nil where they are not known.
+	Labels []string
+
 	// Notes say what was assumed, for the user and the result.
 	Notes []string
 
@@ -389,8 +392,6 @@ func (n *Network) fitTarget(s Settings) error {
 		}
 	case CrossEntropy:
 		switch {
-		case s.ClassWeights != nil && len(s.ClassWeights) != n.Outputs:
-			return fmt.Errorf("%d class weights for the %d outputs of %s (give one for each)", len(s.ClassWeights), n.Outputs, n.Name)
 		case n.Outputs < 2:
 			return fmt.Errorf("cross-entropy needs two outputs or more, and %s has %d (use --loss bce or --loss mse)", n.Name, n.Outputs)
 		case s.TargetInteger && !sameValues(s.Target, each):

@@ -196,6 +196,10 @@ func TestSetWeightsListsAllProblems(t *testing.T) {
 	if !errors.As(err, &m) || len(m.Problems) != 5 || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
+	many := &model.MismatchError{Network: "affine", Problems: strings.Split(strings.Repeat("x: missing\n", 25), "\n")[:25]}
+	if got := many.Error(); strings.Count(got, "x: missing") != 20 || !strings.Contains(got, "25 tensors") || !strings.Contains(got, "\n  … and 5 more\n") {
+		t.Errorf("got %s", got)
+	}
 	if n.Params[0].Values != nil || n.Params[1].Values != nil {
 		t.Error("values were set all the same")
 	}

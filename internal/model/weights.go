@@ -20,7 +20,7 @@ func (e *NonFiniteError) Error() string {
 	return fmt.Sprintf("tensor %q: value %d is %v (the training diverged; take an earlier checkpoint)", e.Tensor, e.Index, e.Value)
 }
 
-// MismatchError is all that keeps a checkpoint's tensors from being a network's.
+// MismatchError is all that keeps a checkpoint's tensors from being a network's; its message has the first 20.
 type MismatchError struct {
 	Network  string
 	Problems []string // NAME: what is wrong; sorted
@@ -31,8 +31,13 @@ func (e *MismatchError) Error() string {
 	if len(e.Problems) == 1 {
 		s = "tensor does"
 	}
+	const most = 20
+	lines := e.Problems
+	if len(lines) > most {
+		lines = append(slices.Clone(lines[:most]), fmt.Sprintf("… and %d more", len(e.Problems)-most))
+	}
 	return fmt.Sprintf("%d %s not fit %s:\n  %s\n(is --model what the weights were trained as? left out, it is recognised from them)",
-		len(e.Problems), s, e.Network, strings.Join(e.Problems, "\n  "))
+		len(e.Problems), s, e.Network, strings.Join(lines, "\n  "))
 }
 
 // wrappers are the prefixes that wrappers of PyTorch put before all names: DataParallel,

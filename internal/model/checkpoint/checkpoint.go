@@ -31,6 +31,21 @@ const (
 	Llama2C = "llama2.c" // the .bin files of llama2.c, versions 0 and 1
 )
 
+// ErrFormat says that a file is none of the formats of checkpoints.
+var ErrFormat = errors.New("the format is not recognised")
+
+// others are what files hold that are given for weights and are none, by their first bytes.
+var others = map[string]string{
+	"\x89HDF\r\n\x1a\n":       "HDF5, as Keras writes it, is not read (export the network as ONNX and give that as --model)",
+	"GGUF":                    "GGUF is not read (give the weights that it was made from)",
+	"version https://git-lfs": "a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)",
+	"<!DOCTYPE":               page,
+	"<!doctype":               page,
+	"<html":                   page,
+}
+
+const page = "an HTML page, not the file that it was to be (download it again)"
+
 // File is an open checkpoint: its directory, and tensors on demand.
 type File struct {
 	Format   string
@@ -97,10 +112,13 @@ func OpenAt(r io.ReaderAt, size int64, key string) (*File, error) {
 		return openTar(r, size, key)
 	case has(npy.Magic):
 		return nil, errors.New("a single .npy array has no parameter names (save the weights as .npz, a key a parameter, with numpy.savez)")
-	case has("version https://git-lfs"):
-		return nil, errors.New("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
 	}
-	return nil, errors.New("the format is not recognised: neither safetensors, PyTorch nor .npz, or truncated (save the weights as .safetensors, .pt or .npz)")
+	for magic, what := range others {
+		if has(magic) {
+			return nil, errors.New(what)
+		}
+	}
+	return nil, fmt.Errorf("%w: neither safetensors, PyTorch nor .npz, or truncated (save the weights as .safetensors, .pt or .npz)", ErrFormat)
 }
 
 // Tensor loads the values of one entry: float16, bfloat16 and 8-bit floats as float32, exactly;

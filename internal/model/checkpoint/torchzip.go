@@ -49,6 +49,8 @@ func openZip(r io.ReaderAt, size int64, key string) (*File, error) {
 		switch dir, base := path.Split(f.Name); {
 		case base == "data.pkl" && strings.Count(dir, "/") <= 1:
 			found = append(found, dir)
+		case base == "serialized_exported_program.json" || base == "model.json" && strings.HasSuffix(dir, "/models/"):
+			return nil, errors.New("an archive of torch.export is not read (export the program with torch.onnx.export, or save its .state_dict with torch.save)")
 		case base == "model.json" || base == "attributes.pkl":
 			return nil, fmt.Errorf("a TorchScript archive of PyTorch 1.0 to 1.3 (%q) is not read (load it with torch.jit.load, and save its .state_dict() with torch.save)", f.Name)
 		case strings.Contains(f.Name, ".data/extern_modules"):

@@ -30,6 +30,7 @@
 package onnx
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -64,6 +65,8 @@ type File struct {
 
 	// Training says that a BatchNormalization node has training_mode = 1: statistics of the batch.
 	Training bool
+
+	merged []string // initialisers that the exporter had merged with others of equal values
 
 	main      *body
 	functions map[string]*onnxpb.FunctionProto
@@ -131,12 +134,15 @@ func Open(fsys fs.FS, name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
+	if bytes.HasPrefix(b, []byte("version https://git-lfs")) {
+		return nil, errors.New("a Git LFS pointer, not the file it stands for (fetch it with git lfs pull)")
+	}
 	m := &onnxpb.ModelProto{}
 	if err := (proto.UnmarshalOptions{RecursionLimit: 3*maxDepth + 4, DiscardUnknown: true}).Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("is no ONNX file: %w", err)
+		return nil, fmt.Errorf("is no ONNX file, or one that is truncated or damaged: %w (copy or export it again)", err)
 	}
 	if m.GetGraph() == nil {
-		return nil, errors.New("is no ONNX file: it has no graph")
+		return nil, errors.New("is no ONNX file: it has no graph (copy or export it again)")
 	}
 	f := &File{Name: name, Producer: strings.TrimSpace(m.GetProducerName() + " " + m.GetProducerVersion()),
 		functions: map[string]*onnxpb.FunctionProto{},
@@ -152,6 +158,9 @@ func Open(fsys fs.FS, name string) (*File, error) {
 		return nil, err
 	}
 	f.functions = nil
+	if strings.HasPrefix(f.Producer, "pytorch") {
+		f.merged = f.main.part()
+	}
 	var visit func(b *body)
 	visit = func(b *body) {
 		for _, n := range b.nodes {
@@ -165,6 +174,26 @@ func Open(fsys fs.FS, name string) (*File, error) {
 	}
 	visit(f.main)
 	return f, nil
+}
+
+// part gives initialisers back that PyTorch's exporter merged with others since their values were equal: it leaves an
+// Identity from the one that it keeps to the name of each of the others. Tensors that are one in PyTorch have one name from the start.
+func (b *body) part() []string {
+	var names []string
+	b.nodes = slices.DeleteFunc(b.nodes, func(n *node) bool {
+		if n.op != "Identity" || n.domain != "" || len(n.in) != 1 || len(n.out) != 1 {
+			return false
+		}
+		a, to := b.inits[n.in[0]], n.out[0]
+		if a == nil || !isFloat(a.dt) || b.inits[to] != nil || !strings.Contains(to, ".") || generated.MatchString(to) || slices.Contains(b.outputs, to) {
+			return false
+		}
+		b.inits[to] = a
+		b.order = append(b.order, to)
+		names = append(names, to)
+		return true
+	})
+	return names
 }
 
 func read(fsys fs.FS, name string) ([]byte, error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -262,7 +263,15 @@ func (w *network) tensors() {
 	m := w.f.main
 	w.survey = newSurvey(m, w.nodes, w.input.name, w.target.name)
 	s := w.survey
+	s.merged = w.f.merged
 	s.force(w.opt.Params)
+	if merged := slices.DeleteFunc(slices.Clone(w.f.merged), func(n string) bool { return !s.vary[n] }); len(merged) > 0 {
+		more := ""
+		if len(merged) > 4 {
+			merged, more = merged[:4], ", …"
+		}
+		w.note("merged by the exporter with others, whose values are the same, and parameters of their own again: %s%s", strings.Join(merged, ", "), more)
+	}
 	var notes []string
 	w.alias, notes = s.ties()
 	w.net.Notes = append(w.net.Notes, notes...)
@@ -310,6 +319,11 @@ func (w *network) tensors() {
 		}
 	}
 	for _, p := range w.net.Params {
+		if len(p.Shape) > 2 && generated.MatchString(p.Name) && !repeatsRow(p) {
+			if n := different(p.Values); n <= len(p.Values)/2 {
+				w.note("%s has %d values, of which %d are different: the exporter wrote out a lookup in a parameter, and each place is taken for one (export without folding: do_constant_folding=False, or optimize=False with dynamo=True)", p.Name, len(p.Values), n)
+			}
+		}
 		if repeatsRow(p) {
 			w.note("%s is one row of %d values, %d times: the exporter wrote a lookup out, which is taken for a parameter of each place (export it with a free length)", p.Name, p.Shape[len(p.Shape)-1], p.Shape[len(p.Shape)-2])
 		}
@@ -324,9 +338,21 @@ func (w *network) tensors() {
 	for _, n := range w.nodes {
 		w.net.BatchNorm = w.net.BatchNorm || n.op == "BatchNormalization"
 	}
-	if folded := slices.IndexFunc(w.net.Params, func(p model.Param) bool { return strings.HasPrefix(p.Name, "onnx::Conv_") }); folded >= 0 && !w.net.BatchNorm {
-		w.note("%s was named by the exporter, which does so when it folds batch normalisation into a convolution: the parameters are then others than those that were trained", w.net.Params[folded].Name)
+	if folded := slices.IndexFunc(w.net.Params, func(p model.Param) bool { return foldedName.MatchString(p.Name) }); folded >= 0 && !w.net.BatchNorm {
+		w.note("%s was named by the exporter, which does so when it folds batch normalisation into a convolution: the parameters are then others than those that were trained (export without folding: do_constant_folding=False, or optimize=False with dynamo=True)", w.net.Params[folded].Name)
 	}
+}
+
+// foldedName are names that PyTorch's exporters, the older and the newer one, give a convolution that batch normalisation was folded into.
+var foldedName = regexp.MustCompile(`^onnx::Conv_|\.weight_bias$`)
+
+// different is how many of some values there are without repetitions.
+func different(values []float64) int {
+	set := map[float64]bool{}
+	for _, v := range values {
+		set[v] = true
+	}
+	return len(set)
 }
 
 // repeatsRow says whether the rows of a parameter with an axis of one before them are all the same, as where an embedding of constant ids was computed by

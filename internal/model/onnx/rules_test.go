@@ -208,6 +208,63 @@ func TestTies(t *testing.T) {
 	}
 }
 
+// TestLookedUp: a table that the exporter wrote out, under a name of its own, is noticed.
+func TestLookedUp(t *testing.T) {
+	x := valueOf("x", 1, 0, 2, 4, 4)
+	for _, c := range []struct {
+		name   string
+		values func(int) float64
+		noted  bool
+	}{
+		{"onnx::Add_7", func(i int) float64 { return some(1)(i % 7) }, true},
+		{"onnx::Add_7", some(1), false},
+		{"table", func(i int) float64 { return some(1)(i % 7) }, false},
+	} {
+		nodes := []*onnxpb.NodeProto{nodeOf("MatMul", "x w", "h", nil), nodeOf("Add", "h "+c.name, "y", nil)}
+		n := networkOf(t, modelOf(x, "y", nodes, floats("w", some(3), 4, 4), floats(c.name, c.values, 1, 2, 4, 4)), Options{})
+		if got := strings.Contains(strings.Join(n.Notes, "\n"), "has 32 values, of which 7 are different"); got != c.noted {
+			t.Errorf("%s: notes %q", c.name, n.Notes)
+		}
+	}
+}
+
+// TestFoldedNames: the names by which exporters tell that batch normalisation was folded away.
+func TestFoldedNames(t *testing.T) {
+	for _, c := range []struct {
+		weight, bias string
+		noted        bool
+	}{
+		{"onnx::Conv_7", "onnx::Conv_8", true},
+		{"conv.weight", "conv.weight_bias", true},
+		{"conv.weight", "conv.bias", false},
+	} {
+		nodes := []*onnxpb.NodeProto{nodeOf("Conv", "x "+c.weight+" "+c.bias, "y", nil)}
+		n := networkOf(t, modelOf(valueOf("x", 1, 0, 2, 4, 4), "y", nodes, floats(c.weight, some(1), 3, 2, 3, 3), floats(c.bias, some(2), 3)), Options{})
+		if got := strings.Contains(strings.Join(n.Notes, "\n"), "folds batch normalisation"); got != c.noted {
+			t.Errorf("%s: notes %q", c.bias, n.Notes)
+		}
+	}
+}
+
+// TestMerged: what PyTorch's exporter merged since the values were equal are parameters of their own, in a file of
+// another exporter an Identity is none.
+func TestMerged(t *testing.T) {
+	nodes := []*onnxpb.NodeProto{nodeOf("Identity", "a.weight", "b.weight", nil), nodeOf("Identity", "a.bias", "b.bias", nil),
+		nodeOf("Gemm", "x a.weight a.bias", "h", nil), nodeOf("Gemm", "h b.weight b.bias", "y", nil)}
+	m := modelOf(valueOf("x", 1, 0, 4), "y", nodes, floats("a.weight", some(1), 4, 4), floats("a.bias", some(2), 4))
+	if got := names(networkOf(t, m, Options{}).Params); got != "a.weight a.bias" {
+		t.Errorf("parameters %q, want a layer used twice", got)
+	}
+	m.ProducerName = proto.String("pytorch")
+	n := networkOf(t, m, Options{})
+	if got := names(n.Params); got != "a.weight a.bias b.weight b.bias" {
+		t.Errorf("parameters %q, want two layers (notes %v)", got, n.Notes)
+	}
+	if len(n.Notes) != 1 || !strings.Contains(n.Notes[0], "b.weight, b.bias") {
+		t.Errorf("notes %q", n.Notes)
+	}
+}
+
 // TestLinear: the weight of a linear layer that was stored transposed has the name and shape of PyTorch's again.
 func TestLinear(t *testing.T) {
 	w, b := floats("onnx::MatMul_7", some(1), 4, 3), floats("fc.bias", some(2), 3)

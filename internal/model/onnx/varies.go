@@ -37,6 +37,7 @@ type survey struct {
 	vary   map[string]bool
 	fixed  map[string]string // initialisers in a place for weights that are none: why
 	stats  map[string]bool   // running statistics
+	merged []string          // initialisers that are known to be their own, whatever they are equal to
 }
 
 // passes are operators that move their first operand's values and compute nothing.
@@ -364,7 +365,7 @@ func (s *survey) ties() (map[string]alias, []string) {
 	}
 	var names []string
 	for _, name := range s.body.order {
-		if a := s.body.inits[name]; s.vary[name] && len(a.shape) >= 2 && a.size() > 1 && !uniformValues(a) {
+		if a := s.body.inits[name]; s.vary[name] && len(a.shape) >= 2 && a.size() > 1 && !uniformValues(a) && !slices.Contains(s.merged, name) {
 			names = append(names, name)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hessdens/internal/model"
@@ -72,6 +73,7 @@ func FromConfig(text []byte, entries []Entry) (*model.Network, error) {
 		n.Notes = append(n.Notes, "config.json names code of its own (auto_map), which is not run: the network is the one that transformers has by that name")
 	}
 	n.Notes = append(n.Notes, c.notes...)
+	n.Labels = c.labels()
 	return n, nil
 }
 
@@ -189,6 +191,20 @@ func (c *config) classes() int {
 	default:
 		return len(labels)
 	}
+}
+
+// labels are the names of the classes in id2label, nil where it does not have one for each.
+func (c *config) labels() []string {
+	given, _ := c.values["id2label"].(map[string]any)
+	var names []string
+	for i := range len(given) {
+		name, ok := given[strconv.Itoa(i)].(string)
+		if !ok {
+			return nil
+		}
+		names = append(names, name)
+	}
+	return names
 }
 
 // activation is the name of one of transformerActivations.

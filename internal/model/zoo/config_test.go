@@ -94,6 +94,24 @@ func TestConfigNotes(t *testing.T) {
 	}
 }
 
+// The names of classes are those of id2label, where it has one for each.
+func TestConfigLabels(t *testing.T) {
+	for _, c := range []struct {
+		labels any
+		want   []string
+	}{
+		{change{"1": "POSITIVE", "0": "NEGATIVE"}, []string{"NEGATIVE", "POSITIVE"}},
+		{change{"1": "POSITIVE", "2": "NEGATIVE"}, nil},
+		{change{"0": 1, "1": "POSITIVE"}, nil},
+		{nil, nil},
+	} {
+		n, err := zoo.FromConfig(configOf(t, "bert", change{"id2label": c.labels}), nil)
+		if err != nil || !slices.Equal(n.Labels, c.want) {
+			t.Errorf("%v: got %q, %v", c.labels, n.Labels, err)
+		}
+	}
+}
+
 // Settings that are wrong, or ask for what is not built in, are refused by name.
 func TestConfigErrors(t *testing.T) {
 	for _, c := range []struct {

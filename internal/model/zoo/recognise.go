@@ -33,7 +33,7 @@ func Recognise(entries []Entry) (*model.Network, error) {
 		}
 		return n, nil
 	}
-	return nil, fmt.Errorf("the network is not recognised from the names and shapes of its tensors (give --model); built in are:\n  %s", strings.ReplaceAll(Grammar, "\n", "\n  "))
+	return nil, fmt.Errorf("the network is not recognised from the names and shapes of its tensors (export it as ONNX and give that as --model, or name the architecture); built in are:\n  %s", strings.ReplaceAll(Grammar, "\n", "\n  "))
 }
 
 // checkpoint is a directory without wrappers' prefixes and what networks leave out.
