@@ -83,7 +83,6 @@ type parquetTable struct {
 	files  []parquetPart
 	groups []parquetGroup
 	rows   int
-	known  []string // names of the network's classes
 }
 
 type parquetPart struct {
