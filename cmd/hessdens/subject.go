@@ -69,7 +69,7 @@ func (o *subjectOptions) register(cmd *cobra.Command) {
 	f.Uint64Var(&o.dataSeed, "data-seed", 0, "seed `S` of --sample")
 	f.StringVar(&o.mean, "mean", "", "subtract `R,G,B` (or one number) from inputs, after bytes are scaled to 0..1")
 	f.StringVar(&o.std, "std", "", "then divide by `R,G,B` (or one number)")
-	f.StringVar(&o.label, "label", "", "`NAME` of the column with the labels (.csv, Parquet; .csv: A,B,C for several); left out: label, target, class, y, …")
+	f.StringVar(&o.label, "label", "", "`NAME` of the column with the labels, or A,B,C (.csv, Parquet); left out: label, target, class, y, …")
 	f.StringVar(&o.input, "input", "", "`NAME` of the column with the inputs, or A,B,C (.csv, Parquet); left out: image, text, …, or all but the labels")
 	f.IntVar(&o.resize, "resize", 0, "resize the shorter side of images in files to `N` pixels (default what the network takes)")
 	f.IntVar(&o.crop, "crop", 0, "then take the middle `N` x N pixels (default what the network takes)")
