@@ -60,7 +60,7 @@ func (c *compiler) packed(x *value) *value {
 // sideBySide is the right operand of a matrix product with its directions side by side in the columns, so that one product does
 // for all: a copy where a parameter's directions lie otherwise, since that is made once a product and read for each batch.
 func (c *compiler) sideBySide(x *value, transposed, left bool) *value {
-	if left || !x.linear || x.k == 1 || x.stage != stageDirection || len(x.shape) != 2 {
+	if left || !x.linear || x.stage != stageDirection || len(x.shape) != 2 {
 		return x
 	}
 	column, row := 1, 0
@@ -68,7 +68,7 @@ func (c *compiler) sideBySide(x *value, transposed, left bool) *value {
 		column, row = 0, 1
 	}
 	n := x.shape[column]
-	if x.layout.dir == n*x.layout.stride[column] {
+	if x.layout.stride[column] == 1 && (x.k == 1 || x.layout.dir == n) {
 		return x
 	}
 	v := c.fresh(graph.OpDetach, nil, x.shape, false, x)

@@ -94,7 +94,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value) []task {
 		return append(tasks, &total[T]{p: p, c: v.buffer.ref, own: own, size: size})
 	}
 	t.cut()
-	t.sparse = p.sparse(t, a)
+	t.sparse = p.sparse(t, a, b)
 	return append(tasks, t)
 }
 
@@ -148,7 +148,7 @@ func (t *matmul[T]) run(wi, part int) {
 	if c == nil {
 		c = t.p.at(t.c)
 	}
-	if t.sparse != nil && t.runSparse(d, i, j, c, b) {
+	if t.sparse != nil && t.runSparse(d, i, j, first, c, b) {
 		return
 	}
 	for _, o := range t.offs[first:min(first+t.together, len(t.offs))] {

@@ -28,6 +28,9 @@ func (s *sparsity[T]) sets() int { return (s.rows + sparseRows - 1) / sparseRows
 
 func (s *sparsity[T]) size() int { return 1 + s.rows + s.limit + s.sets()*s.cols + s.limit }
 
+// count is how many entries there are, −1 for too many.
+func (s *sparsity[T]) count() *int32 { return &s.p.ints[stagePrimal][s.base] }
+
 // lists are the parts of what lies at base.
 func (s *sparsity[T]) lists() (count *int32, rowEnds, byRow, colEnds, byCol []int32) {
 	z := s.p.ints[stagePrimal][s.base : s.base+s.size()]
@@ -91,15 +94,17 @@ func list(ends, all []int32, i int) []int32 {
 }
 
 // sparse says whether a matrix product reads an input of the batch that may be sparse, as it lies or transposed, and
-// gives its lists.
-func (p *Program[T]) sparse(t *matmul[T], a *value) *sparsity[T] {
+// gives its lists. The answer does not depend on how many directions there are, nor how they lie: a sum by lists has other bits.
+func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 	d, root := &t.d, a.root
 	rows, cols := d.M, d.K
 	if d.RowA == 1 {
 		rows, cols = d.K, d.M
 	}
 	switch {
-	case root.op != graph.OpInput || root.integer || a.layout.off != 0 || len(t.offs) != 1 || d.ColB != 1:
+	case root.op != graph.OpInput || root.integer || a.layout.off != 0 || len(a.shape) != 2:
+		return nil
+	case d.ColB != 1 || b.linear && lastAxis(b.root.shape) == 1: // the stride of other axes depends on the directions
 		return nil
 	case rows < 2 || cols < 2 || root.size() != rows*cols || root.size() < sparseLeast || max(d.RowA, d.ColA) != cols || min(d.RowA, d.ColA) != 1:
 		return nil
@@ -115,13 +120,21 @@ func (p *Program[T]) sparse(t *matmul[T], a *value) *sparsity[T] {
 	return s
 }
 
-// runSparse computes rows [i, i+d.M) and columns [j, j+d.N) of a product from the lists of its left factor; false where there are none.
-func (t *matmul[T]) runSparse(d kernel.MatMul, i, j int, c, b []T) bool {
-	s := t.sparse
-	count, rowEnds, byRow, colEnds, byCol := s.lists()
-	if *count < 0 {
+// runSparse computes rows [i, i+d.M) and columns [j, j+d.N) of the products of a part from the lists of their left factor; false
+// where there are none.
+func (t *matmul[T]) runSparse(d kernel.MatMul, i, j, first int, c, b []T) bool {
+	if *t.sparse.count() < 0 {
 		return false
 	}
+	for _, o := range t.offs[first:min(first+t.together, len(t.offs))] {
+		t.runLists(d, i, j, c[o[2]:], b[o[1]:])
+	}
+	return true
+}
+
+func (t *matmul[T]) runLists(d kernel.MatMul, i, j int, c, b []T) {
+	s := t.sparse
+	_, rowEnds, byRow, colEnds, byCol := s.lists()
 	x := s.p.at(s.x)
 	block := sparseBlock / sizeof[T]()
 	for at := 0; at < d.N; at += block {
@@ -142,5 +155,4 @@ func (t *matmul[T]) runSparse(d kernel.MatMul, i, j int, c, b []T) bool {
 			k.Add = true
 		}
 	}
-	return true
 }

@@ -311,3 +311,43 @@ func TestBadLabels(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// TestSameBitsSparse holds on images that are mostly black, which go by lists, that a vector has the same bits alone
+// and among others, whatever the threads.
+func TestSameBitsSparse(t *testing.T) {
+	const n = 130
+	for _, spec := range []string{"mlp:784-20-10", "mlp:784-16-9-10,tanh", "mlp:784-10"} {
+		net, err := zoo.Parse(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zoo.Initialise(net, 1)
+		data := synthetic(n, net.Input, false, 10)
+		x := data.X.(memory)
+		for i := range x.f {
+			if i*7919%10 < 8 {
+				x.f[i] = 0
+			}
+		}
+		for _, precision := range []string{hvp.Float32, hvp.Float64} {
+			var want [][]float64
+			for _, threads := range []int{1, 3} {
+				o, err := hvp.New(net, data, hvp.Options{Precision: precision, Threads: threads})
+				if err != nil {
+					t.Fatal(err)
+				}
+				vs := randomVectors(4, 10, o.Dim())
+				got := apply(t, o, vs...)
+				if want == nil {
+					want = got
+				}
+				for j := range vs {
+					if one := apply(t, o, vs[j])[0]; !slices.Equal(one, got[j]) || !slices.Equal(got[j], want[j]) {
+						t.Fatalf("%s %s: vector %d has other bits alone, or with %d threads", spec, precision, j, threads)
+					}
+				}
+				o.Close()
+			}
+		}
+	}
+}
