@@ -1,9 +1,10 @@
 """Times Hessian-vector products of hessdens, PyTorch and JAX in turn on this machine, and prints the ratios.
 
     pip install torch jax numpy torchvision
-    python run.py [--runs 5] [--only WORKLOAD] [--text tinyshakespeare.txt] [--json FILE]
+    python run.py [--runs 5] [--only WORKLOAD] [--json FILE]
 
-Needs MNIST and CIFAR-10 (binary version) as $HESSDENS_DATA/mnist and $HESSDENS_DATA/cifar-10-batches-bin (default ~/.cache/hessdens-data) and Go.
+Needs MNIST and CIFAR-10 (binary version) as $HESSDENS_DATA/mnist and $HESSDENS_DATA/cifar-10-batches-bin (default ~/.cache/hessdens-data), the
+text tinyshakespeare.txt there or as $HESSDENS_TEXT, and Go.
 Every run starts each program once, one after the other, so that what else the machine does hits all alike; a program takes the best of several products
 in a process, and the table has the median over the runs. Peers run at the chunk size that was best for them, each in its best mode: torch jvp of grad or double
 backward, its vmap over 10; jax jvp of grad, vmap or linearize over 10. k = 10 is per vector, ten together."""
