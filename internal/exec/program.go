@@ -62,6 +62,7 @@ type Program[T kernel.Float] struct {
 	outs    []*value
 	extra   int // elements of tasks' own buffers
 
+	lists      bool           // of what is not zero in inputs
 	sparsities []*sparsity[T] // of inputs that matrix products read
 }
 
@@ -70,6 +71,7 @@ type Options struct {
 	Directions int // k: how many directions are followed at once; 0 stands for 1
 	Pool       *Pool
 	MaxBytes   int64 // that the program's buffers may take; 0: any
+	Sparse     bool  // real inputs may be mostly zero: there is room for lists of what is not
 }
 
 // MemoryError says that a program's buffers would be too large.
@@ -83,7 +85,7 @@ func (e *MemoryError) Error() string {
 // stage that reads it runs: constants are set already.
 func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], error) {
 	c := &compiler{k: max(opt.Directions, 1), of: map[*graph.Node]*value{}, copies: map[*value]*value{}}
-	p := &Program[T]{k: c.k, pool: opt.Pool, leaves: map[*graph.Node]*value{}}
+	p := &Program[T]{k: c.k, pool: opt.Pool, lists: opt.Sparse, leaves: map[*graph.Node]*value{}}
 	err := graph.Catch(func() error {
 		for id, live := range graph.Ancestors(outs...) {
 			if !live {

@@ -5,8 +5,10 @@ import (
 	"hessdens/internal/kernel"
 )
 
+// SparseShare is the share of an input's elements that may differ from zero for lists of them to be worth it.
+const SparseShare = 0.3
+
 const (
-	sparseShare = 0.3     // of an input's elements that may differ from zero for lists of them to be worth it
 	sparseRows  = 512     // rows of a list of a column: what they are multiplied with stays near
 	sparseBlock = 768     // bytes of a row of the other factor that are gone through at a time
 	sparseLeast = 1 << 14 // elements of an input that is looked at
@@ -102,6 +104,8 @@ func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 		rows, cols = d.K, d.M
 	}
 	switch {
+	case !p.lists:
+		return nil
 	case root.op != graph.OpInput || root.integer || a.layout.off != 0 || len(a.shape) != 2:
 		return nil
 	case d.ColB != 1 || b.linear && lastAxis(b.root.shape) == 1: // the stride of other axes depends on the directions
@@ -114,7 +118,7 @@ func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 			return s
 		}
 	}
-	s := &sparsity[T]{p: p, x: root.buffer.ref, rows: rows, cols: cols, limit: int(sparseShare * float64(root.size())), base: len(p.ints[stagePrimal])}
+	s := &sparsity[T]{p: p, x: root.buffer.ref, rows: rows, cols: cols, limit: int(SparseShare * float64(root.size())), base: len(p.ints[stagePrimal])}
 	p.ints[stagePrimal] = append(p.ints[stagePrimal], make([]int32, s.size())...)
 	p.sparsities = append(p.sparsities, s)
 	return s

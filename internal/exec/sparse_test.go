@@ -37,7 +37,7 @@ func testSparseInput[T Float](t *testing.T) {
 				}
 				pool := NewPool(2)
 				defer pool.Close()
-				p, err := Compile[T](outs, Options{Directions: c.k, Pool: pool})
+				p, err := Compile[T](outs, Options{Directions: c.k, Pool: pool, Sparse: true})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -63,7 +63,7 @@ func testSparseInput[T Float](t *testing.T) {
 				if len(p.sparsities) != 1 {
 					t.Fatalf("%d inputs are looked at, want 1", len(p.sparsities))
 				}
-				if count, _, _, _, _ := p.sparsities[0].lists(); (*count >= 0) != (share < sparseShare) {
+				if count, _, _, _, _ := p.sparsities[0].lists(); (*count >= 0) != (share < SparseShare) {
 					t.Errorf("%d entries for a share of %g", *count, share)
 				}
 				tol := 1e-13

@@ -125,6 +125,7 @@ type Operator struct {
 	varies []int // indices in net.Params
 	count  int   // targets in the mean
 	left   int   // targets that are ignored
+	sparse bool  // inputs are mostly zero
 	theta  []float64
 	pool   *exec.Pool
 	engine engine
@@ -199,6 +200,9 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 		return nil, err
 	}
 	if err := o.weigh(); err != nil {
+		return nil, err
+	}
+	if err := o.look(); err != nil {
 		return nil, err
 	}
 	o.pool = exec.NewPool(opt.Threads)
@@ -325,6 +329,26 @@ func below(what string, example int, v, limit int64) error {
 
 // ignored says whether a label is left out.
 func (o *Operator) ignored(label int64) bool { return o.opt.Ignore != nil && label == *o.opt.Ignore }
+
+// look sees at the first examples whether inputs are mostly zero.
+func (o *Operator) look() error {
+	if o.data.X.Integer() {
+		return nil
+	}
+	n := min(o.data.N, 64)
+	x := make([]float64, n*tensor.Count(o.data.X.Shape()))
+	if err := o.data.X.Floats(x, 0, n); err != nil {
+		return err
+	}
+	some := 0
+	for _, v := range x {
+		if v != 0 {
+			some++
+		}
+	}
+	o.sparse = float64(some) < exec.SparseShare*float64(len(x))
+	return nil
+}
 
 // weigh goes through the targets once: counts those that are not ignored, adds up their weights to the Total of the settings,
 // and finds labels that the network has no output for.
@@ -625,7 +649,7 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 		}
 		derivatives(all)
 	}
-	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: o.pool, MaxBytes: o.opt.MaxBytes})
+	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: o.pool, MaxBytes: o.opt.MaxBytes, Sparse: o.sparse})
 	var memory *exec.MemoryError
 	if errors.As(err, &memory) {
 		return nil, &BatchError{key.batch, key.k, err}
