@@ -17,13 +17,15 @@ const (
 // sparsity is where a real input [rows, cols] of a batch is not zero, for the matrix products that read it: images
 // have many pixels that are black. It lies among the integers of the primal part, from base on: how many there are, or
 // −1 for too many; where the list of each row ends; the lists, columns in ascending order; where the list of each column
-// ends, for each set of sparseRows rows; and these lists.
+// ends, for each set of sparseRows rows; and these lists. The values in the order of either lists are among the numbers of the
+// primal part, from first on.
 type sparsity[T kernel.Float] struct {
 	p          *Program[T]
 	x          ref
 	rows, cols int
 	limit      int
 	base       int
+	first      int
 }
 
 func (s *sparsity[T]) sets() int { return (s.rows + sparseRows - 1) / sparseRows }
@@ -45,12 +47,19 @@ func (s *sparsity[T]) lists() (count *int32, rowEnds, byRow, colEnds, byCol []in
 	return count, cut(s.rows), cut(s.limit), cut(s.sets() * s.cols), cut(s.limit)
 }
 
+// values are those in the order of the lists of rows, and of columns.
+func (s *sparsity[T]) values() (byRow, byCol []T) {
+	z := s.p.arena[stagePrimal][s.first : s.first+2*s.limit]
+	return z[:s.limit], z[s.limit:]
+}
+
 func (s *sparsity[T]) parts() int { return 1 }
 
 // run makes the lists.
 func (s *sparsity[T]) run(_, _ int) {
 	x := s.p.at(s.x)
 	count, rowEnds, byRow, colEnds, byCol := s.lists()
+	ofRow, ofCol := s.values()
 	*count = -1
 	clear(colEnds)
 	n := 0
@@ -63,7 +72,7 @@ func (s *sparsity[T]) run(_, _ int) {
 			if n == s.limit {
 				return
 			}
-			byRow[n] = int32(c)
+			byRow[n], ofRow[n] = int32(c), v
 			ends[c]++
 			n++
 		}
@@ -80,19 +89,20 @@ func (s *sparsity[T]) run(_, _ int) {
 		ends := colEnds[r/sparseRows*s.cols:]
 		for ; n < int(rowEnds[r]); n++ {
 			c := byRow[n]
-			byCol[ends[c]] = int32(r)
+			byCol[ends[c]], ofCol[ends[c]] = int32(r), ofRow[n]
 			ends[c]++
 		}
 	}
 	*count = int32(n)
 }
 
-// list is entry i of lists that end there.
-func list(ends, all []int32, i int) []int32 {
-	if i == 0 {
-		return all[:ends[0]]
+// list is entry i of lists that end there, and its values.
+func list[T kernel.Float](ends, all []int32, values []T, i int) ([]int32, []T) {
+	from := int32(0)
+	if i > 0 {
+		from = ends[i-1]
 	}
-	return all[ends[i-1]:ends[i]]
+	return all[from:ends[i]], values[from:ends[i]]
 }
 
 // sparse says whether a matrix product reads an input of the batch that may be sparse, as it lies or transposed, and
@@ -118,8 +128,9 @@ func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 			return s
 		}
 	}
-	s := &sparsity[T]{p: p, x: root.buffer.ref, rows: rows, cols: cols, limit: int(SparseShare * float64(root.size())), base: len(p.ints[stagePrimal])}
+	s := &sparsity[T]{p: p, x: root.buffer.ref, rows: rows, cols: cols, limit: int(SparseShare * float64(root.size())), base: len(p.ints[stagePrimal]), first: len(p.arena[stagePrimal])}
 	p.ints[stagePrimal] = append(p.ints[stagePrimal], make([]int32, s.size())...)
+	p.arena[stagePrimal] = append(p.arena[stagePrimal], make([]T, 2*s.limit)...)
 	p.sparsities = append(p.sparsities, s)
 	return s
 }
@@ -139,22 +150,23 @@ func (t *matmul[T]) runSparse(d kernel.MatMul, i, j, first int, c, b []T) bool {
 func (t *matmul[T]) runLists(d kernel.MatMul, i, j int, c, b []T) {
 	s := t.sparse
 	_, rowEnds, byRow, colEnds, byCol := s.lists()
-	x := s.p.at(s.x)
+	ofRow, ofCol := s.values()
 	block := sparseBlock / sizeof[T]()
 	for at := 0; at < d.N; at += block {
-		k := kernel.Sparse{N: min(block, d.N-at), RowB: d.RowB, Step: 1, Add: d.Add}
+		k := kernel.Sparse{N: min(block, d.N-at), RowB: d.RowB, Add: d.Add}
 		if s.rows == t.d.M {
 			for r := range d.M {
-				k.Index = list(rowEnds, byRow, i+r)
-				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x[(i+r)*s.cols:], b[j+at:])
+				var x []T
+				k.Index, x = list(rowEnds, byRow, ofRow, i+r)
+				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x, b[j+at:])
 			}
 			continue
 		}
-		k.Step = s.cols
 		for set := range s.sets() {
 			for r := range d.M {
-				k.Index = list(colEnds, byCol, set*s.cols+i+r)
-				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x[i+r:], b[j+at:])
+				var x []T
+				k.Index, x = list(colEnds, byCol, ofCol, set*s.cols+i+r)
+				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x, b[j+at:])
 			}
 			k.Add = true
 		}

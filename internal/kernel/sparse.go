@@ -2,13 +2,12 @@ package kernel
 
 // Sparse describes a row of a matrix product whose terms are few, named by a list:
 //
-//	c[j] (+)= Σ_t a[t*Step] · b[t*RowB + j],  t in Index,  0 ≤ j < N.
+//	c[j] (+)= Σ_t a[t] · b[Index[t]*RowB + j],  0 ≤ t < len(Index),  0 ≤ j < N.
 //
 // An output's bits depend on the values that enter it, on the order of Index, and on the path alone.
 type Sparse struct {
 	N     int
 	Index []int32
-	Step  int
 	RowB  int
 	Add   bool
 }
@@ -16,7 +15,7 @@ type Sparse struct {
 // MulSparse computes the row that d describes. It overwrites N elements of c and nothing else. It panics where an index, which
 // must not be negative, names elements outside of the slices.
 func MulSparse[T Float](d *Sparse, c, a, b []T) {
-	if min(d.N, d.Step, d.RowB) < 0 {
+	if min(d.N, d.RowB) < 0 {
 		panic(badShape)
 	}
 	if d.N == 0 {
@@ -31,11 +30,10 @@ func MulSparse[T Float](d *Sparse, c, a, b []T) {
 		}
 		return
 	}
-	last := int(maxOffset(d.Index))
-	if last*d.Step >= len(a) {
+	if len(a) < len(d.Index) {
 		panic(shortA)
 	}
-	if last*d.RowB+d.N > len(b) {
+	if int(maxOffset(d.Index))*d.RowB+d.N > len(b) {
 		panic(shortB)
 	}
 	mulSparse(d, c, a, b)
@@ -46,10 +44,10 @@ func mulSparseGeneric[T Float](d *Sparse, c, a, b []T) {
 	for j := 0; j < d.N; j += len(sums) {
 		s := sums[:min(len(sums), d.N-j)]
 		clear(s)
-		for _, t := range d.Index {
-			x, row := a[int(t)*d.Step], b[int(t)*d.RowB+j:]
-			for i := range s {
-				s[i] += x * row[i]
+		for i, t := range d.Index {
+			x, row := a[i], b[int(t)*d.RowB+j:]
+			for q := range s {
+				s[q] += x * row[q]
 			}
 		}
 		for i, v := range s {

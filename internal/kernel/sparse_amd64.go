@@ -6,16 +6,16 @@ import "unsafe"
 
 // sparseArgs is read by the sparse kernels; _asm/sparse.go repeats the offsets.
 type sparseArgs struct {
-	a, b, c      unsafe.Pointer
-	index        unsafe.Pointer
-	n            int
-	stepA, stepB int // bytes
-	add          int
-	mask         uint64
-	lanes        unsafe.Pointer
+	a, b, c unsafe.Pointer
+	index   unsafe.Pointer
+	n       int
+	stepB   int // bytes
+	add     int
+	mask    uint64
+	lanes   unsafe.Pointer
 }
 
-var _ = [1]struct{}{}[unsafe.Offsetof(sparseArgs{}.lanes)-72]
+var _ = [1]struct{}{}[unsafe.Offsetof(sparseArgs{}.lanes)-64]
 
 func mulSparse[T Float](d *Sparse, c, a, b []T) {
 	if path == pathGeneric {
@@ -26,7 +26,7 @@ func mulSparse[T Float](d *Sparse, c, a, b []T) {
 	if path == pathAVX512 {
 		width, most = 64, 12
 	}
-	p := sparseArgs{a: unsafe.Pointer(&a[0]), index: unsafe.Pointer(&d.Index[0]), n: len(d.Index), stepA: d.Step * size, stepB: d.RowB * size}
+	p := sparseArgs{a: unsafe.Pointer(&a[0]), index: unsafe.Pointer(&d.Index[0]), n: len(d.Index), stepB: d.RowB * size}
 	if d.Add {
 		p.add = 1
 	}

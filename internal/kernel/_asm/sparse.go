@@ -9,9 +9,9 @@ import (
 )
 
 // Offsets of the fields of sparseArgs (see sparse_amd64.go).
-const sA, sB, sC, sIndex, sN, sStepA, sStepB, sAdd, sMask, sLanes = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72
+const sA, sB, sC, sIndex, sN, sStepB, sAdd, sMask, sLanes = 0, 8, 16, 24, 32, 40, 48, 56, 64
 
-// sparse generates the sum of nv vectors of rows of B that a list names, each times an element of A; the last vector
+// sparse generates the sum of nv vectors of rows of B that a list names, each times an element of a; the last vector
 // has a mask. Two sums run side by side, of every other entry of the list, so that one need not wait for the other.
 func (f isa) sparse(nv int) {
 	w := f.width()
@@ -26,25 +26,23 @@ func (f isa) sparse(nv int) {
 	} else {
 		mask = f.lanes(at(sLanes), 1)[0]
 	}
-	a, b, index, n, stepA, stepB := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	a, b, index, n, stepB := GP64(), GP64(), GP64(), GP64(), GP64()
 	for _, x := range []struct {
 		off int
 		r   GPVirtual
-	}{{sA, a}, {sB, b}, {sIndex, index}, {sN, n}, {sStepA, stepA}, {sStepB, stepB}} {
+	}{{sA, a}, {sB, b}, {sIndex, index}, {sN, n}, {sStepB, stepB}} {
 		MOVQ(at(x.off), x.r)
 	}
 	acc := f.accumulators(2, nv)
-	ra, rb := GP64(), GP64()
+	rb := GP64()
 	entry := func(i int, acc []VecVirtual) {
 		MOVLQSX(Mem{Base: index, Disp: 4 * i}, rb)
-		MOVQ(rb, ra)
-		IMULQ(stepA, ra)
 		IMULQ(stepB, rb)
 		x := f.vec()
 		if f.double {
-			VBROADCASTSD(Mem{Base: a, Index: ra, Scale: 1}, x)
+			VBROADCASTSD(Mem{Base: a, Disp: f.size() * i}, x)
 		} else {
-			VBROADCASTSS(Mem{Base: a, Index: ra, Scale: 1}, x)
+			VBROADCASTSS(Mem{Base: a, Disp: f.size() * i}, x)
 		}
 		for v := range acc {
 			m := Mem{Base: b, Index: rb, Scale: 1, Disp: v * w}
@@ -63,6 +61,7 @@ func (f isa) sparse(nv int) {
 	entry(0, acc[0])
 	entry(1, acc[1])
 	ADDQ(Imm(8), index)
+	ADDQ(Imm(uint64(2*f.size())), a)
 	SUBQ(Imm(2), n)
 	JGE(LabelRef("pair"))
 	Label("odd")
