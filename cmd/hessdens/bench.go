@@ -40,8 +40,9 @@ func newBench(a *app) *cobra.Command {
 		Long: `bench measures what this machine can do (multiply-adds in registers, bandwidth of memory)
 and what a product of the Hessian with --probes vectors in lockstep takes: seconds, the
 multiply-adds of its tangent part and their share of the peak, memory, and where the time
-goes. Weights may be left out (initial values then) and data too (noise then): neither
-changes the time. A product runs --runs times after two that do not count; the best is given,
+goes. Weights may be left out (initial values then) and data too (noise then). Data change
+the time where they are mostly zero, as images on black are: what is zero is left out of
+the products of a first dense layer, and counted all the same. A product runs --runs times after two that do not count; the best is given,
 since other programs can only add to it.`,
 		Example: `  hessdens bench                                           the embedded example
   hessdens bench --model resnet20 --examples 64
@@ -153,7 +154,7 @@ func (o *benchOptions) run(ctx context.Context, a *app) error {
 	return b.print(a)
 }
 
-// open is the network and its data; what is not there is made up, since it changes no time.
+// open is the network and its data; what is not there is made up, as noise without zeros.
 func (o *benchOptions) open(a *app) (*subject, error) {
 	s, err := o.subject.openAny(a)
 	if err != nil {
