@@ -11,7 +11,7 @@ backward, its vmap over 10; jax jvp of grad, vmap or linearize over 10. k = 10 i
 import argparse, json, os, statistics, subprocess, sys, tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.join(HERE, "..", "..", "testdata", "reference", "scripts"))  # networks and readers
 import data
 
 MNIST, CIFAR = os.path.join(data.ROOT, "mnist"), os.path.join(data.ROOT, "cifar-10-batches-bin")

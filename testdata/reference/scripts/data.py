@@ -2,7 +2,8 @@
 import os, struct
 import numpy as np
 
-ROOT = os.path.join(os.path.expanduser("~"), ".cache", "hessdens-data")
+ROOT = os.environ.get("HESSDENS_DATA") or os.path.join(os.path.expanduser("~"), ".cache", "hessdens-data")
+TEXT = os.environ.get("HESSDENS_TEXT") or os.path.join(ROOT, "tinyshakespeare.txt")
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))   # what the ResNet-20 checkpoint was trained with
 
 
@@ -31,7 +32,8 @@ def cifar(n, mean=IMAGENET[0], std=IMAGENET[1]):
 
 def text(n, ctx):
     """tinyshakespeare as characters: ids (n, ctx), targets (n, ctx) one to the right; windows do not overlap."""
-    s = open(os.path.join(ROOT, "tinyshakespeare.txt")).read()
+    with open(TEXT) as f:
+        s = f.read()
     v = {c: i for i, c in enumerate(sorted(set(s)))}
     a = np.array([v[c] for c in s[: n * ctx + 1]])
     return a[:-1].reshape(n, ctx), a[1:].reshape(n, ctx)
