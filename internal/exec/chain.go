@@ -74,6 +74,14 @@ type result struct {
 	ref  ref
 }
 
+// sumOut is a sum that a chain makes of one of its slots.
+type sumOut struct {
+	slot  int
+	ref   ref
+	width int // elements of a position, all directions; or, of a sum over channels, channels
+	kind  reduction
+}
+
 // chain computes a group of pointwise operations a block at a time.
 type chain[T kernel.Float] struct {
 	p       *Program[T]
@@ -83,6 +91,7 @@ type chain[T kernel.Float] struct {
 	ops     []micro[T]
 	in      []operand
 	out     []result
+	sums    []sumOut
 	temps   [][2]int // slot, scratch index
 	slots   int
 	scratch int
@@ -90,6 +99,9 @@ type chain[T kernel.Float] struct {
 
 func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	v := h.members[0]
+	if v.reduce != reduceNone {
+		v = v.in[0] // is kept, and nothing is computed of it but sums
+	}
 	c := &chain[T]{p: p, total: v.size()}
 	// The chain walks in the order in which its results lie.
 	axes, own := v.axes(), v.strides(v)
@@ -139,13 +151,25 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	last := map[*value]int{}
 	for i, m := range h.members {
 		for _, x := range reads(m) {
-			last[x] = i
+			if m.reduce != reduceNone {
+				last[x] = len(h.members) // sums come last
+			}
+			last[x] = max(last[x], i)
 		}
 	}
 	var free []int // scratch indices
 	at := map[int]int{}
 	for i, m := range h.members {
 		if inside[m] != nil {
+			continue
+		}
+		if m.reduce != reduceNone {
+			o := sumOut{slot: slot[m.in[0]], ref: m.buffer.ref, width: lastAxis(v.shape), kind: m.reduce}
+			if m.reduce == reducePositions {
+				c.part = sumPositions(o.width) * v.k * o.width
+				o.width *= v.k
+			}
+			c.sums = append(c.sums, o)
 			continue
 		}
 		if slices.Contains(h.outputs, m) {
@@ -272,6 +296,33 @@ func (c *chain[T]) run(wi, part int) {
 		for i := range c.ops {
 			c.ops[i].apply(w.slots)
 		}
+		for i := range c.sums {
+			c.sum(&c.sums[i], w.slots[c.sums[i].slot], part, lo)
+		}
+	}
+}
+
+// sum adds the block x, which begins at lo, to a sum.
+func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
+	y := c.p.at(o.ref)
+	if o.kind == reduceChannels {
+		y = y[lo/o.width:]
+		for i := range len(x) / o.width {
+			y[i] = T(sumOf(x[i*o.width:(i+1)*o.width], 1))
+		}
+		return
+	}
+	y = y[part*o.width : (part+1)*o.width]
+	for begin, at := part*c.part, lo; len(x) > 0; {
+		column := at % o.width
+		n := min(len(x), o.width-column)
+		if at-begin < o.width {
+			copy(y[column:column+n], x)
+		} else {
+			kernel.Vector(kernel.VectorAdd, y[column:column+n], y[column:column+n], x[:n], nil, 0)
+		}
+		x = x[n:]
+		at += n
 	}
 }
 
