@@ -28,14 +28,13 @@ const (
 // tiles cuts an m x n product of sums of k terms into parts of tm rows and tn columns: rows first, as even as can be, but
 // not so few that a panel is hardly used; columns too where that leaves few parts.
 func tiles(m, n, k int) (tm, tn int) {
-	parts := m * n * k / partWork
-	if parts <= 1 {
+	most := m * n * k / partWork
+	if most <= 1 {
 		return m, n
 	}
-	parts = max(m*n*k/goodWork, min(parts, fewParts))
-	rows := max(1, min(parts, m/96))
+	rows := max(1, min(max(m*n*k/goodWork, min(most, fewParts)), m/96))
 	tm = min(m, ((m+rows-1)/rows+11)/12*12)
-	columns := max(1, min((parts+rows-1)/rows, n/96))
+	columns := max(1, min((min(most, 2*fewParts)+rows-1)/rows, n/96))
 	tn = min(n, ((n+columns-1)/columns+31)/32*32)
 	return tm, tn
 }
