@@ -548,7 +548,10 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 	switch {
 	case h.products > 0:
 		for i, x := range h.members[:h.products] {
-			t = append(t, p.product(x, h.outputs[0].buffer.ref, i > 0)...)
+			more := p.product(x, h.outputs[0].buffer.ref, i > 0)
+			if !together(t, more) {
+				t = append(t, more...)
+			}
 		}
 		return t, v.op.String()
 	case v.op.Pointwise() || v.reduce != reduceNone:

@@ -299,6 +299,10 @@ func packPanel[T Float](dst, src []T, k, w, row, col int) {
 		if w < nr {
 			clear(dst[:k*nr])
 		}
+		if row == 1 {
+			transpose(dst, src, k, w, col)
+			return
+		}
 		_ = dst[k*nr-1]
 		for x := range w {
 			s := src[x*col:]
