@@ -247,25 +247,38 @@ func names(net *model.Network) string {
 	return strings.Join(s, ", ")
 }
 
-// batchElements is how many elements the values of one batch's primal part have, about: enough
+// batchElements is how many elements of one batch's primal part are in memory, about: enough
 // work for every thread in each operation, few enough to stay near the caches.
-const batchElements = 3 << 22
+const batchElements = 4 << 20
 
 // chooseBatch picks a number of examples from the graph of one: by shapes only, so that a result
-// depends neither on the machine nor on the number of directions.
+// depends neither on the machine nor on the number of directions. It counts what is read by other than pointwise operations: the rest
+// is made in passing.
 func chooseBatch(one *model.Graph) int {
 	n := 0
-	data := make([]bool, len(one.G.Nodes()))
-	for _, x := range one.G.Nodes() {
+	nodes := one.G.Nodes()
+	data, kept := make([]bool, len(nodes)), make([]bool, len(nodes))
+	for _, x := range nodes {
 		data[x.ID()] = x.Op() == graph.OpInput
 		for _, in := range x.Inputs() {
 			data[x.ID()] = data[x.ID()] || data[in.ID()]
+			kept[in.ID()] = kept[in.ID()] || !x.Op().Pointwise()
 		}
-		if data[x.ID()] && x.Op() != graph.OpReshape && x.Op() != graph.OpBroadcast && x.Op() != graph.OpTranspose {
+	}
+	for _, x := range nodes {
+		switch x.Op() {
+		case graph.OpReshape, graph.OpBroadcast, graph.OpTranspose, graph.OpSlice:
+			continue
+		}
+		if data[x.ID()] && (kept[x.ID()] || !x.Op().Pointwise()) {
 			n += x.Size()
 		}
 	}
-	return min(max(batchElements/max(n, 1), 1), 4096)
+	size := min(max((batchElements+n/2)/max(n, 1), 1), 4096)
+	if size > 4 {
+		size -= size % 4
+	}
+	return size
 }
 
 // checkLoss holds the options of a loss against each other.
