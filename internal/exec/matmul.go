@@ -39,6 +39,16 @@ func tiles(m, n, k int) (tm, tn int) {
 	return tm, tn
 }
 
+// direction says what the directions of a matrix product are in it.
+type direction uint8
+
+const (
+	alone         direction = iota // there is one
+	alongRows                      // of the left operand
+	alongColumns                   // of the right operand
+	alongProducts                  // each has products of its own, next to each other
+)
+
 // matmul is a batch of equal matrix products, cut into tiles.
 type matmul[T kernel.Float] struct {
 	p        *Program[T]
@@ -46,9 +56,11 @@ type matmul[T kernel.Float] struct {
 	a, b, c  ref
 	own      []T // instead of c
 	offs     [][3]int
-	tm, tn   int        // size of a tile
-	nm, nn   int        // tiles of a product
-	together int        // products of a part
+	tm, tn   int // size of a tile
+	nm, nn   int // tiles of a product
+	together int // products of a part
+	along    direction
+	one      [2]int     // rows and columns of one direction's product
 	next     *matmul[T] // a product that is added to the same tiles, while these are near
 	sparse   *sparsity[T]
 	panels   *kernel.Panels[T] // of b, where it does not depend on the batch
@@ -81,6 +93,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 	pieces := (d.K + splitK - 1) / splitK
 	panels := keptPanels(v.stage, b) && !(small && pieces > 2) && !(p.lists && mayBeSparse(a))
 	one := t.d
+	t.one = [2]int{d.M, d.N}
 	t.offs = [][3]int{{}}
 	for x := range r - 2 {
 		t.repeat(v.shape[x], a.layout.stride[x], b.layout.stride[x], v.layout.stride[x])
@@ -89,9 +102,12 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 		switch {
 		case a.linear && (d.RowA == v.k*a.layout.dir || d.M == 1): // directions as rows
 			d.M, d.RowA, d.RowC = d.M*v.k, a.layout.dir, v.layout.dir
+			t.along = alongRows
 		case b.linear && (panels || b.layout.dir == d.N*d.ColB): // directions as columns
 			d.N *= v.k
+			t.along = alongColumns
 		default:
+			t.along = alongProducts
 			t.repeat(v.k, a.layout.dir, b.layout.dir, v.layout.dir)
 		}
 	}
@@ -144,36 +160,127 @@ func (t *matmul[T]) cut() {
 	}
 }
 
-// together makes a matrix product part of another whose tiles it adds to, if it does and both are one task.
-func together(before, after []task) bool {
+// together makes one task of a matrix product and another that is added to it, where it can; k is the number of directions.
+func together(before, after []task, k int) bool {
 	if len(before) != 1 || len(after) != 1 {
 		return false
 	}
 	switch t := before[0].(type) {
 	case *matmul[float32]:
-		return t.join(after[0])
+		return join(before, t, after[0], k)
 	case *matmul[float64]:
-		return t.join(after[0])
+		return join(before, t, after[0], k)
 	}
 	return false
 }
 
-func (t *matmul[T]) join(after task) bool {
+func join[T kernel.Float](tasks []task, t *matmul[T], after task, k int) bool {
 	u, ok := after.(*matmul[T])
-	if !ok || u.d.M != t.d.M || u.d.N != t.d.N || u.d.RowC != t.d.RowC || len(u.offs) != len(t.offs) || t.sparse != nil || u.sparse != nil {
+	if !ok || u.one != t.one || t.sparse != nil || u.sparse != nil {
 		return false
 	}
-	for i, o := range t.offs {
-		if u.offs[i][2] != o[2] {
+	if t.along == u.along && t.along != alongRows {
+		if u.d.RowC != t.d.RowC || u.d.N != t.d.N || len(u.offs) != len(t.offs) {
+			return false
+		}
+		for i, o := range t.offs {
+			if u.offs[i][2] != o[2] {
+				return false
+			}
+		}
+		u.tm, u.tn, u.nm, u.nn, u.together = t.tm, t.tn, t.nm, t.nn, t.together
+		for t.next != nil {
+			t = t.next
+		}
+		t.next = u
+		return true
+	}
+	if t.next != nil {
+		return false
+	}
+	c := &crossed[T]{terms: [2]*matmul[T]{t, u}, k: k, batch: len(t.offs)}
+	for _, x := range c.terms {
+		n := len(x.offs)
+		switch x.along {
+		case alone:
+			return false
+		case alongColumns: // a panel must not hold columns of two directions
+			if x.panels == nil || x.one[1]%kernel.PanelWidth != 0 {
+				return false
+			}
+		case alongProducts:
+			n /= k
+		}
+		c.batch = min(c.batch, n)
+	}
+	for _, x := range c.terms {
+		if n := len(x.offs); n != c.batch && n != c.batch*k {
 			return false
 		}
 	}
-	u.tm, u.tn, u.nm, u.nn, u.together = t.tm, t.tn, t.nm, t.nn, t.together
-	for t.next != nil {
-		t = t.next
-	}
-	t.next = u
+	c.cut()
+	tasks[0] = c
 	return true
+}
+
+// crossed is a sum of two matrix products whose directions lie differently, tile by tile: all directions of some rows and columns.
+type crossed[T kernel.Float] struct {
+	terms  [2]*matmul[T]
+	k      int
+	batch  int // products of one direction
+	tm, tn int // size of a tile, of one direction
+	nm, nn int
+}
+
+// nearTile is how many bytes a tile of all directions may have: it stays in the second cache between two products.
+const nearTile = 320 << 10
+
+func (c *crossed[T]) cut() {
+	m, n := c.terms[0].one[0], c.terms[0].one[1]
+	c.tm, c.tn = m, n
+	if c.batch < 2*fewParts {
+		c.tm, c.tn = tiles(m, n, c.terms[0].d.K*c.k)
+		c.tn = min(n, (c.tn+63)/64*64)
+	}
+	for c.tm*c.tn*c.k*sizeof[T]() > nearTile {
+		switch {
+		case c.tn > 64:
+			c.tn = (c.tn/2 + 63) / 64 * 64
+		case c.tm > 48:
+			c.tm = (c.tm/2 + 11) / 12 * 12
+		default:
+			c.nm, c.nn = (m+c.tm-1)/c.tm, (n+c.tn-1)/c.tn
+			return
+		}
+	}
+	c.nm, c.nn = (m+c.tm-1)/c.tm, (n+c.tn-1)/c.tn
+}
+
+func (c *crossed[T]) work() int { return c.terms[0].work() + c.terms[1].work() }
+
+func (c *crossed[T]) parts() int { return c.batch * c.nm * c.nn }
+
+func (c *crossed[T]) run(wi, part int) {
+	ws := &c.terms[0].p.workers[wi].ws
+	i := part % c.nm * c.tm
+	part /= c.nm
+	j := part % c.nn * c.tn
+	at := part / c.nn
+	for _, t := range c.terms {
+		m, n := min(c.tm, t.one[0]-i), min(c.tn, t.one[1]-j)
+		switch t.along {
+		case alongRows:
+			t.block(ws, at, i*c.k, j, m*c.k, n)
+		case alongColumns:
+			for x := range c.k {
+				t.block(ws, at, i, x*t.one[1]+j, m, n)
+			}
+		case alongProducts:
+			for x := range c.k {
+				t.block(ws, at*c.k+x, i, j, m, n)
+			}
+		}
+	}
 }
 
 func (t *matmul[T]) work() int {
@@ -195,15 +302,15 @@ func (t *matmul[T]) run(wi, part int) {
 	i, j := tile%t.nm*t.tm, tile/t.nm*t.tn
 	for at := first; at < min(first+t.together, len(t.offs)); at++ {
 		for u := t; u != nil; u = u.next {
-			u.tile(ws, at, i, j)
+			u.block(ws, at, i, j, min(t.tm, t.d.M-i), min(t.tn, t.d.N-j))
 		}
 	}
 }
 
-// tile computes the tile at (i, j) of one product.
-func (t *matmul[T]) tile(ws *kernel.Workspace[T], at, i, j int) {
+// block computes m rows and n columns at (i, j) of one product.
+func (t *matmul[T]) block(ws *kernel.Workspace[T], at, i, j, m, n int) {
 	d, o := t.d, t.offs[at]
-	d.M, d.N = min(t.tm, d.M-i), min(t.tn, d.N-j)
+	d.M, d.N = m, n
 	c := t.own
 	if c == nil {
 		c = t.p.at(t.c)

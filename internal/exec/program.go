@@ -549,7 +549,7 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 	case h.products > 0:
 		for i, x := range h.members[:h.products] {
 			more := p.product(x, h.outputs[0].buffer.ref, i > 0)
-			if !together(t, more) {
+			if !together(t, more, x.k) {
 				t = append(t, more...)
 			}
 		}
