@@ -10400,6 +10400,48 @@ block:
 	VZEROUPPER
 	RET
 
+// func copyRows64(p *byte)
+// Requires: AVX
+TEXT ·copyRows64(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 24(AX), AX
+
+row:
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (CX)
+	VMOVUPS 32(DX), Y0
+	VMOVUPS Y0, 32(CX)
+	ADDQ    BX, DX
+	ADDQ    $0x40, CX
+	DECQ    AX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+// func copyRows48(p *byte)
+// Requires: AVX
+TEXT ·copyRows48(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 24(AX), AX
+
+row:
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (CX)
+	VMOVUPS 32(DX), X0
+	VMOVUPS X0, 32(CX)
+	ADDQ    BX, DX
+	ADDQ    $0x30, CX
+	DECQ    AX
+	JNZ     row
+	VZEROUPPER
+	RET
+
 // func maxInt32(v *int32, n int) int32
 // Requires: AVX, AVX2
 TEXT ·maxInt32(SB), NOSPLIT, $0-20

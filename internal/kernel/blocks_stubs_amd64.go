@@ -336,6 +336,16 @@ func transposeF32(p *byte)
 //go:noescape
 func transposeF64(p *byte)
 
+// copyRows64 copies rows of 64 bytes; p points to a transposeArgs.
+//
+//go:noescape
+func copyRows64(p *byte)
+
+// copyRows48 copies rows of 48 bytes; p points to a transposeArgs.
+//
+//go:noescape
+func copyRows48(p *byte)
+
 // maxInt32 is the largest of n values; n is a positive multiple of 32.
 //
 //go:noescape

@@ -290,11 +290,8 @@ func packPanel[T Float](dst, src []T, k, w, row, col int) {
 	switch {
 	case col == 1 && w == nr:
 		_, _ = dst[k*nr-1], src[(k-1)*row+nr-1]
-		d, s := unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0])
-		rowBytes := row * sizeOf[T]()
-		for p := range k {
-			*(*[panel]byte)(unsafe.Add(d, p*panel)) = *(*[panel]byte)(unsafe.Add(s, p*rowBytes))
-		}
+		p := transposeArgs{unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0]), row * sizeOf[T](), k}
+		copyRows64((*byte)(unsafe.Pointer(&p)))
 	case col == 1:
 		for p := range k {
 			d := dst[p*nr : p*nr+nr]
@@ -342,12 +339,9 @@ func packBlock[T Float](dst, src []T, rows, mr, k, row, col int) {
 		d, s := unsafe.Pointer(&dst[0]), unsafe.Pointer(&src[0])
 		step := col * sizeOf[T]()
 		switch {
-		case bytes%48 == 0:
-			for p := range k {
-				for q := 0; q < bytes; q += 48 {
-					*(*[48]byte)(unsafe.Add(d, p*bytes+q)) = *(*[48]byte)(unsafe.Add(s, p*step+q))
-				}
-			}
+		case bytes == 48:
+			p := transposeArgs{d, s, step, k}
+			copyRows48((*byte)(unsafe.Pointer(&p)))
 		case bytes%16 == 0:
 			for p := range k {
 				for q := 0; q < bytes; q += 16 {

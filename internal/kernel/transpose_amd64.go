@@ -8,7 +8,7 @@ import "unsafe"
 type transposeArgs struct {
 	dst, src unsafe.Pointer
 	step     int // bytes from row to row of src
-	blocks   int // vectors of 32 bytes of a row
+	blocks   int // vectors of 32 bytes of a row; or rows to copy
 }
 
 var _ = [1]struct{}{}[unsafe.Offsetof(transposeArgs{}.blocks)-24]

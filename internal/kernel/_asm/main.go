@@ -74,6 +74,8 @@ func main() {
 	}
 	isa{}.transpose()
 	isa{double: true}.transpose()
+	copyRows(64)
+	copyRows(48)
 	maxInt32()
 	Generate()
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	. "github.com/mmcloughlin/avo/reg"
@@ -75,6 +77,36 @@ func (f isa) transpose() {
 	ADDQ(U32(uint32(64*n)), dst)
 	DECQ(blocks)
 	JNZ(LabelRef("block"))
+	VZEROUPPER()
+	RET()
+}
+
+// copyRows generates the copy of rows of 64 bytes, or of 48, which lie a step apart, to rows that lie one after the other.
+func copyRows(bytes int) {
+	name := fmt.Sprintf("copyRows%d", bytes)
+	TEXT(name, NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("%s copies rows of %d bytes; p points to a transposeArgs.", name, bytes))
+	p := Load(Param("p"), GP64())
+	dst, src, step, rows := GP64(), GP64(), GP64(), GP64()
+	MOVQ(Mem{Base: p, Disp: tDst}, dst)
+	MOVQ(Mem{Base: p, Disp: tSrc}, src)
+	MOVQ(Mem{Base: p, Disp: tStep}, step)
+	MOVQ(Mem{Base: p, Disp: tBlocks}, rows)
+	Label("row")
+	a := YMM()
+	VMOVUPS(Mem{Base: src}, a)
+	VMOVUPS(a, Mem{Base: dst})
+	var b VecVirtual = YMM()
+	if bytes == 48 {
+		b = XMM()
+	}
+	VMOVUPS(Mem{Base: src, Disp: 32}, b)
+	VMOVUPS(b, Mem{Base: dst, Disp: 32})
+	ADDQ(step, src)
+	ADDQ(Imm(uint64(bytes)), dst)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
 	VZEROUPPER()
 	RET()
 }
