@@ -79,6 +79,7 @@ type Workspace[T Float] struct {
 	off               []int32
 	steps             []step
 	ends              []int
+	winograd          winogradBuffers[T]
 }
 
 // step is one term of a weight gradient: where the two rows begin, in bytes.

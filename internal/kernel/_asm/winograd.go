@@ -1,0 +1,285 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of tileArgs (see winograd_amd64.go).
+const tPlanes, tPlane, tN, tScratch, tLanes, tDst, tRow, tPixel, tRows, tColumns, tPixels = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
+
+// under is the side of a transformed tile.
+const under = 6
+
+// pass computes some of the values of a transform along an axis from some of the values there are.
+type pass struct {
+	reads, gives []int
+	eval         func(w writer, d []VecVirtual) []VecVirtual
+}
+
+func upTo(n int) (s []int) {
+	for i := range n {
+		s = append(s, i)
+	}
+	return s
+}
+
+// winograd generates the transforms of tiles of Winograd's F(4x4, 3x3), whose matrices winograd.go has.
+func (f isa) winograd() {
+	inner := pass{[]int{1, 2, 3, 4}, []int{1, 2, 3, 4}, writer.inputInner}
+	outer := pass{upTo(6), []int{0, 5}, writer.inputOuter}
+	f.spread("tileInput", 6, inner, outer)
+	f.spread("tileWeights", 3, pass{upTo(3), upTo(6), writer.weights})
+	f.spread("tileCotangent", 4, pass{upTo(4), upTo(6), writer.cotangent})
+	f.gather("tileOutput", 4, writer.output)
+	f.gather("tileGradient", 3, writer.gradient)
+}
+
+// plus is c + k·a, minus is c − k·a.
+func (w writer) plus(c, a VecVirtual, k float64) VecVirtual {
+	r := w.copied(c)
+	VFMADD231PS(w.f(k), a, r)
+	return r
+}
+
+func (w writer) minus(c, a VecVirtual, k float64) VecVirtual {
+	r := w.copied(c)
+	VFNMADD231PS(w.f(k), a, r)
+	return r
+}
+
+// inputInner is rows 1 to 4 of Bᵀ, of values 1 to 4.
+func (w writer) inputInner(d []VecVirtual) []VecVirtual {
+	a, b := w.minus(d[3], d[1], 4), w.minus(d[2], d[0], 4)
+	c, e := w.sub(d[3], d[1]), w.sub(d[2], d[0])
+	e = w.add(e, e)
+	return []VecVirtual{w.add(a, b), w.sub(a, b), w.add(c, e), w.sub(c, e)}
+}
+
+// inputOuter is rows 0 and 5 of Bᵀ.
+func (w writer) inputOuter(d []VecVirtual) []VecVirtual {
+	return []VecVirtual{w.plus(w.minus(d[4], d[2], 5), d[0], 4), w.plus(w.minus(d[5], d[3], 5), d[1], 4)}
+}
+
+func (w writer) weights(d []VecVirtual) []VecVirtual {
+	s, e := w.mul(w.f(-1./6), w.add(d[0], d[2])), w.mul(w.f(1./6), d[1])
+	t, h := w.plus(w.mul(w.f(1./24), d[0]), d[2], 1./6), w.mul(w.f(1./12), d[1])
+	return []VecVirtual{w.mul(w.f(1./4), d[0]), w.sub(s, e), w.add(s, e), w.add(t, h), w.sub(t, h), w.copied(d[2])}
+}
+
+func (w writer) cotangent(d []VecVirtual) []VecVirtual {
+	e, o := w.add(d[0], d[2]), w.add(d[1], d[3])
+	h, q := w.plus(d[0], d[2], 4), w.plus(d[1], d[3], 4)
+	q = w.add(q, q)
+	return []VecVirtual{w.copied(d[0]), w.add(e, o), w.sub(e, o), w.add(h, q), w.sub(h, q), w.copied(d[3])}
+}
+
+func (w writer) output(d []VecVirtual) []VecVirtual {
+	s, m := w.add(d[1], d[2]), w.sub(d[1], d[2])
+	t, e := w.add(d[3], d[4]), w.sub(d[3], d[4])
+	return []VecVirtual{w.add(w.add(d[0], s), t), w.plus(m, e, 2), w.plus(s, t, 4), w.add(w.plus(m, e, 8), d[5])}
+}
+
+func (w writer) gradient(d []VecVirtual) []VecVirtual {
+	s, m := w.add(d[1], d[2]), w.sub(d[2], d[1])
+	t, e := w.add(d[3], d[4]), w.sub(d[3], d[4])
+	sixth := w.mul(w.f(1./6), s)
+	return []VecVirtual{
+		w.plus(w.sub(w.mul(w.f(1./4), d[0]), sixth), t, 1./24),
+		w.plus(w.mul(w.f(1./6), m), e, 1./12),
+		w.add(w.sub(w.mul(w.f(1./6), t), sixth), d[5]),
+	}
+}
+
+// tile is what the transforms have in common.
+type tile struct {
+	isa
+	w                writer
+	p                Register
+	x, plane, planes GPVirtual // x: bytes done
+}
+
+func (t *tile) at(off int) Mem { return Mem{Base: t.p, Disp: off} }
+
+// loop runs body over the whole vectors of a pixel's values and then over what is left.
+func (f isa) tile(name, what string, body func(t *tile, mask Op, label string)) {
+	TEXT(name+f.name()[len("F32"):], NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	Doc(name + f.name()[len("F32"):] + " transforms a tile " + what + "; p points to a tileArgs.")
+	t := &tile{isa: f, w: writer{f, map[uint32]VecVirtual{}}, p: Load(Param("p"), GP64()), x: GP64(), plane: GP64(), planes: GP64()}
+	full, rest := GP64(), GP64()
+	MOVQ(t.at(tN), full)
+	MOVQ(full, rest)
+	ANDQ(Imm(uint64(f.width()/f.size()-1)), rest)
+	SUBQ(rest, full)
+	SHLQ(Imm(f.shift()), full)
+	mask := f.tailMask(rest, t.at(tLanes))
+	MOVQ(t.at(tPlanes), t.planes)
+	MOVQ(t.at(tPlane), t.plane)
+	XORQ(t.x, t.x)
+	CMPQ(full, Imm(0))
+	JEQ(LabelRef("tail"))
+	Label("loop")
+	body(t, nil, "loop")
+	ADDQ(Imm(uint64(f.width())), t.planes)
+	ADDQ(Imm(uint64(f.width())), t.x)
+	CMPQ(t.x, full)
+	JLT(LabelRef("loop"))
+	Label("tail")
+	CMPQ(rest, Imm(0))
+	JEQ(LabelRef("done"))
+	body(t, mask, "tail")
+	Label("done")
+	VZEROUPPER()
+	RET()
+}
+
+// row is the six planes of a row of the transformed tile.
+func (t *tile) row(i int) (m [under]Mem) {
+	a, b := GP64(), GP64()
+	if i == 0 {
+		MOVQ(t.planes, a)
+	} else {
+		IMUL3Q(Imm(uint64(under*i)), t.plane, a)
+		ADDQ(t.planes, a)
+	}
+	LEAQ(Mem{Base: a, Index: t.plane, Scale: 2}, b)
+	ADDQ(t.plane, b)
+	for j, base := range []GPVirtual{a, b} {
+		m[3*j] = Mem{Base: base}
+		m[3*j+1] = Mem{Base: base, Index: t.plane, Scale: 1}
+		m[3*j+2] = Mem{Base: base, Index: t.plane, Scale: 2}
+	}
+	return m
+}
+
+// between holds what lies between the transforms of columns and of rows: in registers where there are enough of them.
+type between struct {
+	t       *tile
+	scratch GPVirtual
+	v       map[[2]int]VecVirtual
+}
+
+func (t *tile) between() *between {
+	b := &between{t: t, v: map[[2]int]VecVirtual{}}
+	if !t.wide {
+		b.scratch = GP64()
+		MOVQ(t.at(tScratch), b.scratch)
+	}
+	return b
+}
+
+func (b *between) mem(i, j int) Mem { return Mem{Base: b.scratch, Disp: b.t.width() * (i*under + j)} }
+
+func (b *between) put(i, j int, v VecVirtual) {
+	if b.t.wide {
+		b.v[[2]int{i, j}] = v
+		return
+	}
+	b.t.store(v, b.mem(i, j))
+}
+
+func (b *between) get(i, j int) VecVirtual {
+	if b.t.wide {
+		return b.v[[2]int{i, j}]
+	}
+	v := b.t.vec()
+	b.t.load(b.mem(i, j), v)
+	return v
+}
+
+// spread generates a transform of from x from pixels to planes. All but the last pass give what the passes of the other axis read.
+func (f isa) spread(name string, from int, passes ...pass) {
+	f.tile(name, fmt.Sprintf("of %d x %d pixels to planes", from, from), func(t *tile, mask Op, _ string) {
+		b := t.between()
+		for _, p := range passes {
+			for j := range from {
+				var d []VecVirtual
+				for _, i := range p.reads {
+					q, v := GP64(), f.vec()
+					MOVQ(t.at(tPixels+8*(i*from+j)), q)
+					if m := (Mem{Base: q, Index: t.x, Scale: 1}); mask != nil {
+						f.loadMasked(m, mask, v)
+					} else {
+						f.load(m, v)
+					}
+					d = append(d, v)
+				}
+				for k, v := range p.eval(t.w, d) {
+					b.put(p.gives[k], j, v)
+				}
+			}
+			for _, i := range p.gives {
+				var d []VecVirtual
+				for j := range from {
+					d = append(d, b.get(i, j))
+				}
+				row := t.row(i)
+				for _, q := range passes {
+					var read []VecVirtual
+					for _, k := range q.reads {
+						read = append(read, d[k])
+					}
+					for k, v := range q.eval(t.w, read) {
+						f.store(v, row[q.gives[k]])
+					}
+				}
+			}
+		}
+	})
+}
+
+// gather generates a transform of planes to to x to pixels.
+func (f isa) gather(name string, to int, eval func(w writer, d []VecVirtual) []VecVirtual) {
+	f.tile(name, fmt.Sprintf("of planes to %d x %d pixels", to, to), func(t *tile, mask Op, label string) {
+		b := t.between()
+		for i := range under {
+			var d []VecVirtual
+			for _, m := range t.row(i) {
+				v := f.vec()
+				f.load(m, v)
+				d = append(d, v)
+			}
+			for j, v := range eval(t.w, d) {
+				b.put(i, j, v)
+			}
+		}
+		column, row := GP64(), GP64()
+		MOVQ(t.at(tDst), column)
+		ADDQ(t.x, column)
+		MOVQ(t.at(tRow), row)
+		for j := range to {
+			if j > 0 {
+				CMPQ(t.at(tColumns), Imm(uint64(j)))
+				JEQ(LabelRef(label + "_end"))
+			}
+			var d []VecVirtual
+			for i := range under {
+				d = append(d, b.get(i, j))
+			}
+			q := GP64()
+			MOVQ(column, q)
+			next := fmt.Sprintf("%s_%d", label, j)
+			for i, v := range eval(t.w, d) {
+				if i > 0 {
+					CMPQ(t.at(tRows), Imm(uint64(i)))
+					JEQ(LabelRef(next))
+					ADDQ(row, q)
+				}
+				if m := (Mem{Base: q}); mask != nil {
+					f.storeMasked(v, mask, m)
+				} else {
+					f.store(v, m)
+				}
+			}
+			Label(next)
+			if j+1 < to {
+				ADDQ(t.at(tPixel), column)
+			}
+		}
+		Label(label + "_end")
+	})
+}

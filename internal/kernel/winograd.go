@@ -1,0 +1,332 @@
+package kernel
+
+// Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray, Fast Algorithms for Convolutional Neural
+// Networks, 2016): a tile of 4 x 4 outputs of a convolution with 3 x 3 taps takes 36 products for each pair of
+// channels where the direct sum takes 144,
+//
+//	Y = Aᵀ (Σ_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B)) A,
+//
+// with d the 6 x 6 inputs under the tile and ⊙ elementwise. The sum over channels is a matrix product for each
+// of the 36 places (planes). A result differs from the direct sum's by about 1e-6 of the size of what is summed,
+// in float32.
+
+const (
+	tileSide  = 4
+	tileUnder = 6
+	planes    = tileUnder * tileUnder
+
+	// lane is what rows of the transformed sides are a multiple of, in elements, and the width of a panel of weights.
+	lane = 16
+
+	// MaxWinogradTerms is the most terms of a sum.
+	MaxWinogradTerms = 2
+)
+
+const (
+	badWinograd      = "kernel: sizes, directions, tiles or number of terms of a Winograd convolution out of range"
+	shortWinogradX   = "kernel: an input of a Winograd convolution is too short"
+	shortWinogradU   = "kernel: transformed weights of a Winograd convolution are too short"
+	shortWinogradY   = "kernel: the output of a Winograd convolution is too short"
+	shortWinogradDir = "kernel: directions of a term are neither 1 nor the output's"
+)
+
+// Winograd describes convolutions of 3 x 3 taps, stride 1, with one zero around the image, by Winograd's
+// F(4x4, 3x3): images lie as [Images, Height, Width, k, channels] with k = K, or 1 for what depends on no direction.
+type Winograd struct {
+	Images, Height, Width int
+	Cin, Cout, K          int
+}
+
+// Tiles is the number of tiles of an image.
+func (d *Winograd) Tiles() int { return up(d.Height, tileSide) * up(d.Width, tileSide) }
+
+func up(n, by int) int { return (n + by - 1) / by }
+
+// pad is the next multiple of lane, and odd the next odd one: rows and planes that lie an odd number of lines
+// apart do not displace each other in a cache.
+func pad(n int) int { return up(n, lane) * lane }
+func odd(n int) int { return pad(n) | lane }
+
+// WinogradWeights is the length of transformed weights with k directions.
+func WinogradWeights(cin, cout, k int) int { return planes * k * pad(cout) * cin }
+
+// WinogradTerm is a term of a sum of convolutions: an input and transformed weights, either with K directions or 1.
+type WinogradTerm[T Float] struct {
+	X  []T // [Images, Height, Width, KX, Cin]
+	KX int
+	U  []T // by TransformWeights
+	KW int
+}
+
+// row is where the weights of a place and direction from channel c to the panel of output o begin.
+func (x *WinogradTerm[T]) row(d *Winograd, place, j, o, c int) int {
+	return ((place*x.KW+min(j, x.KW-1))*pad(d.Cout)+o/lane*lane)*d.Cin + c*lane
+}
+
+// WinogradPair is a term of a sum of weight gradients: an input and a cotangent of the output, either with K directions or 1.
+type WinogradPair[T Float] struct {
+	X  []T // [Images, Height, Width, KX, Cin]
+	KX int
+	D  []T // [Images, Height, Width, KD, Cout]
+	KD int
+}
+
+// The transforms of a tile, along each of its two axes.
+type transform uint8
+
+const (
+	tileInput     transform = iota // Bᵀ: 6 to 6
+	tileWeights                    // G: 3 to 6
+	tileCotangent                  // A: 4 to 6
+	tileOutput                     // Aᵀ: 6 to 4
+	tileGradient                   // Gᵀ: 6 to 3
+)
+
+// side is the length of an axis before a transform to planes or after one from planes.
+func (f transform) side() int { return [...]int{6, 3, 4, 4, 3}[f] }
+
+// winogradBuffers are a worker's, for a group of tiles.
+type winogradBuffers[T Float] struct {
+	v, m, acc []T // transformed inputs, transformed outputs, sums of weight gradients
+	scratch   [planes * lane]T
+	off       [planes]int
+}
+
+// TransformWeights writes G·w·Gᵀ for w [9, cin, k, cout] to u, in the order of taps or, with reversed, in the opposite one: what
+// the convolution that takes cotangents back to inputs needs.
+func TransformWeights[T Float](ws *Workspace[T], u, w []T, cin, cout, k int, reversed bool) {
+	if min(cin, cout, k) < 1 {
+		panic(badWinograd)
+	}
+	if len(w) < 9*cin*k*cout {
+		panic(shortB)
+	}
+	if len(u) < WinogradWeights(cin, cout, k) {
+		panic(shortWinogradU)
+	}
+	b := &ws.winograd
+	for c := range cin {
+		for j := range k {
+			for o := 0; o < cout; o += lane {
+				for t := range 9 {
+					tap := t
+					if reversed {
+						tap = 8 - t
+					}
+					b.off[t] = ((tap*cin+c)*k+j)*cout + o
+				}
+				spread(ws, tileWeights, u[j*cin*pad(cout)+o*cin+c*lane:], k*cin*pad(cout), w, min(lane, cout-o))
+			}
+		}
+	}
+}
+
+// tileAt is where tile t of a batch begins: its image, row and column.
+func (d *Winograd) tileAt(t int) (image, y, x int) {
+	across, all := up(d.Width, tileSide), d.Tiles()
+	return t / all, t % all / across * tileSide, t % across * tileSide
+}
+
+// under writes down the pixels of tile t, or those with the border that an input has; each takes size elements.
+func (d *Winograd) under(off *[planes]int, t, size int, border bool) {
+	side := tileSide
+	image, y0, x0 := d.tileAt(t)
+	if border {
+		side, y0, x0 = tileUnder, y0-1, x0-1
+	}
+	i := 0
+	for y := y0; y < y0+side; y++ {
+		at := (image*d.Height + y) * d.Width
+		for x := x0; x < x0+side; x++ {
+			off[i] = -1
+			if uint(y) < uint(d.Height) && uint(x) < uint(d.Width) {
+				off[i] = (at + x) * size
+			}
+			i++
+		}
+	}
+}
+
+// group is the sizes of what is computed at once: directions j0 to j1 of n tiles.
+type group struct {
+	tiles, probes int
+	at            [MaxWinogradTerms]int // where a term's values begin in a row
+	row, plane    int                   // of transformed inputs
+	rowM, planeM  int                   // of transformed outputs
+}
+
+// The transformed sides of a group take about groupBytes, half of a second cache; a group has at least groupTiles tiles, so
+// that weights are read seldom.
+const (
+	groupBytes = 512 << 10
+	groupTiles = 24
+)
+
+// winogradChain is how many channels enter a chain of multiply-adds.
+func winogradChain(cin, terms int) int { return cut(cin, blockK/terms) }
+
+// MulWinograd writes the sum of the convolutions of terms for the tiles t0 ≤ t < t1 of the batch, counted image by image:
+// the pixels under them in y [Images, Height, Width, K, Cout]. The bits of an output depend on the values that enter it, the number
+// of terms, Cin and the path.
+func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []WinogradTerm[T], t0, t1 int) {
+	if min(d.Images, d.Height, d.Width, d.Cin, d.Cout, d.K) < 1 || t0 < 0 || t1 < t0 || t1 > d.Images*d.Tiles() ||
+		len(terms) < 1 || len(terms) > MaxWinogradTerms {
+		panic(badWinograd)
+	}
+	pixels := d.Images * d.Height * d.Width
+	if len(y) < pixels*d.K*d.Cout {
+		panic(shortWinogradY)
+	}
+	for i := range terms {
+		x := &terms[i]
+		switch {
+		case x.KX != 1 && x.KX != d.K || x.KW != 1 && x.KW != d.K:
+			panic(shortWinogradDir)
+		case len(x.X) < pixels*x.KX*d.Cin:
+			panic(shortWinogradX)
+		case len(x.U) < WinogradWeights(d.Cin, d.Cout, x.KW):
+			panic(shortWinogradU)
+		}
+	}
+	if t0 == t1 {
+		return
+	}
+	g := newGroup(d, terms, t1-t0)
+	b := &ws.winograd
+	v, m := grow(&b.v, planes*g.plane), grow(&b.m, planes*g.planeM)
+	for t := t0; t < t1; t += g.tiles {
+		n := min(g.tiles, t1-t)
+		for j := 0; j < d.K; j += g.probes {
+			p := min(g.probes, d.K-j)
+			for i := range terms {
+				x := &terms[i]
+				if x.KX == 1 && j > 0 {
+					continue // transformed already
+				}
+				at, wide := directions(x.KX, j, j+p, d.Cin)
+				for q := range n {
+					d.under(&b.off, t+q, x.KX*d.Cin, true)
+					spread(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
+				}
+			}
+			planeProducts(ws, d, &g, m, v, terms, n, j, j+p)
+			for q := range n {
+				image, y0, x0 := d.tileAt(t + q)
+				pixel := d.K * d.Cout
+				gather(ws, tileOutput, y[((image*d.Height+y0)*d.Width+x0)*pixel+j*d.Cout:], d.Width*pixel, pixel,
+					min(tileSide, d.Height-y0), min(tileSide, d.Width-x0), m[q*g.rowM:], g.planeM, p*d.Cout)
+			}
+		}
+	}
+}
+
+// newGroup chooses the sizes of a group; no bit depends on them.
+func newGroup[T Float](d *Winograd, terms []WinogradTerm[T], tiles int) (g group) {
+	each, shared := d.Cout, 0 // elements of a place and tile, for each direction and for all
+	for i := range terms {
+		if terms[i].KX > 1 {
+			each += d.Cin
+		} else {
+			shared += d.Cin
+		}
+	}
+	fit := groupBytes / (planes * sizeOf[T]())
+	g.probes = max(1, min((fit/groupTiles-shared)/each, d.K))
+	g.tiles = min(tiles, max(groupTiles, fit/(g.probes*each+shared)))
+	for i := range terms {
+		g.at[i] = g.row
+		g.row += pad(min(terms[i].KX, g.probes) * d.Cin)
+	}
+	g.row = odd(g.row)
+	g.rowM = odd(g.probes * d.Cout)
+	g.plane, g.planeM = odd(g.tiles*g.row), odd(g.tiles*g.rowM)
+	return g
+}
+
+// gradientTiles is how many tiles of each term a weight gradient adds up before they go to memory: changing it changes bits.
+const gradientTiles = 32
+
+// MulWinogradT writes the sum of the weight gradients of terms over all images, for the directions j0 ≤ j < j1, to
+// dw [9, Cin, K, Cout]. The bits of an output depend on the values that enter it, on Images, Height, Width and the
+// path.
+func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []WinogradPair[T], j0, j1 int) {
+	if min(d.Images, d.Height, d.Width, d.Cin, d.Cout, d.K) < 1 || j0 < 0 || j1 < j0 || j1 > d.K ||
+		len(terms) < 1 || len(terms) > MaxWinogradTerms {
+		panic(badWinograd)
+	}
+	if len(dw) < 9*d.Cin*d.K*d.Cout {
+		panic(shortWinogradY)
+	}
+	pixels := d.Images * d.Height * d.Width
+	for i := range terms {
+		x := &terms[i]
+		switch {
+		case x.KX != 1 && x.KX != d.K || x.KD != 1 && x.KD != d.K:
+			panic(shortWinogradDir)
+		case len(x.X) < pixels*x.KX*d.Cin:
+			panic(shortWinogradX)
+		case len(x.D) < pixels*x.KD*d.Cout:
+			panic(shortWinogradY)
+		}
+	}
+	if j0 == j1 {
+		return
+	}
+	p := j1 - j0
+	tiles := d.Images * d.Tiles()
+	g := group{tiles: min(gradientTiles, tiles), probes: p}
+	var atD [MaxWinogradTerms]int
+	for i := range terms {
+		g.at[i], atD[i] = g.row, g.rowM
+		g.row += pad(min(terms[i].KX, p) * d.Cin)
+		g.rowM += pad(min(terms[i].KD, p) * d.Cout)
+	}
+	g.row, g.rowM = odd(g.row), odd(g.rowM)
+	g.plane, g.planeM = odd(g.tiles*g.row), odd(g.tiles*g.rowM)
+	b := &ws.winograd
+	// Whole panels are read: the last one of the last row may end behind it.
+	v, m := grow(&b.v, planes*g.plane), grow(&b.m, planes*g.planeM+lane)
+	planeU := odd(p * d.Cin * pad(d.Cout))
+	acc := grow(&b.acc, planes*planeU)
+	clear(acc)
+	for t := 0; t < tiles; t += g.tiles {
+		n := min(g.tiles, tiles-t)
+		for i := range terms {
+			x := &terms[i]
+			for q := range n {
+				at, wide := directions(x.KX, j0, j1, d.Cin)
+				d.under(&b.off, t+q, x.KX*d.Cin, true)
+				spread(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
+				at, wide = directions(x.KD, j0, j1, d.Cout)
+				d.under(&b.off, t+q, x.KD*d.Cout, false)
+				spread(ws, tileCotangent, m[q*g.rowM+atD[i]:], g.planeM, x.D[at:], wide)
+			}
+		}
+		// The steps of a direction: all tiles of a term, then those of the next.
+		steps := grow(&ws.steps, p*len(terms)*n+stepsAhead)[:0]
+		for j := range p {
+			for i := range terms {
+				a, c := g.at[i]+min(j, terms[i].KX-1)*d.Cin, atD[i]+min(j, terms[i].KD-1)*d.Cout
+				for q := range n {
+					steps = append(steps, step{q*g.row + a, q*g.rowM + c})
+				}
+			}
+		}
+		planeSums(ws, d, &g, acc, planeU, v, m, steps)
+	}
+	for j := range p {
+		for c := range d.Cin {
+			at := (c*d.K+j0+j)*d.Cout
+			tap := d.Cin * d.K * d.Cout
+			gather(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*d.Cin+c)*pad(d.Cout):], planeU, d.Cout)
+		}
+	}
+}
+
+// directions is where the values of directions j0 to j1 begin in a pixel, and how many they are; a pixel has k of n each.
+func directions(k, j0, j1, n int) (at, wide int) {
+	if k == 1 {
+		return 0, n
+	}
+	return j0 * n, (j1 - j0) * n
+}
