@@ -316,7 +316,7 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 	}
 	for j := range p {
 		for c := range d.Cin {
-			at := (c*d.K+j0+j)*d.Cout
+			at := (c*d.K + j0 + j) * d.Cout
 			tap := d.Cin * d.K * d.Cout
 			gather(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*d.Cin+c)*pad(d.Cout):], planeU, d.Cout)
 		}

@@ -1,32 +1,35 @@
 package kernel
 
+import "math"
+
 // The products are rounded before they are added, as in mul_generic.go.
+
+// root is √2: the transforms are polynomials' values at 0, ±√½, ±√2 and their leading coefficients.
+const root = math.Sqrt2
 
 // along transforms the first values of x in place.
 func along[T Float](f transform, x *[tileUnder]T) {
 	switch f {
 	case tileInput:
-		a, b := x[4]-T(4*x[2]), x[3]-T(4*x[1])
-		c, e := x[4]-x[2], T(2*(x[3]-x[1]))
-		first, last := T(4*x[0])-T(5*x[2])+x[4], T(4*x[1])-T(5*x[3])+x[5]
-		*x = [tileUnder]T{first, a + b, a - b, c + e, c - e, last}
+		a, b := x[4]-T(2*x[2]), T(root/2*(x[3]-T(2*x[1])))
+		c, e := x[4]-x[2]/2, T(root*(x[3]-x[1]/2))
+		*x = [tileUnder]T{x[0] - T(2.5*x[2]) + x[4], a + b, a - b, c + e, c - e, x[1] - T(2.5*x[3]) + x[5]}
 	case tileWeights:
-		s, e := T((x[0]+x[2])*(-1./6)), T(x[1]*(1./6))
-		t, h := T(x[0]*(1./24))+T(x[2]*(1./6)), T(x[1]*(1./12))
-		*x = [tileUnder]T{x[0] / 4, s - e, s + e, t + h, t - h, x[2]}
+		a, b := T(x[0]*(-2./3))+T(x[2]*(-1./3)), T(x[1]*(-root/3))
+		c, e := T(x[0]*(1./6))+T(x[2]*(1./3)), T(x[1]*(root/6))
+		*x = [tileUnder]T{x[0], a + b, a - b, c + e, c - e, x[2]}
 	case tileCotangent:
-		e, o := x[0]+x[2], x[1]+x[3]
-		h, q := x[0]+T(4*x[2]), T(2*(x[1]+T(4*x[3])))
-		*x = [tileUnder]T{x[0], e + o, e - o, h + q, h - q, x[3]}
+		a, b := x[0]+x[2]/2, T(root/2*(x[1]+x[3]/2))
+		c, e := x[0]+T(2*x[2]), T(root*(x[1]+T(2*x[3])))
+		*x = [tileUnder]T{x[0], a + b, a - b, c + e, c - e, x[3]}
 	case tileOutput:
-		s, d := x[1]+x[2], x[1]-x[2]
+		s, m := x[1]+x[2], x[1]-x[2]
 		t, e := x[3]+x[4], x[3]-x[4]
-		*x = [tileUnder]T{x[0] + s + t, d + T(2*e), s + T(4*t), d + T(8*e) + x[5]}
+		*x = [tileUnder]T{x[0] + s + t, T(root/2*m) + T(root*e), s/2 + T(2*t), T(root/4*m) + T(2*root*e) + x[5]}
 	case tileGradient:
-		s, d := x[1]+x[2], x[2]-x[1]
+		s, m := x[1]+x[2], x[1]-x[2]
 		t, e := x[3]+x[4], x[3]-x[4]
-		sixth := T(s * (1. / 6))
-		*x = [tileUnder]T{x[0]/4 - sixth + T(t*(1./24)), T(d*(1./6)) + T(e*(1./12)), T(t*(1./6)) - sixth + x[5]}
+		*x = [tileUnder]T{x[0] - T(s*(2./3)) + T(t*(1./6)), T(e*(root/6)) - T(m*(root/3)), T((t-s)*(1./3)) + x[5]}
 	}
 }
 

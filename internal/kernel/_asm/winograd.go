@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -51,47 +52,43 @@ func (w writer) minus(c, a VecVirtual, k float64) VecVirtual {
 	return r
 }
 
+// root is √2: the transforms are polynomials' values at 0, ±√½, ±√2 and their leading coefficients.
+const root = math.Sqrt2
+
 // inputInner is rows 1 to 4 of Bᵀ, of values 1 to 4.
 func (w writer) inputInner(d []VecVirtual) []VecVirtual {
-	a, b := w.minus(d[3], d[1], 4), w.minus(d[2], d[0], 4)
-	c, e := w.sub(d[3], d[1]), w.sub(d[2], d[0])
-	e = w.add(e, e)
-	return []VecVirtual{w.add(a, b), w.sub(a, b), w.add(c, e), w.sub(c, e)}
+	a, b := w.minus(d[3], d[1], 2), w.minus(d[2], d[0], 2)
+	c, e := w.minus(d[3], d[1], 0.5), w.minus(d[2], d[0], 0.5)
+	return []VecVirtual{w.plus(a, b, root/2), w.minus(a, b, root/2), w.plus(c, e, root), w.minus(c, e, root)}
 }
 
 // inputOuter is rows 0 and 5 of Bᵀ.
 func (w writer) inputOuter(d []VecVirtual) []VecVirtual {
-	return []VecVirtual{w.plus(w.minus(d[4], d[2], 5), d[0], 4), w.plus(w.minus(d[5], d[3], 5), d[1], 4)}
+	return []VecVirtual{w.add(w.minus(d[0], d[2], 2.5), d[4]), w.add(w.minus(d[1], d[3], 2.5), d[5])}
 }
 
 func (w writer) weights(d []VecVirtual) []VecVirtual {
-	s, e := w.mul(w.f(-1./6), w.add(d[0], d[2])), w.mul(w.f(1./6), d[1])
-	t, h := w.plus(w.mul(w.f(1./24), d[0]), d[2], 1./6), w.mul(w.f(1./12), d[1])
-	return []VecVirtual{w.mul(w.f(1./4), d[0]), w.sub(s, e), w.add(s, e), w.add(t, h), w.sub(t, h), w.copied(d[2])}
+	a, c := w.minus(w.mul(w.f(-2./3), d[0]), d[2], 1./3), w.plus(w.mul(w.f(1./6), d[0]), d[2], 1./3)
+	return []VecVirtual{w.copied(d[0]), w.minus(a, d[1], root/3), w.plus(a, d[1], root/3), w.plus(c, d[1], root/6), w.minus(c, d[1], root/6), w.copied(d[2])}
 }
 
 func (w writer) cotangent(d []VecVirtual) []VecVirtual {
-	e, o := w.add(d[0], d[2]), w.add(d[1], d[3])
-	h, q := w.plus(d[0], d[2], 4), w.plus(d[1], d[3], 4)
-	q = w.add(q, q)
-	return []VecVirtual{w.copied(d[0]), w.add(e, o), w.sub(e, o), w.add(h, q), w.sub(h, q), w.copied(d[3])}
+	a, b := w.plus(d[0], d[2], 0.5), w.plus(d[1], d[3], 0.5)
+	c, e := w.plus(d[0], d[2], 2), w.plus(d[1], d[3], 2)
+	return []VecVirtual{w.copied(d[0]), w.plus(a, b, root/2), w.minus(a, b, root/2), w.plus(c, e, root), w.minus(c, e, root), w.copied(d[3])}
 }
 
 func (w writer) output(d []VecVirtual) []VecVirtual {
 	s, m := w.add(d[1], d[2]), w.sub(d[1], d[2])
 	t, e := w.add(d[3], d[4]), w.sub(d[3], d[4])
-	return []VecVirtual{w.add(w.add(d[0], s), t), w.plus(m, e, 2), w.plus(s, t, 4), w.add(w.plus(m, e, 8), d[5])}
+	return []VecVirtual{w.add(w.add(d[0], s), t), w.plus(w.mul(w.f(root/2), m), e, root),
+		w.plus(w.mul(w.f(0.5), s), t, 2), w.plus(w.plus(d[5], m, root/4), e, 2*root)}
 }
 
 func (w writer) gradient(d []VecVirtual) []VecVirtual {
-	s, m := w.add(d[1], d[2]), w.sub(d[2], d[1])
+	s, m := w.add(d[1], d[2]), w.sub(d[1], d[2])
 	t, e := w.add(d[3], d[4]), w.sub(d[3], d[4])
-	sixth := w.mul(w.f(1./6), s)
-	return []VecVirtual{
-		w.plus(w.sub(w.mul(w.f(1./4), d[0]), sixth), t, 1./24),
-		w.plus(w.mul(w.f(1./6), m), e, 1./12),
-		w.add(w.sub(w.mul(w.f(1./6), t), sixth), d[5]),
-	}
+	return []VecVirtual{w.plus(w.minus(d[0], s, 2./3), t, 1./6), w.minus(w.mul(w.f(root/6), e), m, root/3), w.plus(d[5], w.sub(t, s), 1./3)}
 }
 
 // tile is what the transforms have in common.
