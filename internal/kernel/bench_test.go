@@ -101,17 +101,17 @@ func benchWinograd[T Float](b *testing.B, peak float64) {
 		wide := probes * s.ch
 		x, dx := values[T](rng, pixels*s.ch), values[T](rng, pixels*wide)
 		w, dw := values[T](rng, 9*s.ch*s.ch), values[T](rng, 9*s.ch*wide)
-		u, du := make([]T, WinogradWeights(s.ch, s.ch, 1)), make([]T, WinogradWeights(s.ch, s.ch, probes))
+		u, du := make([]T, d.Weights(1)), make([]T, d.Weights(probes))
 		y := make([]T, pixels*wide)
 		flops := 2 * 2 * 9 * float64(pixels*s.ch*wide)
 		at := fmt.Sprintf("%dx%dx%d", s.side, s.side, s.ch)
-		TransformWeights(&ws, u, w, s.ch, s.ch, 1, false)
-		measure(b, at+"/weights", peak, flops, func() { TransformWeights(&ws, du, dw, s.ch, s.ch, probes, false) })
+		TransformWeights(&ws, &d, u, w, 1, false, 0, s.ch)
+		measure(b, at+"/weights", peak, flops, func() { TransformWeights(&ws, &d, du, dw, probes, false, 0, s.ch) })
 		measure(b, at+"/x·dW+dx·W", peak, flops, func() {
-			MulWinograd(&ws, &d, y, []WinogradTerm[T]{{x, 1, du, probes}, {dx, probes, u, 1}}, 0, s.images*d.Tiles())
+			MulWinograd(&ws, &d, y, []WinogradTerm[T]{{x, 1, du, probes}, {dx, probes, u, 1}}, 0, s.images*d.Tiles(), 0, d.K)
 		})
 		measure(b, at+"/dx·W", peak, flops/2, func() {
-			MulWinograd(&ws, &d, y, []WinogradTerm[T]{{dx, probes, u, 1}}, 0, s.images*d.Tiles())
+			MulWinograd(&ws, &d, y, []WinogradTerm[T]{{dx, probes, u, 1}}, 0, s.images*d.Tiles(), 0, d.K)
 		})
 		inside := 3*float64(s.side) - 2
 		flops *= inside * inside / float64(9*s.side*s.side)

@@ -47,8 +47,8 @@ func up(n, by int) int { return (n + by - 1) / by }
 func pad(n int) int { return up(n, lane) * lane }
 func odd(n int) int { return pad(n) | lane }
 
-// WinogradWeights is the length of transformed weights with k directions.
-func WinogradWeights(cin, cout, k int) int { return planes * k * pad(cout) * cin }
+// Weights is the length of transformed weights with k directions.
+func (d *Winograd) Weights(k int) int { return planes * k * pad(d.Cout) * d.Cin }
 
 // WinogradTerm is a term of a sum of convolutions: an input and transformed weights, either with K directions or 1.
 type WinogradTerm[T Float] struct {
@@ -92,30 +92,31 @@ type winogradBuffers[T Float] struct {
 	off       [planes]int
 }
 
-// TransformWeights writes G·w·Gᵀ for w [9, cin, k, cout] to u, in the order of taps or, with reversed, in the opposite one: what
-// the convolution that takes cotangents back to inputs needs.
-func TransformWeights[T Float](ws *Workspace[T], u, w []T, cin, cout, k int, reversed bool) {
-	if min(cin, cout, k) < 1 {
+// TransformWeights writes G·w·Gᵀ for w [9, Cin, k, Cout] to u, k being K or 1, for the channels c0 ≤ c < c1 of the input. With
+// reversed the taps of w are in the opposite order, as in the convolution that takes cotangents back to inputs.
+func TransformWeights[T Float](ws *Workspace[T], d *Winograd, u, w []T, k int, reversed bool, c0, c1 int) {
+	if min(d.Cin, d.Cout, k) < 1 || c0 < 0 || c1 < c0 || c1 > d.Cin {
 		panic(badWinograd)
 	}
-	if len(w) < 9*cin*k*cout {
+	if len(w) < 9*d.Cin*k*d.Cout {
 		panic(shortB)
 	}
-	if len(u) < WinogradWeights(cin, cout, k) {
+	if len(u) < d.Weights(k) {
 		panic(shortWinogradU)
 	}
 	b := &ws.winograd
-	for c := range cin {
+	each := d.Cin * pad(d.Cout) // elements of a plane and direction
+	for c := c0; c < c1; c++ {
 		for j := range k {
-			for o := 0; o < cout; o += lane {
+			for o := 0; o < d.Cout; o += lane {
 				for t := range 9 {
 					tap := t
 					if reversed {
 						tap = 8 - t
 					}
-					b.off[t] = ((tap*cin+c)*k+j)*cout + o
+					b.off[t] = ((tap*d.Cin+c)*k+j)*d.Cout + o
 				}
-				spread(ws, tileWeights, u[j*cin*pad(cout)+o*cin+c*lane:], k*cin*pad(cout), w, min(lane, cout-o))
+				spread(ws, tileWeights, u[j*each+o*d.Cin+c*lane:], k*each, w, min(lane, d.Cout-o))
 			}
 		}
 	}
@@ -155,22 +156,23 @@ type group struct {
 	rowM, planeM  int                   // of transformed outputs
 }
 
-// The transformed sides of a group take about groupBytes, half of a second cache; a group has at least groupTiles tiles, so
-// that weights are read seldom.
+// A group has at least groupTiles tiles, if there are as many, so that weights are read seldom; its transformed sides take about
+// groupBytes, if that is possible.
 const (
-	groupBytes = 512 << 10
-	groupTiles = 24
+	groupBytes = 2 << 20
+	groupTiles = 64
 )
 
-// winogradChain is how many channels enter a chain of multiply-adds.
-func winogradChain(cin, terms int) int { return cut(cin, blockK/terms) }
+// blockWinograd is the most terms of a sum in one chain: shorter than blockK, for the error of a plane's sum is amplified. Changing it
+// changes bits.
+const blockWinograd = 256
 
-// MulWinograd writes the sum of the convolutions of terms for the tiles t0 ≤ t < t1 of the batch, counted image by image:
-// the pixels under them in y [Images, Height, Width, K, Cout]. The bits of an output depend on the values that enter it, the number
-// of terms, Cin and the path.
-func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []WinogradTerm[T], t0, t1 int) {
+// MulWinograd writes the sum of the convolutions of terms for the tiles t0 ≤ t < t1 of the batch, counted image by image, and the
+// directions j0 ≤ j < j1: the pixels under them in y [Images, Height, Width, K, Cout]. The bits of an output depend on the values
+// that enter its tile, on the number of terms, on Cin and on the path.
+func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []WinogradTerm[T], t0, t1, j0, j1 int) {
 	if min(d.Images, d.Height, d.Width, d.Cin, d.Cout, d.K) < 1 || t0 < 0 || t1 < t0 || t1 > d.Images*d.Tiles() ||
-		len(terms) < 1 || len(terms) > MaxWinogradTerms {
+		j0 < 0 || j1 < j0 || j1 > d.K || len(terms) < 1 || len(terms) > MaxWinogradTerms {
 		panic(badWinograd)
 	}
 	pixels := d.Images * d.Height * d.Width
@@ -184,23 +186,23 @@ func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []Winograd
 			panic(shortWinogradDir)
 		case len(x.X) < pixels*x.KX*d.Cin:
 			panic(shortWinogradX)
-		case len(x.U) < WinogradWeights(d.Cin, d.Cout, x.KW):
+		case len(x.U) < d.Weights(x.KW):
 			panic(shortWinogradU)
 		}
 	}
-	if t0 == t1 {
+	if t0 == t1 || j0 == j1 {
 		return
 	}
-	g := newGroup(d, terms, t1-t0)
+	g := newGroup(d, terms, t1-t0, j1-j0)
 	b := &ws.winograd
 	v, m := grow(&b.v, planes*g.plane), grow(&b.m, planes*g.planeM)
 	for t := t0; t < t1; t += g.tiles {
 		n := min(g.tiles, t1-t)
-		for j := 0; j < d.K; j += g.probes {
-			p := min(g.probes, d.K-j)
+		for j := j0; j < j1; j += g.probes {
+			p := min(g.probes, j1-j)
 			for i := range terms {
 				x := &terms[i]
-				if x.KX == 1 && j > 0 {
+				if x.KX == 1 && j > j0 {
 					continue // transformed already
 				}
 				at, wide := directions(x.KX, j, j+p, d.Cin)
@@ -221,7 +223,7 @@ func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []Winograd
 }
 
 // newGroup chooses the sizes of a group; no bit depends on them.
-func newGroup[T Float](d *Winograd, terms []WinogradTerm[T], tiles int) (g group) {
+func newGroup[T Float](d *Winograd, terms []WinogradTerm[T], tiles, probes int) (g group) {
 	each, shared := d.Cout, 0 // elements of a place and tile, for each direction and for all
 	for i := range terms {
 		if terms[i].KX > 1 {
@@ -231,7 +233,7 @@ func newGroup[T Float](d *Winograd, terms []WinogradTerm[T], tiles int) (g group
 		}
 	}
 	fit := groupBytes / (planes * sizeOf[T]())
-	g.probes = max(1, min((fit/groupTiles-shared)/each, d.K))
+	g.probes = up(probes, up(probes, max(1, (fit/min(tiles, groupTiles)-shared)/each)))
 	g.tiles = min(tiles, max(groupTiles, fit/(g.probes*each+shared)))
 	for i := range terms {
 		g.at[i] = g.row

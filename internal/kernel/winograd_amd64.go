@@ -93,7 +93,7 @@ func planeProducts[T Float](ws *Workspace[T], d *Winograd, g *group, m, v []T, t
 		planeProductsGeneric(d, g, m, v, terms, n, j0, j1)
 		return
 	}
-	taps, kc := len(terms), winogradChain(d.Cin, len(terms))
+	taps, kc := len(terms), cut(d.Cin, blockWinograd/len(terms))
 	offsets := grow(&ws.off, 2*maxRows*taps)
 	last := lastRows(n, unit())
 	x := operandA{m: n, stepK: size, row: g.row * size, off: unsafe.Pointer(&offsets[0]), offRow: 4 * taps}

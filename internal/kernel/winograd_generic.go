@@ -83,7 +83,7 @@ func gatherGeneric[T Float](f transform, dst []T, row, pixel, rows, cols int, sr
 
 // planeProductsGeneric is the products of the inputs with the weights, all terms in one chain, place by place.
 func planeProductsGeneric[T Float](d *Winograd, g *group, m, v []T, terms []WinogradTerm[T], n, j0, j1 int) {
-	kc := winogradChain(d.Cin, len(terms))
+	kc := cut(d.Cin, blockWinograd/len(terms))
 	for s := range planes {
 		for j := j0; j < j1; j++ {
 			for c0 := 0; c0 < d.Cin; c0 += kc {

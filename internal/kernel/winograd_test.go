@@ -39,8 +39,10 @@ const (
 func (q *winogradCase[T]) terms(ws *Workspace[T], rng *rand.Rand, set int, reversed bool) (terms []WinogradTerm[T]) {
 	d := &q.d
 	weights := func(w []T, k int) []T {
-		u := newBuffer[T](rng, WinogradWeights(d.Cin, d.Cout, k))
-		TransformWeights(ws, u.v, w, d.Cin, d.Cout, k, reversed)
+		u := newBuffer[T](rng, d.Weights(k))
+		c := rng.IntN(d.Cin + 1)
+		TransformWeights(ws, d, u.v, w, k, reversed, 0, c)
+		TransformWeights(ws, d, u.v, w, k, reversed, c, d.Cin)
 		checkGuards(u)
 		return u.v
 	}
@@ -185,7 +187,7 @@ func testWinograd[T Float](t *testing.T) {
 			// In two parts: what the first leaves alone stays NaN.
 			all := d.Images * d.Tiles()
 			half := rng.IntN(all + 1)
-			MulWinograd(&ws, &d, got.v, terms, 0, half)
+			MulWinograd(&ws, &d, got.v, terms, 0, half, 0, d.K)
 			for at, v := range got.v {
 				image, y, x := at/(d.Height*d.Width*d.K*d.Cout), at/(d.Width*d.K*d.Cout)%d.Height, at/(d.K*d.Cout)%d.Width
 				tile := image*d.Tiles() + y/4*((d.Width+3)/4) + x/4
@@ -193,7 +195,7 @@ func testWinograd[T Float](t *testing.T) {
 					t.Fatalf("%+v: tile %d of %d is %v", d, tile, half, v)
 				}
 			}
-			MulWinograd(&ws, &d, got.v, terms, half, all)
+			MulWinograd(&ws, &d, got.v, terms, half, all, 0, d.K)
 			if e := relative(got.v, want); !(e <= tolWinograd*eps[T]()) {
 				t.Fatalf("%+v, terms %d: relative error %g", d, set, e)
 			}
@@ -244,7 +246,7 @@ func TestWinogradErrors(t *testing.T) {
 					q := newWinograd[float32](rng, d, kind.draw)
 					got, near := make([]float32, len(q.y.v)), make([]float32, len(q.y.v))
 					want := q.outputs(bothTerms, false)
-					MulWinograd(&ws, &d, got, q.terms(&ws, rng, bothTerms, false), 0, d.Images*d.Tiles())
+					MulWinograd(&ws, &d, got, q.terms(&ws, rng, bothTerms, false), 0, d.Images*d.Tiles(), 0, d.K)
 					g := image{d.Images, d.Height, d.Width, 3, 1, 1, 1, 1}
 					off, rows, taps, _ := g.table(c)
 					h := Gather{Rows: rows, Taps: taps, Width: c, N: d.Cout, Off: off, TapB: c * d.Cout, RowB: d.Cout, RowC: d.Cout}
@@ -279,7 +281,7 @@ func testWinogradAdjoint[T Float](t *testing.T) {
 		q := newWinograd[T](rng, d, rng.NormFloat64)
 		all := d.Images * d.Tiles()
 		out := make([]T, len(q.y.v))
-		MulWinograd(&ws, &d, out, q.terms(&ws, rng, inputTerm, false), 0, all)
+		MulWinograd(&ws, &d, out, q.terms(&ws, rng, inputTerm, false), 0, all, 0, d.K)
 
 		back := Winograd{d.Images, d.Height, d.Width, d.Cout, d.Cin, 1}
 		turned := make([]T, len(q.w.v)) // [9, Cout, Cin]
@@ -290,10 +292,10 @@ func testWinogradAdjoint[T Float](t *testing.T) {
 				}
 			}
 		}
-		u := make([]T, WinogradWeights(d.Cout, d.Cin, 1))
-		TransformWeights(&ws, u, turned, d.Cout, d.Cin, 1, true)
+		u := make([]T, back.Weights(1))
+		TransformWeights(&ws, &back, u, turned, 1, true, 0, back.Cin)
 		in := make([]T, len(q.x.v))
-		MulWinograd(&ws, &back, in, []WinogradTerm[T]{{q.y.v, 1, u, 1}}, 0, all)
+		MulWinograd(&ws, &back, in, []WinogradTerm[T]{{q.y.v, 1, u, 1}}, 0, all, 0, 1)
 
 		grad := make([]T, len(q.w.v))
 		MulWinogradT(&ws, &d, grad, []WinogradPair[T]{{q.dx.v, 1, q.y.v, 1}}, 0, 1)
@@ -327,13 +329,15 @@ func testWinogradBits[T Float](t *testing.T) {
 		q := newWinograd[T](rng, d, rng.NormFloat64)
 		all := d.Images * d.Tiles()
 		whole, grads := make([]T, len(q.dy.v)), make([]T, len(q.dw.v))
-		MulWinograd(&ws, &d, whole, q.terms(&ws, rng, bothTerms, false), 0, all)
+		MulWinograd(&ws, &d, whole, q.terms(&ws, rng, bothTerms, false), 0, all, 0, d.K)
 		MulWinogradT(&ws, &d, grads, q.pairs(bothTerms), 0, d.K)
 
-		parts := make([]T, len(whole))
+		parts, terms := make([]T, len(whole)), q.terms(&ws, rng, bothTerms, false)
 		for t0 := 0; t0 < all; {
 			t1 := min(all, t0+1+rng.IntN(5))
-			MulWinograd(&ws, &d, parts, q.terms(&ws, rng, bothTerms, false), t0, t1)
+			j := rng.IntN(d.K + 1)
+			MulWinograd(&ws, &d, parts, terms, t0, t1, 0, j)
+			MulWinograd(&ws, &d, parts, terms, t0, t1, j, d.K)
 			t0 = t1
 		}
 		if !same(parts, whole) {
@@ -350,7 +354,7 @@ func testWinogradBits[T Float](t *testing.T) {
 			pick(alone.dw.v, q.dw.v, d.Cout, d.K, j)
 			pick(alone.dy.v, q.dy.v, d.Cout, d.K, j)
 			got, want := make([]T, len(whole)/d.K), make([]T, len(whole)/d.K)
-			MulWinograd(&ws, &one, got, alone.terms(&ws, rng, bothTerms, false), 0, all)
+			MulWinograd(&ws, &one, got, alone.terms(&ws, rng, bothTerms, false), 0, all, 0, 1)
 			pick(want, whole, d.Cout, d.K, j)
 			if !same(got, want) {
 				t.Fatalf("%+v: bits of direction %d depend on the others", d, j)
@@ -375,20 +379,23 @@ func pick[T Float](dst, src []T, n, k, j int) {
 func TestWinogradPanics(t *testing.T) {
 	var ws Workspace[float32]
 	d := Winograd{1, 4, 4, 2, 3, 2}
-	x, y, u := make([]float32, 64), make([]float32, 96), make([]float32, WinogradWeights(2, 3, 2))
+	x, y, u := make([]float32, 64), make([]float32, 96), make([]float32, d.Weights(2))
 	for _, c := range []struct {
 		want string
 		f    func()
 	}{
-		{badWinograd, func() { MulWinograd(&ws, &Winograd{1, 4, 0, 2, 3, 2}, y, []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 1) }},
-		{badWinograd, func() { MulWinograd(&ws, &d, y, nil, 0, 1) }},
-		{badWinograd, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 2) }},
-		{shortWinogradDir, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 3, u, 2}}, 0, 1) }},
-		{shortWinogradX, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x[:63], 2, u, 2}}, 0, 1) }},
-		{shortWinogradU, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 1, u[1:], 2}}, 0, 1) }},
-		{shortWinogradY, func() { MulWinograd(&ws, &d, y[1:], []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 1) }},
+		{badWinograd, func() {
+			MulWinograd(&ws, &Winograd{1, 4, 0, 2, 3, 2}, y, []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 1, 0, 2)
+		}},
+		{badWinograd, func() { MulWinograd(&ws, &d, y, nil, 0, 1, 0, 2) }},
+		{badWinograd, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 2, 0, 2) }},
+		{badWinograd, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 1, 0, 3) }},
+		{shortWinogradDir, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 3, u, 2}}, 0, 1, 0, 2) }},
+		{shortWinogradX, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x[:63], 2, u, 2}}, 0, 1, 0, 2) }},
+		{shortWinogradU, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 1, u[1:], 2}}, 0, 1, 0, 2) }},
+		{shortWinogradY, func() { MulWinograd(&ws, &d, y[1:], []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 1, 0, 2) }},
 		{shortWinogradY, func() { MulWinogradT(&ws, &d, y, []WinogradPair[float32]{{x, 1, y, 2}}, 0, 1) }},
-		{shortB, func() { TransformWeights(&ws, u, x[:10], 2, 3, 2, false) }},
+		{shortB, func() { TransformWeights(&ws, &d, u, x[:10], 2, false, 0, 2) }},
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			defer func() {
