@@ -118,7 +118,7 @@ func benchWinograd[T Float](b *testing.B, peak float64) {
 		for _, n := range []int{1, 2, 5, probes} {
 			measure(b, fmt.Sprintf("%s/xT·dδ+dxT·δ/%d", at, n), peak, flops, func() {
 				for j := 0; j < probes; j += n {
-					MulWinogradT(&ws, &d, dw, []WinogradPair[T]{{x, 1, y, probes}, {dx, probes, x, 1}}, j, j+n)
+					MulWinogradT(&ws, &d, dw, []WinogradPair[T]{{x, 1, y, probes}, {dx, probes, x, 1}}, 0, s.ch, j, j+n)
 				}
 			})
 		}

@@ -35,6 +35,6 @@ func planeProducts[T Float](_ *Workspace[T], d *Winograd, g *group, m, v []T, te
 	planeProductsGeneric(d, g, m, v, terms, n, j0, j1)
 }
 
-func planeSums[T Float](_ *Workspace[T], d *Winograd, g *group, acc []T, planeU int, v, m []T, steps []step) {
-	planeSumsGeneric(d, g, acc, planeU, v, m, steps)
+func planeSums[T Float](_ *Workspace[T], g *group, acc []T, planeU int, v, m []T, cin, cout int, steps []step) {
+	planeSumsGeneric(g, acc, planeU, v, m, cin, cout, steps)
 }

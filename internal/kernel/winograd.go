@@ -248,12 +248,12 @@ func newGroup[T Float](d *Winograd, terms []WinogradTerm[T], tiles, probes int) 
 // gradientTiles is how many tiles of each term a weight gradient adds up before they go to memory: changing it changes bits.
 const gradientTiles = 32
 
-// MulWinogradT writes the sum of the weight gradients of terms over all images, for the directions j0 ≤ j < j1, to
-// dw [9, Cin, K, Cout]. The bits of an output depend on the values that enter it, on Images, Height, Width and the
-// path.
-func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []WinogradPair[T], j0, j1 int) {
-	if min(d.Images, d.Height, d.Width, d.Cin, d.Cout, d.K) < 1 || j0 < 0 || j1 < j0 || j1 > d.K ||
-		len(terms) < 1 || len(terms) > MaxWinogradTerms {
+// MulWinogradT writes the sum of the weight gradients of terms over all images to dw [9, Cin, K, Cout], for the channels c0 ≤ c < c1
+// of the input and the directions j0 ≤ j < j1. The bits of an output depend on the values that enter it, on Images, Height,
+// Width and the path.
+func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []WinogradPair[T], c0, c1, j0, j1 int) {
+	if min(d.Images, d.Height, d.Width, d.Cin, d.Cout, d.K) < 1 || c0 < 0 || c1 < c0 || c1 > d.Cin ||
+		j0 < 0 || j1 < j0 || j1 > d.K || len(terms) < 1 || len(terms) > MaxWinogradTerms {
 		panic(badWinograd)
 	}
 	if len(dw) < 9*d.Cin*d.K*d.Cout {
@@ -271,16 +271,16 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 			panic(shortWinogradY)
 		}
 	}
-	if j0 == j1 {
+	if c0 == c1 || j0 == j1 {
 		return
 	}
-	p := j1 - j0
+	p, cin := j1-j0, c1-c0
 	tiles := d.Images * d.Tiles()
 	g := group{tiles: min(gradientTiles, tiles), probes: p}
 	var atD [MaxWinogradTerms]int
 	for i := range terms {
 		g.at[i], atD[i] = g.row, g.rowM
-		g.row += pad(min(terms[i].KX, p) * d.Cin)
+		g.row += pad((min(terms[i].KX, p)-1)*cin + pad(cin)) // each direction's whole lanes are written
 		g.rowM += pad(min(terms[i].KD, p) * d.Cout)
 	}
 	g.row, g.rowM = odd(g.row), odd(g.rowM)
@@ -288,7 +288,7 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 	b := &ws.winograd
 	// Whole panels are read: the last one of the last row may end behind it.
 	v, m := grow(&b.v, planes*g.plane), grow(&b.m, planes*g.planeM+lane)
-	planeU := odd(p * d.Cin * pad(d.Cout))
+	planeU := odd(p * cin * pad(d.Cout))
 	acc := grow(&b.acc, planes*planeU)
 	clear(acc)
 	for t := 0; t < tiles; t += g.tiles {
@@ -296,10 +296,15 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 		for i := range terms {
 			x := &terms[i]
 			for q := range n {
-				at, wide := directions(x.KX, j0, j1, d.Cin)
 				d.under(&b.off, t+q, x.KX*d.Cin, true)
-				spread(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
-				at, wide = directions(x.KD, j0, j1, d.Cout)
+				if at, wide := directions(x.KX, j0, j1, d.Cin); cin == d.Cin {
+					spread(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
+				} else {
+					for j := range wide / d.Cin {
+						spread(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin)
+					}
+				}
+				at, wide := directions(x.KD, j0, j1, d.Cout)
 				d.under(&b.off, t+q, x.KD*d.Cout, false)
 				spread(ws, tileCotangent, m[q*g.rowM+atD[i]:], g.planeM, x.D[at:], wide)
 			}
@@ -308,19 +313,19 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 		steps := grow(&ws.steps, p*len(terms)*n+stepsAhead)[:0]
 		for j := range p {
 			for i := range terms {
-				a, c := g.at[i]+min(j, terms[i].KX-1)*d.Cin, atD[i]+min(j, terms[i].KD-1)*d.Cout
+				a, c := g.at[i]+min(j, terms[i].KX-1)*cin, atD[i]+min(j, terms[i].KD-1)*d.Cout
 				for q := range n {
 					steps = append(steps, step{q*g.row + a, q*g.rowM + c})
 				}
 			}
 		}
-		planeSums(ws, d, &g, acc, planeU, v, m, steps)
+		planeSums(ws, &g, acc, planeU, v, m, cin, d.Cout, steps)
 	}
 	for j := range p {
-		for c := range d.Cin {
-			at := (c*d.K + j0 + j) * d.Cout
+		for c := range cin {
+			at := ((c0+c)*d.K + j0 + j) * d.Cout
 			tap := d.Cin * d.K * d.Cout
-			gather(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*d.Cin+c)*pad(d.Cout):], planeU, d.Cout)
+			gather(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout)
 		}
 	}
 }

@@ -135,32 +135,32 @@ func planeProducts[T Float](ws *Workspace[T], d *Winograd, g *group, m, v []T, t
 }
 
 // planeSums adds the sums over steps of outer products of rows of v and m to acc, place by place; a direction's steps lie together.
-func planeSums[T Float](ws *Workspace[T], d *Winograd, g *group, acc []T, planeU int, v, m []T, steps []step) {
+func planeSums[T Float](ws *Workspace[T], g *group, acc []T, planeU int, v, m []T, cin, cout int, steps []step) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {
-		planeSumsGeneric(d, g, acc, planeU, v, m, steps)
+		planeSumsGeneric(g, acc, planeU, v, m, cin, cout, steps)
 		return
 	}
 	for i := range steps {
 		steps[i].a *= size
 		steps[i].b *= size
 	}
-	heights, counts := pairBlocks(d.Cin)
-	each, row := len(steps)/g.probes, pad(d.Cout)
+	heights, counts := pairBlocks(cin)
+	each, row := len(steps)/g.probes, pad(cout)
 	p := pairArgs{n: each, ldc: row * size, mask: 1<<lane - 1}
 	set := kernelSet[T]()
 	for s := range planes {
 		for j := range g.probes {
 			p.steps = unsafe.Pointer(&steps[j*each])
-			for o := 0; o < d.Cout; o += lane {
+			for o := 0; o < cout; o += lane {
 				p.b = unsafe.Pointer(&m[s*g.planeM+o])
-				kernel := narrow(set, min(lane, d.Cout-o), size)
+				kernel := narrow(set, min(lane, cout-o), size)
 				i := 0
 				for kind, blocks := range counts {
 					for range blocks {
 						p.a = unsafe.Pointer(&v[s*g.plane+i])
-						p.c = unsafe.Pointer(&acc[s*planeU+(j*d.Cin+i)*row+o])
-						p.m = min(heights[kind], d.Cin-i)
+						p.c = unsafe.Pointer(&acc[s*planeU+(j*cin+i)*row+o])
+						p.m = min(heights[kind], cin-i)
 						for r := range p.rows {
 							p.rows[r] = min(r, p.m-1) * size
 						}

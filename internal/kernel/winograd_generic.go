@@ -133,14 +133,14 @@ func dotPanel[T Float](acc *block[T], a0, a1, a2, a3, b []T) {
 	*acc = block[T]{{c00, c01}, {c10, c11}, {c20, c21}, {c30, c31}}
 }
 
-func planeSumsGeneric[T Float](d *Winograd, g *group, acc []T, planeU int, v, m []T, steps []step) {
+func planeSumsGeneric[T Float](g *group, acc []T, planeU int, v, m []T, cin, cout int, steps []step) {
 	each := len(steps) / g.probes
 	for s := range planes {
 		for j := range g.probes {
-			for c := 0; c < d.Cin; c += tileM {
-				rows := min(tileM, d.Cin-c)
-				for o := 0; o < d.Cout; o += tileN {
-					cols := min(tileN, d.Cout-o)
+			for c := 0; c < cin; c += tileM {
+				rows := min(tileM, cin-c)
+				for o := 0; o < cout; o += tileN {
+					cols := min(tileN, cout-o)
 					var sums block[T]
 					at := steps[j*each : (j+1)*each]
 					if rows == tileM && cols == tileN {
@@ -148,7 +148,7 @@ func planeSumsGeneric[T Float](d *Winograd, g *group, acc []T, planeU int, v, m 
 					} else {
 						outerTail(&sums, rows, cols, at, v[s*g.plane+c:], m[s*g.planeM+o:])
 					}
-					putTile(&sums, acc[s*planeU+(j*d.Cin+c)*pad(d.Cout)+o:], rows, cols, pad(d.Cout), true)
+					putTile(&sums, acc[s*planeU+(j*cin+c)*pad(cout)+o:], rows, cols, pad(cout), true)
 				}
 			}
 		}

@@ -203,14 +203,15 @@ func testWinograd[T Float](t *testing.T) {
 
 			pairs := q.pairs(set)
 			grad := newBuffer[T](rng, len(q.dw.v))
-			j := rng.IntN(d.K + 1)
-			MulWinogradT(&ws, &d, grad.v, pairs, 0, j)
+			j, c := rng.IntN(d.K+1), rng.IntN(d.Cin+1)
+			MulWinogradT(&ws, &d, grad.v, pairs, 0, d.Cin, 0, j)
 			for at, v := range grad.v {
 				if (v == v) != (at/d.Cout%d.K < j) {
 					t.Fatalf("%+v: direction %d of %d is %v", d, at/d.Cout%d.K, j, v)
 				}
 			}
-			MulWinogradT(&ws, &d, grad.v, pairs, j, d.K)
+			MulWinogradT(&ws, &d, grad.v, pairs, 0, c, j, d.K)
+			MulWinogradT(&ws, &d, grad.v, pairs, c, d.Cin, j, d.K)
 			if e := relative(grad.v, q.gradients(set)); !(e <= tolWinograd*eps[T]()) {
 				t.Fatalf("%+v, terms %d: relative error of the gradient %g", d, set, e)
 			}
@@ -256,7 +257,7 @@ func TestWinogradErrors(t *testing.T) {
 					e, direct := relative(got, want), relative(near, want)
 
 					grad := make([]float32, len(q.dw.v))
-					MulWinogradT(&ws, &d, grad, q.pairs(bothTerms), 0, 1)
+					MulWinogradT(&ws, &d, grad, q.pairs(bothTerms), 0, d.Cin, 0, 1)
 					eg := relative(grad, q.gradients(bothTerms))
 					t.Logf("%d channels, %s: %.2g, direct %.2g, gradient %.2g", c, kind.name, e, direct, eg)
 					if !(max(e, eg) <= tolWinograd*eps[float32]()) {
@@ -298,7 +299,7 @@ func testWinogradAdjoint[T Float](t *testing.T) {
 		MulWinograd(&ws, &back, in, []WinogradTerm[T]{{q.y.v, 1, u, 1}}, 0, all, 0, 1)
 
 		grad := make([]T, len(q.w.v))
-		MulWinogradT(&ws, &d, grad, []WinogradPair[T]{{q.dx.v, 1, q.y.v, 1}}, 0, 1)
+		MulWinogradT(&ws, &d, grad, []WinogradPair[T]{{q.dx.v, 1, q.y.v, 1}}, 0, d.Cin, 0, 1)
 
 		dot := func(a, b []T) (v, size float64) {
 			for i := range a {
@@ -330,7 +331,7 @@ func testWinogradBits[T Float](t *testing.T) {
 		all := d.Images * d.Tiles()
 		whole, grads := make([]T, len(q.dy.v)), make([]T, len(q.dw.v))
 		MulWinograd(&ws, &d, whole, q.terms(&ws, rng, bothTerms, false), 0, all, 0, d.K)
-		MulWinogradT(&ws, &d, grads, q.pairs(bothTerms), 0, d.K)
+		MulWinogradT(&ws, &d, grads, q.pairs(bothTerms), 0, d.Cin, 0, d.K)
 
 		parts, terms := make([]T, len(whole)), q.terms(&ws, rng, bothTerms, false)
 		for t0 := 0; t0 < all; {
@@ -360,7 +361,7 @@ func testWinogradBits[T Float](t *testing.T) {
 				t.Fatalf("%+v: bits of direction %d depend on the others", d, j)
 			}
 			got, want = make([]T, len(grads)/d.K), make([]T, len(grads)/d.K)
-			MulWinogradT(&ws, &one, got, alone.pairs(bothTerms), 0, 1)
+			MulWinogradT(&ws, &one, got, alone.pairs(bothTerms), 0, d.Cin, 0, 1)
 			pick(want, grads, d.Cout, d.K, j)
 			if !same(got, want) {
 				t.Fatalf("%+v: bits of direction %d's gradient depend on the others", d, j)
@@ -394,7 +395,7 @@ func TestWinogradPanics(t *testing.T) {
 		{shortWinogradX, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x[:63], 2, u, 2}}, 0, 1, 0, 2) }},
 		{shortWinogradU, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 1, u[1:], 2}}, 0, 1, 0, 2) }},
 		{shortWinogradY, func() { MulWinograd(&ws, &d, y[1:], []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 1, 0, 2) }},
-		{shortWinogradY, func() { MulWinogradT(&ws, &d, y, []WinogradPair[float32]{{x, 1, y, 2}}, 0, 1) }},
+		{shortWinogradY, func() { MulWinogradT(&ws, &d, y, []WinogradPair[float32]{{x, 1, y, 2}}, 0, 2, 0, 1) }},
 		{shortB, func() { TransformWeights(&ws, &d, u, x[:10], 2, false, 0, 2) }},
 	} {
 		t.Run(c.want, func(t *testing.T) {
