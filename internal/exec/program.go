@@ -64,6 +64,7 @@ type Program[T kernel.Float] struct {
 
 	lists      bool           // of what is not zero in inputs
 	sparsities []*sparsity[T] // of inputs that matrix products read
+	transforms []*transformed[T]
 }
 
 // Options say how to compile.
@@ -132,6 +133,11 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 	for _, s := range p.sparsities {
 		p.stages[stagePrimal] = slices.Insert(p.stages[stagePrimal], 0, task(s))
 		p.names[stagePrimal] = slices.Insert(p.names[stagePrimal], 0, "sparsity")
+	}
+	for _, t := range p.transforms {
+		s := t.w.stage
+		p.stages[s] = append(p.stages[s], t)
+		p.names[s] = append(p.names[s], "arrange")
 	}
 	for range opt.Pool.Threads() {
 		p.workers = append(p.workers, &worker[T]{slots: make([][]T, slots), block: make([]T, block)})
@@ -464,10 +470,14 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 	switch v.op {
 	case graph.OpMatMul:
 		t = newMatMul(p, v)
-	case graph.OpConv:
-		t = []task{newConv(p, v)}
-	case graph.OpConvW:
-		t = []task{newConvW(p, v)}
+	case graph.OpConv, graph.OpConvW:
+		if w, n := p.winograd([]*value{v}, v.buffer.ref); n > 0 {
+			t = []task{w}
+		} else if v.op == graph.OpConv {
+			t = []task{newConv(p, v)}
+		} else {
+			t = []task{newConvW(p, v)}
+		}
 	case graph.OpSum:
 		t = newSum(p, v)
 	case graph.OpRows:
