@@ -10,6 +10,7 @@ import (
 // compiler turns graph nodes into values.
 type compiler struct {
 	k      int
+	lists  bool // of what is not zero in inputs
 	values []*value
 	of     map[*graph.Node]*value
 	copies map[*value]*value
@@ -135,12 +136,15 @@ func (c *compiler) lower(n *graph.Node) *value {
 	if !n.Op().Pointwise() {
 		switch n.Op() {
 		case graph.OpMatMul:
+			kept := keptPanels(in[0].stage|in[1].stage, in[1]) // arranged from any layout
 			for i, x := range in {
-				if !matrixOperand(x) {
+				if !matrixOperand(x) && !(kept && i == 1) {
 					in[i] = c.packed(x)
 				}
 			}
-			in[1] = c.sideBySide(in[1], n.Attr().(graph.MatMulAttr).TransB, in[0].linear)
+			if c.lists && mayBeSparse(in[0]) { // lists need rows
+				in[1] = c.sideBySide(in[1], n.Attr().(graph.MatMulAttr).TransB, in[0].linear)
+			}
 		case graph.OpPad, graph.OpConcat: // they read any layout
 		default:
 			for i, x := range in {

@@ -29,61 +29,73 @@ func offsets(geo *graph.Geometry, images, k, channels int) []int32 {
 	return off
 }
 
-// conv is a convolution, cut by images.
+// conv is a convolution, cut into tiles of sets of images.
 type conv[T kernel.Float] struct {
 	p            *Program[T]
 	x, w, y      ref
-	d            kernel.Gather // of all images of a part
-	images, n    int           // of a part, of the batch
+	d            kernel.Gather // of all images of a set
+	images, n    int           // of a set, of the batch
 	perImage     int           // rows
 	xStep, yStep int           // elements an image
 	groups       int
 	gx, gy       int // channels of a group
 	kx, kw       int
-	chunk, cuts  int // rows of a part, parts of a set of images
+	tm, tn       int // size of a tile
+	nm, nn       int // tiles of a set
+	panels       *kernel.Panels[T]
 }
 
-func newConv[T kernel.Float](p *Program[T], v *value) task {
+// newConv makes the task of a convolution that is written to y, or added to what is there.
+func newConv[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 	geo := v.attr.(*graph.Geometry)
 	x, w := v.in[0], v.in[1]
 	cin, cout := x.shape[2], v.shape[2]
-	c := &conv[T]{p: p, x: x.root.buffer.ref, w: w.root.buffer.ref, y: v.buffer.ref, n: x.shape[0], groups: geo.Groups,
+	c := &conv[T]{p: p, x: x.root.buffer.ref, w: w.root.buffer.ref, y: y, n: x.shape[0], groups: geo.Groups,
 		gx: cin / geo.Groups, gy: cout / geo.Groups, kx: x.k, kw: w.k}
 	c.images = min(c.n, (rowsAtOnce+geo.Out-1)/geo.Out)
 	c.perImage = geo.Out * c.kx
 	c.xStep, c.yStep = geo.In*c.kx*cin, geo.Out*v.k*cout
 	c.d = kernel.Gather{Taps: geo.Taps, Width: c.gx, Off: offsets(geo, c.images, c.kx, cin),
-		N: c.gy, TapB: c.gx * c.kw * cout, RowB: c.kw * cout, RowC: cout * c.kw}
+		N: c.gy, TapB: c.gx * c.kw * cout, RowB: c.kw * cout, RowC: cout * c.kw, Add: add}
 	p.extra += len(c.d.Off) * 4 / sizeof[T]()
+	rows := c.images * c.perImage
+	c.tm, c.tn = rows, c.d.N
 	if c.groups == 1 {
 		c.d.N *= c.kw
+		c.tm, c.tn = tiles(rows, c.d.N, geo.Taps*c.gx)
+		if v.stage >= stagePrimal && w.stage < stagePrimal {
+			c.panels = p.panelsOfConv(w, c.d)
+		}
+	} else if work := rows * geo.Taps * c.gx * cout * c.kw; work > partWork {
+		c.tm = min(rows, max(96, rows/max(1, work/goodWork)/12*12))
 	}
-	// Large images are cut between rows.
-	c.chunk = c.images * c.perImage
-	work := c.perImage * geo.Taps * c.gx * c.d.N
-	c.cuts = 1
-	if c.images == 1 && work > 4*partWork {
-		c.cuts = min(work/(2*partWork), max(1, c.perImage/rowsAtOnce))
-		c.chunk = (c.perImage/c.cuts + 11) / 12 * 12
-		c.cuts = (c.perImage + c.chunk - 1) / c.chunk
-	}
+	c.nm, c.nn = (rows+c.tm-1)/c.tm, (c.d.N+c.tn-1)/c.tn
 	return c
 }
 
 func (c *conv[T]) work() int { return c.n * c.perImage * c.d.Taps * c.gx * c.gy * c.groups * c.kw }
 
-func (c *conv[T]) parts() int { return (c.n + c.images - 1) / c.images * c.cuts }
+func (c *conv[T]) parts() int { return (c.n + c.images - 1) / c.images * c.nm * c.nn }
 
 func (c *conv[T]) run(wi, part int) {
 	ws := &c.p.workers[wi].ws
-	first := part / c.cuts * c.images
-	row := part % c.cuts * c.chunk
+	tile := part % (c.nm * c.nn)
+	first := part / (c.nm * c.nn) * c.images
+	row, col := tile%c.nm*c.tm, tile/c.nm*c.tn
 	d := c.d
-	d.Rows = min(c.chunk, min(c.images, c.n-first)*c.perImage-row)
+	if d.Rows = min(c.tm, min(c.images, c.n-first)*c.perImage-row); d.Rows <= 0 {
+		return // of the last set, which is smaller
+	}
+	d.N = min(c.tn, d.N-col)
 	d.Off = d.Off[row*d.Taps:]
-	x, w, y := c.p.at(c.x)[first*c.xStep:], c.p.at(c.w), c.p.at(c.y)[first*c.yStep+row*d.RowC:]
+	x, y := c.p.at(c.x)[first*c.xStep:], c.p.at(c.y)[first*c.yStep+row*d.RowC+col:]
+	if c.panels != nil {
+		kernel.MulGatherPanels(ws, &d, y, x, c.panels, col)
+		return
+	}
+	w := c.p.at(c.w)
 	if c.groups == 1 {
-		kernel.MulGather(ws, &d, y, x, w)
+		kernel.MulGather(ws, &d, y, x, w[col:])
 		return
 	}
 	for g := range c.groups {
@@ -92,6 +104,17 @@ func (c *conv[T]) run(wi, part int) {
 			kernel.MulGather(ws, &d, y[at:], x[g*c.gx:], w[at:])
 		}
 	}
+}
+
+// panelsOfConv are panels of a convolution's weights.
+func (p *Program[T]) panelsOfConv(w *value, d kernel.Gather) *kernel.Panels[T] {
+	d = kernel.Gather{Taps: d.Taps, Width: d.Width, N: d.N, TapB: d.TapB, RowB: d.RowB}
+	for _, x := range p.arranged {
+		if g := x.gather; x.b == w && g != nil && g.Taps == d.Taps && g.Width == d.Width && g.N == d.N {
+			return x.panels
+		}
+	}
+	return p.arrange(&arrange[T]{p: p, b: w, gather: &d, panels: kernel.NewPanels[T](d.Taps*d.Width, d.N)})
 }
 
 // convW is the weight gradient of a convolution, cut by taps and channels; a part goes through
@@ -106,19 +129,22 @@ type convW[T kernel.Float] struct {
 	groups       int
 	gx, gy       int
 	kx, kd, cout int
-	width, cuts  int // input channels of a part, parts of a tap
+	add          bool // to what is there
+	width, cuts  int  // input channels of a part, parts of a tap
+	tn, nn       int  // columns of a part, parts of them
 }
 
 // stepRows is how many positions a weight gradient adds up before it goes to memory: a matter
 // of the shape of one direction.
 const stepRows = 1024
 
-func newConvW[T kernel.Float](p *Program[T], v *value) task {
+// newConvW makes the task of a weight gradient that is written to y, or added to what is there.
+func newConvW[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 	geo := v.attr.(*graph.Geometry)
 	x, d := v.in[0], v.in[1]
 	cin, cout := x.shape[2], d.shape[2]
-	c := &convW[T]{p: p, x: x.root.buffer.ref, d: d.root.buffer.ref, y: v.buffer.ref, n: x.shape[0], out: geo.Out, groups: geo.Groups,
-		gx: cin / geo.Groups, gy: cout / geo.Groups, kx: x.k, kd: d.k, cout: cout}
+	c := &convW[T]{p: p, x: x.root.buffer.ref, d: d.root.buffer.ref, y: y, n: x.shape[0], out: geo.Out, groups: geo.Groups,
+		gx: cin / geo.Groups, gy: cout / geo.Groups, kx: x.k, kd: d.k, cout: cout, add: add}
 	c.images = min(c.n, (stepRows+geo.Out-1)/geo.Out)
 	c.xStep, c.dStep = geo.In*x.k*cin, geo.Out*d.k*cout
 	// The table counts one direction's rows; those of the others lie a constant further on.
@@ -138,12 +164,18 @@ func newConvW[T kernel.Float](p *Program[T], v *value) task {
 		c.width = 32
 		c.cuts = (c.gx + c.width - 1) / c.width
 	}
+	c.tn = c.k.N
+	if parts := geo.Taps * c.cuts * c.kx * c.groups; parts < 2*fewParts { // columns too
+		pieces := max(1, min(2*fewParts/parts+1, c.k.N/96))
+		c.tn = ((c.k.N+pieces-1)/pieces + 31) / 32 * 32
+	}
+	c.nn = (c.k.N + c.tn - 1) / c.tn
 	return c
 }
 
 func (c *convW[T]) work() int { return c.n * c.out * c.k.Taps * c.gx * c.gy * c.groups * c.kx * c.kd }
 
-func (c *convW[T]) parts() int { return c.k.Taps * c.cuts * c.kx * c.groups }
+func (c *convW[T]) parts() int { return c.k.Taps * c.cuts * c.kx * c.groups * c.nn }
 
 func (c *convW[T]) run(wi, part int) {
 	ws := &c.p.workers[wi].ws
@@ -153,19 +185,21 @@ func (c *convW[T]) run(wi, part int) {
 	part /= d.Taps
 	lo := part % c.cuts * c.width
 	part /= c.cuts
+	col := part % c.nn * c.tn
+	part /= c.nn
 	jx, g := part%c.kx, part/c.kx
-	d.Width = min(c.width, c.gx-lo)
+	d.Width, d.N = min(c.width, c.gx-lo), min(c.tn, d.N-col)
 	x, b, y := c.p.at(c.x), c.p.at(c.d), c.p.at(c.y)
 	kd := 1
 	if c.groups > 1 {
 		kd = c.kd
 	}
 	for j := range kd {
-		d.Add = false
+		d.Add = c.add
 		for first := 0; first < c.n; first += c.images {
 			d.Rows = min(c.images, c.n-first) * c.out
-			kernel.MulGatherT(ws, &d, y[lo*d.RowC+(j+jx)*c.cout+g*c.gy:],
-				x[first*c.xStep+jx*c.gx*c.groups+g*c.gx+lo:], b[first*c.dStep+j*c.cout+g*c.gy:])
+			kernel.MulGatherT(ws, &d, y[lo*d.RowC+(j+jx)*c.cout+g*c.gy+col:],
+				x[first*c.xStep+jx*c.gx*c.groups+g*c.gx+lo:], b[first*c.dStep+j*c.cout+g*c.gy+col:])
 			d.Add = true
 		}
 	}

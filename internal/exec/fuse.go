@@ -1,16 +1,22 @@
 package exec
 
-import "slices"
+import (
+	"slices"
+
+	"hessdens/internal/graph"
+)
 
 // group is a unit of the schedule: a chain of pointwise operations on one shape that are
-// computed together, a block at a time, or one other operation.
+// computed together, a block at a time, one or more products and their sum, or one other operation.
 type group struct {
-	members []*value // in order of id
-	inputs  []*value // read from memory, distinct
-	outputs []*value // members that others read
-	stamp   int
+	members  []*value // in order of id; of products and sums the products first
+	products int      // how many members are products, which are added up to the last member
+	inputs   []*value // read from memory, distinct
+	outputs  []*value // members that others read
+	stamp    int
 }
 
+// first is at or before what the group begins with.
 func (g *group) first() int { return g.members[0].id }
 func (g *group) last() int  { return g.members[len(g.members)-1].id }
 
@@ -64,12 +70,16 @@ func fuse(values []*value) []*group {
 			continue
 		}
 		v.group = &group{members: []*value{v}}
-		if !fusible(v) {
+		if isProduct(v) {
+			v.group.products = 1
+			continue
+		}
+		if !fusible(v) || sumOfProducts(v, readers) {
 			continue
 		}
 		for _, x := range v.in {
 			h := x.group
-			if x.isView() || h == nil || h == v.group || !fusible(x) || x.stage != v.stage || x.linear != v.linear || !slices.Equal(x.shape, v.shape) {
+			if x.isView() || h == nil || h == v.group || !fusible(x) || h.products > 0 || x.stage != v.stage || x.linear != v.linear || !slices.Equal(x.shape, v.shape) {
 				continue
 			}
 			if n, ok := operands(h, v.group); !ok || n > maxOperands {
@@ -112,6 +122,32 @@ func fuse(values []*value) []*group {
 		}
 	}
 	return groups
+}
+
+// sumOfProducts joins an addition to its operands where these are products, or sums of such, that nothing else reads: each
+// product is then added to what is there.
+func sumOfProducts(v *value, readers [][]*value) bool {
+	if v.op != graph.OpAdd || v.in[0] == v.in[1] {
+		return false
+	}
+	for _, x := range v.in {
+		if x.isView() || x.group == nil || x.group.products == 0 || len(readers[x.id]) > 1 || x.output || x.stage != v.stage || x.linear != v.linear || !x.contiguous() {
+			return false
+		}
+	}
+	a, b := v.in[0].group, v.in[1].group
+	h := &group{products: a.products + b.products, members: slices.Concat(a.members[:a.products], b.members[:b.products])}
+	slices.SortFunc(h.members, func(a, b *value) int { return a.id - b.id })
+	h.members = slices.Concat(h.members, a.members[a.products:], b.members[b.products:], []*value{v})
+	for _, m := range h.members {
+		m.group = h
+	}
+	return true
+}
+
+// isProduct says whether an operation multiplies and adds up, so that it can add to what is there.
+func isProduct(v *value) bool {
+	return v.op == graph.OpMatMul || v.op == graph.OpConv || v.op == graph.OpConvW
 }
 
 // fusible says whether a root is pointwise and lies in the default layout.

@@ -18,11 +18,27 @@ func matrixOperand(v *value) bool {
 }
 
 const (
-	partWork = 1 << 18 // multiply-adds of a part of a matrix product
-	fewParts = 8       // tiles of a large product that leave something to do for every thread
+	partWork = 1 << 18 // multiply-adds that are worth a part of their own
+	goodWork = 1 << 21 // of a good part: much more than it takes to hand out
+	fewParts = 8       // that leave something to do for every thread until the end
 	splitK   = 4096    // terms of a sum that one part adds up, where the product is small and the sum long
 	smallMN  = 1 << 16 // what small means: elements of one direction's product
 )
+
+// tiles cuts an m x n product of sums of k terms into parts of tm rows and tn columns: rows first, as even as can be, but
+// not so few that a panel is hardly used; columns too where that leaves few parts.
+func tiles(m, n, k int) (tm, tn int) {
+	parts := m * n * k / partWork
+	if parts <= 1 {
+		return m, n
+	}
+	parts = max(m*n*k/goodWork, min(parts, fewParts))
+	rows := max(1, min(parts, m/96))
+	tm = min(m, ((m+rows-1)/rows+11)/12*12)
+	columns := max(1, min((parts+rows-1)/rows, n/96))
+	tn = min(n, ((n+columns-1)/columns+31)/32*32)
+	return tm, tn
+}
 
 // matmul is a batch of equal matrix products, cut into tiles.
 type matmul[T kernel.Float] struct {
@@ -35,15 +51,17 @@ type matmul[T kernel.Float] struct {
 	nm, nn   int // tiles of a product
 	together int // products of a part
 	sparse   *sparsity[T]
+	panels   *kernel.Panels[T] // of b, where it does not depend on the batch
 }
 
-// newMatMul makes the tasks of a matrix product: batches and directions become either longer
+// newMatMul makes the tasks of a matrix product, or of adding it to c: batches and directions become either longer
 // rows and columns of one product, or products of their own.
-func newMatMul[T kernel.Float](p *Program[T], v *value) []task {
+func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task {
 	attr := v.attr.(graph.MatMulAttr)
 	a, b := v.in[0], v.in[1]
 	r := len(v.shape)
-	t := &matmul[T]{p: p, a: a.root.buffer.ref, b: b.root.buffer.ref, c: v.buffer.ref}
+	t := &matmul[T]{p: p, a: a.root.buffer.ref, b: b.root.buffer.ref, c: c}
+	t.d.Add = add
 	t.a.off, t.a.n = t.a.off+a.layout.off, t.a.n-a.layout.off
 	t.b.off, t.b.n = t.b.off+b.layout.off, t.b.n-b.layout.off
 	d := &t.d
@@ -60,6 +78,9 @@ func newMatMul[T kernel.Float](p *Program[T], v *value) []task {
 	}
 	d.RowC = v.layout.stride[r-2]
 	small := d.M*d.N <= smallMN // a matter of one direction, so that k changes no sum
+	pieces := (d.K + splitK - 1) / splitK
+	panels := keptPanels(v.stage, b) && !(small && pieces > 2) && !(p.lists && mayBeSparse(a))
+	one := t.d
 	t.offs = [][3]int{{}}
 	for x := range r - 2 {
 		t.repeat(v.shape[x], a.layout.stride[x], b.layout.stride[x], v.layout.stride[x])
@@ -68,14 +89,17 @@ func newMatMul[T kernel.Float](p *Program[T], v *value) []task {
 		switch {
 		case a.linear && (d.RowA == v.k*a.layout.dir || d.M == 1): // directions as rows
 			d.M, d.RowA, d.RowC = d.M*v.k, a.layout.dir, v.layout.dir
-		case b.linear && b.layout.dir == d.N*d.ColB: // directions as columns
+		case b.linear && (panels || b.layout.dir == d.N*d.ColB): // directions as columns
 			d.N *= v.k
 		default:
 			t.repeat(v.k, a.layout.dir, b.layout.dir, v.layout.dir)
 		}
 	}
+	if panels {
+		t.panels = p.panelsOf(b, one, d.N)
+	}
 	var tasks []task
-	if pieces := (d.K + splitK - 1) / splitK; small && pieces > 2 {
+	if small && pieces > 2 {
 		size := v.size()
 		own := make([]T, pieces*size)
 		p.extra += len(own)
@@ -83,7 +107,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value) []task {
 		k := d.K
 		for q := range pieces {
 			piece := *t
-			piece.own = own[q*size : (q+1)*size]
+			piece.own, piece.d.Add = own[q*size:(q+1)*size], false
 			piece.d.K = min(step, k-q*step)
 			skipA, skipB := q*step*d.ColA, q*step*d.RowB
 			piece.a.off, piece.a.n = t.a.off+skipA, t.a.n-skipA
@@ -91,7 +115,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value) []task {
 			piece.cut()
 			tasks = append(tasks, &piece)
 		}
-		return append(tasks, &total[T]{p: p, c: v.buffer.ref, own: own, size: size})
+		return append(tasks, &total[T]{p: p, c: c, own: own, size: size, add: add})
 	}
 	t.cut()
 	t.sparse = p.sparse(t, a, b)
@@ -112,23 +136,12 @@ func (t *matmul[T]) repeat(n, sa, sb, sc int) {
 // cut chooses tiles.
 func (t *matmul[T]) cut() {
 	d := t.d
-	t.tm, t.tn, t.together = d.M, d.N, 1
-	if work := d.M * d.N * d.K; work <= partWork {
-		t.together = max(1, partWork/max(work, 1))
-	} else {
-		t.tm = max(96, partWork/(d.N*d.K)/48*48)
-		if t.tm >= d.M {
-			t.tm = d.M
-			t.tn = max(64, partWork/(d.M*d.K)/64*64)
-		} else { // rows in parts as even as can be, and columns too where there are few
-			n := (d.M + t.tm - 1) / t.tm
-			t.tm = ((d.M+n-1)/n + 11) / 12 * 12
-			if columns := min((fewParts+n-1)/n, d.N/128); columns > 1 {
-				t.tn = ((d.N+columns-1)/columns + 63) / 64 * 64
-			}
-		}
-	}
+	t.tm, t.tn = tiles(d.M, d.N, d.K)
 	t.nm, t.nn = (d.M+t.tm-1)/t.tm, (d.N+t.tn-1)/t.tn
+	t.together = 1
+	if t.nm*t.nn == 1 {
+		t.together = max(1, min(goodWork/max(d.M*d.N*d.K, 1), len(t.offs)/fewParts))
+	}
 }
 
 func (t *matmul[T]) work() int { return len(t.offs) * t.d.M * t.d.N * t.d.K }
@@ -144,14 +157,22 @@ func (t *matmul[T]) run(wi, part int) {
 	i, j := tile%t.nm*t.tm, tile/t.nm*t.tn
 	d := t.d
 	d.M, d.N = min(t.tm, d.M-i), min(t.tn, d.N-j)
-	a, b, c := t.p.at(t.a), t.p.at(t.b), t.own
+	a, c := t.p.at(t.a), t.own
 	if c == nil {
 		c = t.p.at(t.c)
 	}
+	offs := t.offs[first:min(first+t.together, len(t.offs))]
+	if t.panels != nil {
+		for _, o := range offs {
+			kernel.MulPanels(&w.ws, &d, c[o[2]+i*d.RowC+j:], a[o[0]+i*d.RowA:], t.panels, j)
+		}
+		return
+	}
+	b := t.p.at(t.b)
 	if t.sparse != nil && t.runSparse(d, i, j, first, c, b) {
 		return
 	}
-	for _, o := range t.offs[first:min(first+t.together, len(t.offs))] {
+	for _, o := range offs {
 		kernel.Mul(&w.ws, &d, c[o[2]+i*d.RowC+j:], a[o[0]+i*d.RowA:], b[o[1]+j*d.ColB:])
 	}
 }
@@ -162,6 +183,7 @@ type total[T kernel.Float] struct {
 	c    ref
 	own  []T
 	size int
+	add  bool // to what is there
 }
 
 func (t *total[T]) parts() int { return (t.size + partLen - 1) / partLen }
@@ -171,9 +193,55 @@ func (t *total[T]) run(_, part int) {
 	c := t.p.at(t.c)[lo:min(lo+partLen, t.size)]
 	for i := range c {
 		var s float64
+		if t.add {
+			s = float64(c[i])
+		}
 		for q := lo + i; q < len(t.own); q += t.size {
 			s += float64(t.own[q])
 		}
 		c[i] = T(s)
 	}
+}
+
+// keptPanels says whether the right operand of a product of that stage is arranged in panels ahead: a matrix that changes less often
+// than the product is computed.
+func keptPanels(s stage, b *value) bool {
+	return s >= stagePrimal && b.stage < stagePrimal && len(b.shape) == 2
+}
+
+// arrange puts an operand that does not depend on the batch into panels.
+type arrange[T kernel.Float] struct {
+	p      *Program[T]
+	b      *value
+	panels *kernel.Panels[T]
+	d      kernel.MatMul // of one direction
+	gather *kernel.Gather
+}
+
+// panelsOf are panels of a value as the right operand of d, its directions side by side in n columns. Products of one operand share them.
+func (p *Program[T]) panelsOf(b *value, d kernel.MatMul, n int) *kernel.Panels[T] {
+	d = kernel.MatMul{K: d.K, N: d.N, RowB: d.RowB, ColB: d.ColB}
+	for _, x := range p.arranged {
+		if x.b == b && x.gather == nil && x.d == d {
+			return x.panels
+		}
+	}
+	return p.arrange(&arrange[T]{p: p, b: b, d: d, panels: kernel.NewPanels[T](d.K, n)})
+}
+
+func (p *Program[T]) arrange(x *arrange[T]) *kernel.Panels[T] {
+	p.arranged = append(p.arranged, x)
+	p.extra += x.panels.Len()
+	return x.panels
+}
+
+func (x *arrange[T]) parts() int { return 1 }
+
+func (x *arrange[T]) run(_, _ int) {
+	b := x.p.at(x.b.root.buffer.ref)[x.b.layout.off:]
+	if x.gather != nil {
+		x.panels.PackGather(x.gather, b)
+		return
+	}
+	x.panels.Pack(&x.d, b, x.b.k, x.b.layout.dir)
 }

@@ -6,17 +6,42 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // Pool is a fixed set of threads that programs share. One call at a time.
 type Pool struct {
-	n    int
-	wake []chan struct{}
-	task task
-	next atomic.Int64
-	left sync.WaitGroup
-
+	n      int
+	wake   []chan struct{}
+	plan   *plan
+	left   sync.WaitGroup
+	broken atomic.Bool            // a part has panicked: nobody waits for it
 	defect atomic.Pointer[string] // of a helper's panic
+}
+
+// plan is a sequence of tasks, each of which reads what those before it wrote.
+type plan struct {
+	tasks    []task
+	counts   []progress
+	parallel bool        // some task has several parts
+	after    func(i int) // called when task i is done, on the caller's thread; or nil
+}
+
+// progress says how far a task has come. It fills a line of the cache, for threads write to their own and read others'.
+type progress struct {
+	parts      int64
+	next, done atomic.Int64
+	_          [5]int64
+}
+
+func newPlan(tasks ...task) *plan {
+	p := &plan{tasks: tasks, counts: make([]progress, len(tasks))}
+	for i, t := range tasks {
+		n := t.parts()
+		p.counts[i].parts = int64(n)
+		p.parallel = p.parallel || n > 1
+	}
+	return p
 }
 
 // task is work that has been cut into parts by its shapes alone.
@@ -62,41 +87,82 @@ func (p *Pool) help(w int) {
 		if r := recover(); r != nil {
 			s := fmt.Sprintf("%v\n\n%s", r, debug.Stack())
 			p.defect.CompareAndSwap(nil, &s)
+			p.broken.Store(true)
 		}
 	}()
-	p.work(w)
+	p.work(p.plan, w)
 }
 
-func (p *Pool) work(w int) {
-	n := int64(p.task.parts())
-	for {
-		i := p.next.Add(1) - 1
-		if i >= n {
-			return
+// work takes parts of one task after the other, and waits for those that other threads have taken before it goes on.
+func (p *Pool) work(s *plan, w int) {
+	for i, t := range s.tasks {
+		c := &s.counts[i]
+		for {
+			part := c.next.Add(1) - 1
+			if part >= c.parts {
+				break
+			}
+			t.run(w, int(part))
+			c.done.Add(1)
 		}
-		p.task.run(w, int(i))
+		for turn := 0; c.done.Load() < c.parts; turn++ {
+			if p.broken.Load() {
+				return
+			}
+			pause(turn)
+		}
+		if s.after != nil && w == 0 {
+			s.after(i)
+		}
 	}
 }
 
-// do runs all parts of a task, which part on which thread being left to chance.
-func (p *Pool) do(t task) {
-	n := t.parts()
-	if n == 1 || len(p.wake) == 0 {
-		for i := range n {
-			t.run(0, i)
+// pause waits a moment, longer the more often it has been called: most parts end within microseconds of each other, and waking
+// a thread that sleeps takes longer than that.
+func pause(turn int) {
+	const (
+		spin  = 2000
+		yield = 2500
+	)
+	switch {
+	case turn < spin:
+	case turn < yield:
+		runtime.Gosched()
+	default:
+		time.Sleep(20 * time.Microsecond)
+	}
+}
+
+// do runs all parts of the tasks in order, which part on which thread being left to chance.
+func (p *Pool) do(s *plan) {
+	if len(p.wake) == 0 || !s.parallel {
+		for i, t := range s.tasks {
+			for part := range int(s.counts[i].parts) {
+				t.run(0, part)
+			}
+			if s.after != nil {
+				s.after(i)
+			}
 		}
 		return
 	}
-	helpers := min(len(p.wake), n-1)
-	p.task = t
-	p.next.Store(0)
-	p.left.Add(helpers)
-	for _, c := range p.wake[:helpers] {
+	for i := range s.counts {
+		s.counts[i].next.Store(0)
+		s.counts[i].done.Store(0)
+	}
+	p.plan = s
+	p.broken.Store(false)
+	p.left.Add(len(p.wake))
+	for _, c := range p.wake {
 		c <- struct{}{}
 	}
-	p.work(0)
+	defer func() { // of a panic of this thread too: none of the others goes on when do has ended
+		p.broken.Store(true)
+		p.left.Wait()
+		p.plan = nil
+	}()
+	p.work(s, 0)
 	p.left.Wait()
-	p.task = nil
 	if s := p.defect.Swap(nil); s != nil {
 		panic(*s)
 	}

@@ -32,7 +32,7 @@ func TestPoolPanic(t *testing.T) {
 			}()
 			m := &meeting{}
 			m.all.Add(m.parts())
-			p.do(m)
+			p.do(newPlan(m))
 			t.Error("do returned")
 		}()
 	}

@@ -52,19 +52,22 @@ type worker[T kernel.Float] struct {
 type Program[T kernel.Float] struct {
 	k       int
 	pool    *Pool
-	stages  [numStages][]task
-	names   [numStages][]string
+	stages  [numStages]*plan
+	names   [numStages][]string      // of the tasks' operations
+	adding  *plan                    // outputs to totals
+	totals  []total64                // of outputs along directions
 	spent   map[string]time.Duration // by operation, where it is measured
 	arena   [numStages][]T
 	ints    [numStages][]int32
 	workers []*worker[T]
 	leaves  map[*graph.Node]*value
-	outs    []*value
+	outs    []output
 	extra   int // elements of tasks' own buffers
 
-	lists      bool           // of what is not zero in inputs
-	sparsities []*sparsity[T] // of inputs that matrix products read
-	transforms []*transformed[T]
+	lists      bool              // of what is not zero in inputs
+	sparsities []*sparsity[T]    // of inputs that matrix products read
+	arranged   []*arrange[T]     // right operands in panels
+	transforms []*transformed[T] // weights of convolutions
 }
 
 // Options say how to compile.
@@ -85,7 +88,7 @@ func (e *MemoryError) Error() string {
 // Compile makes a program that computes outs. Every leaf under outs must be set before the
 // stage that reads it runs: constants are set already.
 func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], error) {
-	c := &compiler{k: max(opt.Directions, 1), of: map[*graph.Node]*value{}, copies: map[*value]*value{}}
+	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}}
 	p := &Program[T]{k: c.k, pool: opt.Pool, lists: opt.Sparse, leaves: map[*graph.Node]*value{}}
 	err := graph.Catch(func() error {
 		for id, live := range graph.Ancestors(outs...) {
@@ -108,19 +111,23 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 		return nil, err
 	}
 	for _, o := range outs {
-		v := c.packed(c.of[o])
+		v := c.of[o]
+		if !v.linear { // the others are turned into rows once a product
+			v = c.packed(v)
+		}
 		v.root.output = true
-		p.outs = append(p.outs, v)
+		p.outs = append(p.outs, newOutput(v))
 	}
 	groups := schedule(fuse(c.values))
 	if err := p.plan(c.values, groups, opt.MaxBytes); err != nil {
 		return nil, err
 	}
+	var tasks [numStages][]task
 	var slots, block int
 	for _, h := range groups {
 		t, name := p.lower(h)
 		s := h.members[0].stage
-		p.stages[s] = append(p.stages[s], t...)
+		tasks[s] = append(tasks[s], t...)
 		for range t {
 			p.names[s] = append(p.names[s], name)
 		}
@@ -131,14 +138,23 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 		}
 	}
 	for _, s := range p.sparsities {
-		p.stages[stagePrimal] = slices.Insert(p.stages[stagePrimal], 0, task(s))
+		tasks[stagePrimal] = slices.Insert(tasks[stagePrimal], 0, task(s))
 		p.names[stagePrimal] = slices.Insert(p.names[stagePrimal], 0, "sparsity")
 	}
 	for _, t := range p.transforms {
 		s := t.w.stage
-		p.stages[s] = append(p.stages[s], t)
+		tasks[s] = append(tasks[s], t)
 		p.names[s] = append(p.names[s], "arrange")
 	}
+	for _, x := range p.arranged {
+		s := x.b.stage
+		tasks[s] = append(tasks[s], x)
+		p.names[s] = append(p.names[s], "arrange")
+	}
+	for s := range tasks {
+		p.stages[s] = newPlan(tasks[s]...)
+	}
+	p.adding = newPlan(newAddTotals(p))
 	for range opt.Pool.Threads() {
 		p.workers = append(p.workers, &worker[T]{slots: make([][]T, slots), block: make([]T, block)})
 	}
@@ -351,23 +367,16 @@ func (p *Program[T]) RunPrimal() { p.run(stagePrimal) }
 func (p *Program[T]) RunTangent() { p.run(stageTangent) }
 
 func (p *Program[T]) run(s stage) {
+	p.stages[s].after = nil
 	if p.spent != nil {
-		p.runMeasured(s)
-		return
+		last := time.Now()
+		p.stages[s].after = func(i int) {
+			now := time.Now()
+			p.spent[p.names[s][i]] += now.Sub(last)
+			last = now
+		}
 	}
-	for _, t := range p.stages[s] {
-		p.pool.do(t)
-	}
-}
-
-func (p *Program[T]) runMeasured(s stage) {
-	last := time.Now()
-	for i, t := range p.stages[s] {
-		p.pool.do(t)
-		now := time.Now()
-		p.spent[p.names[s][i]] += now.Sub(last)
-		last = now
-	}
+	p.pool.do(p.stages[s])
 }
 
 // Measure makes runs from now on add the time that each kind of operation takes to spent; nil ends that. Two readings of the
@@ -381,7 +390,7 @@ type multiplier interface{ work() int }
 // and weight gradients; no pointwise operation, no sum.
 func (p *Program[T]) TangentWork() int {
 	n := 0
-	for _, t := range p.stages[stageTangent] {
+	for _, t := range p.stages[stageTangent].tasks {
 		if m, ok := t.(multiplier); ok {
 			n += m.work()
 		}
@@ -425,32 +434,110 @@ func (p *Program[T]) Bytes() int {
 	for s := range numStages {
 		n += len(p.arena[s])
 	}
-	return n * sizeof[T]()
+	n *= sizeof[T]()
+	for _, t := range p.totals {
+		n += 8 * len(t.sum)
+	}
+	return n
 }
 
-// Output is the i-th output, row-major, with the k directions before the last axis where it
-// depends on directions. It is overwritten when a stage runs again.
+// Output is the i-th output, row-major, where it depends on no direction. It is overwritten when a stage runs again.
 func (p *Program[T]) Output(i int) []T { return p.at(p.outs[i].root.buffer.ref) }
 
 // IntOutput is the i-th output where that is a tensor of integers.
-func (p *Program[T]) IntOutput(i int) []int32 { return p.intsOf(p.outs[i]) }
+func (p *Program[T]) IntOutput(i int) []int32 { return p.intsOf(p.outs[i].value) }
 
-// AddOutput adds direction j of the i-th output to dst in float64. An output that depends on no
+// AddOutput adds direction j of the i-th output to dst, row-major, in float64. An output that depends on no
 // direction is added whatever j.
 func (p *Program[T]) AddOutput(dst []float64, i, j int) {
-	v, src := p.outs[i], p.Output(i)
-	if !v.linear {
-		for e, x := range src {
-			dst[e] += float64(x)
-		}
-		return
+	v := p.outs[i]
+	addStrided(dst, p.at(v.root.buffer.ref), v.layout.off+j*v.layout.dir, v.size, v.step)
+}
+
+// Accumulate adds what outputs along directions are now to their totals, in float64.
+func (p *Program[T]) Accumulate() { p.pool.do(p.adding) }
+
+// Reset makes the totals zero.
+func (p *Program[T]) Reset() {
+	for _, t := range p.totals {
+		clear(t.sum)
 	}
-	last := lastAxis(v.shape)
-	for e := 0; e < len(dst); e += last {
-		for q, x := range src[e*p.k+j*last : e*p.k+(j+1)*last] {
-			dst[e+q] += float64(x)
+}
+
+// AddTotal adds direction j of the total of the i-th output to dst, row-major.
+func (p *Program[T]) AddTotal(dst []float64, i, j int) {
+	v := p.outs[i]
+	for _, t := range p.totals {
+		if t.of == v.root {
+			addStrided(dst, t.sum, v.layout.off+j*v.layout.dir, v.size, v.step)
 		}
 	}
+}
+
+// total64 is the sum of what a buffer was, in its own order: an output is turned into rows once a product.
+type total64 struct {
+	of  *value
+	sum []float64
+}
+
+// addTotals adds buffers to their totals.
+type addTotals[T kernel.Float] struct {
+	p     *Program[T]
+	ends  []int // parts up to each total's last
+	count int
+}
+
+func newAddTotals[T kernel.Float](p *Program[T]) *addTotals[T] {
+	t := &addTotals[T]{p: p}
+	for _, v := range p.outs {
+		if !v.linear || slices.ContainsFunc(p.totals, func(t total64) bool { return t.of == v.root }) {
+			continue
+		}
+		p.totals = append(p.totals, total64{v.root, make([]float64, v.root.buffer.size)})
+		t.count += (v.root.buffer.size + partLen - 1) / partLen
+		t.ends = append(t.ends, t.count)
+	}
+	return t
+}
+
+func (t *addTotals[T]) parts() int { return t.count }
+
+func (t *addTotals[T]) run(_, part int) {
+	i, found := slices.BinarySearch(t.ends, part)
+	if found {
+		i++
+	}
+	if i > 0 {
+		part -= t.ends[i-1]
+	}
+	x := t.p.totals[i]
+	sum := x.sum[part*partLen : min((part+1)*partLen, len(x.sum))]
+	kernel.AddTo(sum, t.p.at(x.of.buffer.ref)[part*partLen:])
+}
+
+// output is a value that the caller reads.
+type output struct {
+	*value
+	size, step []int // of its axes as it lies, collapsed
+}
+
+func newOutput(v *value) output {
+	size, step := collapse(v.shape, [][]int{v.layout.stride})
+	return output{v, size, step[0]}
+}
+
+// addStrided adds elements of src from off on, row-major along axes of those steps, to dst; it returns what is left of dst.
+func addStrided[T kernel.Float](dst []float64, src []T, off int, size, step []int) []float64 {
+	if len(size) > 1 {
+		for i := range size[0] {
+			dst = addStrided(dst, src, off+i*step[0], size[1:], step[1:])
+		}
+		return dst
+	}
+	for i := range dst[:size[0]] {
+		dst[i] += float64(src[off+i*step[0]])
+	}
+	return dst[size[0]:]
 }
 
 func lastAxis(shape []int) int {
@@ -463,21 +550,19 @@ func lastAxis(shape []int) int {
 // lower makes the tasks of a group.
 func (p *Program[T]) lower(h *group) ([]task, string) {
 	v := h.members[0]
-	if v.op.Pointwise() {
+	var t []task
+	switch {
+	case h.products > 0:
+		y := h.outputs[0].buffer.ref
+		t, products := p.winograd(h.members[:h.products], y)
+		for _, x := range products {
+			t = append(t, p.product(x, y, len(t) > 0)...)
+		}
+		return t, v.op.String()
+	case v.op.Pointwise():
 		return []task{newChain(p, h)}, "pointwise"
 	}
-	var t []task
 	switch v.op {
-	case graph.OpMatMul:
-		t = newMatMul(p, v)
-	case graph.OpConv, graph.OpConvW:
-		if w, n := p.winograd([]*value{v}, v.buffer.ref); n > 0 {
-			t = []task{w}
-		} else if v.op == graph.OpConv {
-			t = []task{newConv(p, v)}
-		} else {
-			t = []task{newConvW(p, v)}
-		}
 	case graph.OpSum:
 		t = newSum(p, v)
 	case graph.OpRows:
@@ -498,4 +583,15 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 		panic("exec: no evaluation of " + v.op.String())
 	}
 	return t, v.op.String()
+}
+
+// product makes the tasks that write a product to y, or add it to what is there.
+func (p *Program[T]) product(v *value, y ref, add bool) []task {
+	switch v.op {
+	case graph.OpMatMul:
+		return newMatMul(p, v, y, add)
+	case graph.OpConv:
+		return []task{newConv(p, v, y, add)}
+	}
+	return []task{newConvW(p, v, y, add)}
 }

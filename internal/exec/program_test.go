@@ -367,8 +367,8 @@ func testThreads[T Float](t *testing.T, c largeCase, d *derivatives, dirs ...lea
 
 // hasParts says whether a task of a type has more than one part.
 func hasParts[T Float](p *Program[T], name string) bool {
-	for _, tasks := range p.stages {
-		for _, task := range tasks {
+	for _, stage := range p.stages {
+		for _, task := range stage.tasks {
 			if strings.HasPrefix(fmt.Sprintf("%T", task), "*exec."+name+"[") && task.parts() > 1 {
 				return true
 			}
@@ -554,7 +554,7 @@ func TestChains(t *testing.T) {
 		}
 		got := outputs(p, outs)
 		for _, tasks := range p.stages {
-			for _, task := range tasks {
+			for _, task := range tasks.tasks {
 				if c, ok := task.(*chain[float64]); ok && len(c.ops) > 2 {
 					fused++
 				}

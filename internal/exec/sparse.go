@@ -105,6 +105,11 @@ func list[T kernel.Float](ends, all []int32, values []T, i int) ([]int32, []T) {
 	return all[from:ends[i]], values[from:ends[i]]
 }
 
+// mayBeSparse says whether a value is an input that may have lists.
+func mayBeSparse(x *value) bool {
+	return x.root.op == graph.OpInput && !x.root.integer && x.root.size() >= sparseLeast
+}
+
 // sparse says whether a matrix product reads an input of the batch that may be sparse, as it lies or transposed, and
 // gives its lists. The answer does not depend on how many directions there are, nor how they lie: a sum by lists has other bits.
 func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
@@ -114,13 +119,11 @@ func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 		rows, cols = d.K, d.M
 	}
 	switch {
-	case !p.lists:
-		return nil
-	case root.op != graph.OpInput || root.integer || a.layout.off != 0 || len(a.shape) != 2:
+	case !p.lists || !mayBeSparse(a) || a.layout.off != 0 || len(a.shape) != 2:
 		return nil
 	case d.ColB != 1 || b.linear && lastAxis(b.root.shape) == 1: // the stride of other axes depends on the directions
 		return nil
-	case rows < 2 || cols < 2 || root.size() != rows*cols || root.size() < sparseLeast || max(d.RowA, d.ColA) != cols || min(d.RowA, d.ColA) != 1:
+	case rows < 2 || cols < 2 || root.size() != rows*cols || max(d.RowA, d.ColA) != cols || min(d.RowA, d.ColA) != 1:
 		return nil
 	}
 	for _, s := range p.sparsities {

@@ -71,10 +71,14 @@ func testSparseInput[T Float](t *testing.T) {
 					tol = 1e-4
 				}
 				for i := range 3 {
-					got, want := p.Output(i), p.Output(i+3)
-					for e := range want {
-						if !(math.Abs(float64(got[e])-float64(want[e])) <= tol*float64(c.cols)) {
-							t.Fatalf("output %d, element %d: %v, want %v", i, e, got[e], want[e])
+					for j := range p.k {
+						got, want := make([]float64, count(p.outs[i].shape)), make([]float64, count(p.outs[i].shape))
+						p.AddOutput(got, i, j)
+						p.AddOutput(want, i+3, j)
+						for e := range want {
+							if !(math.Abs(got[e]-want[e]) <= tol*float64(c.cols)) {
+								t.Fatalf("output %d, direction %d, element %d: %v, want %v", i, j, e, got[e], want[e])
+							}
 						}
 					}
 				}

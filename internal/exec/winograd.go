@@ -77,24 +77,27 @@ type winograd[T kernel.Float] struct {
 	cuts   int // of the directions
 }
 
-// winograd makes the task that writes the sum of the first products, one or more that Winograd's tiles can compute, to y; it
-// returns how many they are.
-func (p *Program[T]) winograd(products []*value, y ref) (t task, n int) {
-	d, ok := winogradOf[T](products[0])
-	if !ok {
-		return nil, 0
-	}
-	n = 1
-	for n < min(len(products), kernel.MaxWinogradTerms) && products[n].op == products[0].op {
-		if e, ok := winogradOf[T](products[n]); !ok || e != d {
-			break
+// winograd makes a task that writes the sum of some of the products to y, those that Winograd's tiles can compute together, and
+// gives the others, which are to be added; it makes none where there are no such products.
+func (p *Program[T]) winograd(products []*value, y ref) (t []task, others []*value) {
+	var first kernel.Winograd
+	var sum []*value
+	for _, v := range products {
+		d, ok := winogradOf[T](v)
+		if !ok || len(sum) == kernel.MaxWinogradTerms || len(sum) > 0 && (d != first || v.op != sum[0].op) {
+			others = append(others, v)
+			continue
 		}
-		n++
+		first, sum = d, append(sum, v)
 	}
-	if products[0].op == graph.OpConvW {
-		return newWinogradW(p, d, products[:n], y), n
+	switch {
+	case len(sum) == 0:
+	case sum[0].op == graph.OpConvW:
+		t = append(t, newWinogradW(p, first, sum, y))
+	default:
+		t = append(t, newWinograd(p, first, sum, y))
 	}
-	return newWinograd(p, d, products[:n], y), n
+	return t, others
 }
 
 func newWinograd[T kernel.Float](p *Program[T], d kernel.Winograd, products []*value, y ref) task {

@@ -18,6 +18,7 @@ import (
 	"hash/maphash"
 	"math"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -534,7 +535,8 @@ type engineOf[T exec.Float] struct {
 	floats   []float64
 	ints     []int64
 	out      []float64
-	keptOf   int // k of the programs that keep primal parts
+	keptOf   int           // k of the programs that keep primal parts
+	used     []*program[T] // of a product, in the order of their first batch
 	last     Cost
 	spent    map[string]time.Duration
 	seed     maphash.Seed
@@ -739,16 +741,17 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 		clear(d)
 	}
 	batches := (o.data.N + o.batch - 1) / o.batch
-	directed := map[*program[T]]bool{}
+	e.used = e.used[:0]
 	e.last = Cost{Batches: batches, Batch: o.batch}
-	return e.batches(ctx, k, purposeProduct, func(p *program[T], b, lo, hi int) error {
-		if !directed[p] {
-			directed[p] = true
+	err := e.batches(ctx, k, purposeProduct, func(p *program[T], b, lo, hi int) error {
+		if !slices.Contains(e.used, p) {
+			e.used = append(e.used, p)
 			for j, s := range src {
 				for i, g := range o.groups {
 					p.SetDirection(p.dirs[i], j, s[g.Offset:g.Offset+g.Size])
 				}
 			}
+			p.Reset()
 			p.RunDirections()
 			e.last.Bytes += int64(p.Bytes())
 		}
@@ -756,17 +759,24 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 			return err
 		}
 		p.RunTangent()
+		p.Accumulate()
 		e.last.Work += int64(p.TangentWork())
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range e.used {
 		for i, g := range o.groups {
 			if p.outs[i] < 0 {
 				continue
 			}
 			for j := range dst {
-				p.AddOutput(dst[j][g.Offset:g.Offset+g.Size], p.outs[i], j)
+				p.AddTotal(dst[j][g.Offset:g.Offset+g.Size], p.outs[i], j)
 			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // primal makes the primal part of a batch be there: kept, or computed.

@@ -39,6 +39,7 @@ const (
 	shortOff  = "kernel: Off is too short"
 	badTaps   = "kernel: taps out of range"
 	overlaidC = "kernel: rows of c overlap"
+	badPanels = "kernel: panels of another shape"
 )
 
 // blockK is the most terms of a sum in one chain, for Mul and MulGather: nine taps
@@ -123,26 +124,48 @@ type MatMul struct {
 // Mul computes the product that d describes. It overwrites the M x N elements of
 // C and nothing else.
 func Mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
+	if trivial(d, c, a) {
+		return
+	}
+	if !fits(len(b), d.K, d.RowB, d.N, d.ColB) {
+		panic(shortB)
+	}
+	mul(ws, d, c, a, b, nil, 0)
+}
+
+// MulPanels is Mul with B in panels: columns first to first+N of theirs. RowB and ColB do not count. first is a multiple
+// of PanelWidth.
+func MulPanels[T Float](ws *Workspace[T], d *MatMul, c, a []T, b *Panels[T], first int) {
+	if d.K != b.k || first < 0 || first%PanelWidth != 0 || first+d.N > b.n {
+		panic(badPanels)
+	}
+	if trivial(d, c, a) {
+		return
+	}
+	e := *d
+	e.RowB, e.ColB = b.n, 1 // of the generic kernels
+	mul(ws, &e, c, a, b.data[min(first, len(b.data)):], b, first)
+}
+
+// trivial checks d but for B, and computes what takes no product.
+func trivial[T Float](d *MatMul, c, a []T) bool {
 	if min(d.M, d.N, d.K, d.RowA, d.ColA, d.RowB, d.ColB, d.RowC) < 0 {
 		panic(badShape)
 	}
 	if d.M == 0 || d.N == 0 {
-		return
+		return true
 	}
 	checkC(c, d.M, d.N, d.RowC)
 	if d.K == 0 {
 		if !d.Add {
 			clearBlock(c, d.M, d.N, d.RowC)
 		}
-		return
+		return true
 	}
 	if !fits(len(a), d.M, d.RowA, d.K, d.ColA) {
 		panic(shortA)
 	}
-	if !fits(len(b), d.K, d.RowB, d.N, d.ColB) {
-		panic(shortB)
-	}
-	mul(ws, d, c, a, b)
+	return false
 }
 
 // Gather describes a convolution as a matrix product whose rows of A are found
@@ -163,18 +186,43 @@ type Gather struct {
 // MulGather computes the product that d describes. It overwrites the Rows x N
 // elements of C and nothing else.
 func MulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) {
+	if trivialGather(d, c, a) {
+		return
+	}
+	if !fits(len(b)-(d.Width-1)*d.RowB, d.Taps, d.TapB, d.N, 1) {
+		panic(shortB)
+	}
+	mulGather(ws, d, c, a, b, nil, 0)
+}
+
+// MulGatherPanels is MulGather with b in panels: columns first to first+N of theirs. TapB and RowB do not count. first is a
+// multiple of PanelWidth.
+func MulGatherPanels[T Float](ws *Workspace[T], d *Gather, c, a []T, b *Panels[T], first int) {
+	if d.Taps*d.Width != b.k || first < 0 || first%PanelWidth != 0 || first+d.N > b.n {
+		panic(badPanels)
+	}
+	if trivialGather(d, c, a) {
+		return
+	}
+	e := *d
+	e.TapB, e.RowB = d.Width*b.n, b.n // of the generic kernels
+	mulGather(ws, &e, c, a, b.data[first:], b, first)
+}
+
+// trivialGather checks d but for b, and computes what takes no product.
+func trivialGather[T Float](d *Gather, c, a []T) bool {
 	if min(d.Rows, d.Taps, d.Width, d.N, d.TapB, d.RowB, d.RowC) < 0 {
 		panic(badShape)
 	}
 	if d.Rows == 0 || d.N == 0 {
-		return
+		return true
 	}
 	checkC(c, d.Rows, d.N, d.RowC)
 	if d.Taps == 0 || d.Width == 0 {
 		if !d.Add {
 			clearBlock(c, d.Rows, d.N, d.RowC)
 		}
-		return
+		return true
 	}
 	if len(d.Off)/d.Taps < d.Rows {
 		panic(shortOff)
@@ -182,10 +230,68 @@ func MulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) {
 	if m := int(maxOffset(d.Off[:d.Rows*d.Taps])); m >= 0 && m > len(a)-d.Width {
 		panic(shortA)
 	}
-	if !fits(len(b)-(d.Width-1)*d.RowB, d.Taps, d.TapB, d.N, 1) {
+	return false
+}
+
+// PanelWidth is what columns of Panels may be taken in multiples of, for both types.
+const PanelWidth = 16
+
+// Panels are the right operand of many products, arranged once in the order in which the kernels walk through it.
+type Panels[T Float] struct {
+	k, n int
+	data []T
+}
+
+// NewPanels makes room for a K x N matrix: for a Gather, K is Taps·Width.
+func NewPanels[T Float](k, n int) *Panels[T] {
+	return &Panels[T]{k, n, make([]T, panelsLen[T](k, n))}
+}
+
+// Len is the number of elements in memory, at least K·N.
+func (p *Panels[T]) Len() int { return len(p.data) }
+
+// Pack arranges matrices side by side, a number of them that begin at multiples of step, each as d describes it: K, N, RowB
+// and ColB.
+func (p *Panels[T]) Pack(d *MatMul, b []T, matrices, step int) {
+	switch {
+	case d.K != p.k || d.N*matrices != p.n:
+		panic(badPanels)
+	case p.k == 0 || p.n == 0:
+		return
+	case !fits(len(b)-(matrices-1)*step, d.K, d.RowB, d.N, d.ColB):
 		panic(shortB)
 	}
-	mulGather(ws, d, c, a, b)
+	p.pack(d, b, step)
+}
+
+// PackGather arranges b as d describes it: Taps, Width, N, TapB and RowB.
+func (p *Panels[T]) PackGather(d *Gather, b []T) {
+	switch {
+	case d.Taps*d.Width != p.k || d.N != p.n:
+		panic(badPanels)
+	case p.k == 0 || p.n == 0:
+		return
+	case !fits(len(b)-(d.Width-1)*d.RowB, d.Taps, d.TapB, d.N, 1):
+		panic(shortB)
+	}
+	p.packGather(d, b)
+}
+
+// packGeneric keeps the rows as they are: the generic kernels arrange what they use.
+func (p *Panels[T]) packGeneric(d *MatMul, b []T, step int) {
+	for i := range p.k {
+		for j := range p.n {
+			p.data[i*p.n+j] = b[j/d.N*step+i*d.RowB+j%d.N*d.ColB]
+		}
+	}
+}
+
+func (p *Panels[T]) packGatherGeneric(d *Gather, b []T) {
+	for t := range d.Taps {
+		for i := range d.Width {
+			copy(p.data[(t*d.Width+i)*p.n:][:p.n], b[t*d.TapB+i*d.RowB:])
+		}
+	}
 }
 
 // GatherT is the adjoint of Gather in the weights:

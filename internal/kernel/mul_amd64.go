@@ -112,7 +112,8 @@ func columns(w, size int) (mask uint64, lanes unsafe.Pointer) {
 	return 1<<w - 1, unsafe.Pointer(&laneMasks[max(0, panel-w*size)])
 }
 
-func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
+// mul takes B from b, or its columns from first on from panels where they are not nil.
+func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, from *Panels[T], first int) {
 	if path == pathGeneric {
 		mulGeneric(ws, d, c, a, b)
 		return
@@ -121,7 +122,7 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
 	nr, kc := panel/size, cut(d.K, blockK)
 	packA := d.ColA == 0 || d.RowA > math.MaxInt32/maxRows ||
 		(d.ColA != 1 || d.RowA*size%cacheWay == 0) && d.N > (packPanels-1)*nr
-	inPlace := d.ColB == 1 && d.M <= inPlaceBlocks*3*unit
+	inPlace := from == nil && d.ColB == 1 && d.M <= inPlaceBlocks*3*unit
 	mc := d.M
 	if m := blockA / (kc * size) / (6 * unit) * (6 * unit); m < d.M {
 		mc = max(m, 6*unit)
@@ -151,12 +152,15 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
 		for j0 := 0; j0 < d.N; j0 += nc {
 			j1 := min(j0+nc, d.N)
 			var panels []T
-			if !inPlace || j1%nr != 0 {
+			switch {
+			case from != nil:
+				panels = from.block(p0, k)[(first+j0)*k:]
+			case !inPlace || j1%nr != 0:
 				panels = grow(&ws.bufB, k*nc)
-			}
-			for j := j0; j < j1; j += nr {
-				if w := min(nr, j1-j); !inPlace || w < nr {
-					packPanel(panels[(j-j0)*k:(j-j0+nr)*k], b[p0*d.RowB+j*d.ColB:], k, w, d.RowB, d.ColB)
+				for j := j0; j < j1; j += nr {
+					if w := min(nr, j1-j); !inPlace || w < nr {
+						packPanel(panels[(j-j0)*k:(j-j0+nr)*k], b[p0*d.RowB+j*d.ColB:], k, w, d.RowB, d.ColB)
+					}
 				}
 			}
 			for i := 0; i < d.M; i += mc {
@@ -194,6 +198,71 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
 					x.run(narrow(set, w, size), unit, size, &p)
 				}
 			}
+		}
+	}
+}
+
+// packTaps copies n columns of a block of the terms of d.
+func packTaps[T Float](dst []T, q part, d *Gather, b []T, n int) {
+	nr, w := panel/sizeOf[T](), q.c1-q.c0
+	for t := q.t0; t < q.t1; t++ {
+		packPanel(dst[(t-q.t0)*w*nr:], b[t*d.TapB+q.c0*d.RowB:], w, n, d.RowB, 1)
+	}
+}
+
+// block is the panels of the terms from done on, k of them, that lie one after the other.
+func (p *Panels[T]) block(done, k int) []T {
+	nr := panel / sizeOf[T]()
+	n := (p.n + nr - 1) / nr * nr
+	return p.data[done*n : (done+k)*n]
+}
+
+func panelsLen[T Float](k, n int) int {
+	nr := panel / sizeOf[T]()
+	if path == pathGeneric {
+		nr = 1
+	}
+	return k * ((n + nr - 1) / nr * nr)
+}
+
+func (p *Panels[T]) pack(d *MatMul, b []T, step int) {
+	if path == pathGeneric {
+		p.packGeneric(d, b, step)
+		return
+	}
+	nr, kc := panel/sizeOf[T](), cut(p.k, blockK)
+	for p0 := 0; p0 < p.k; p0 += kc {
+		k := min(kc, p.k-p0)
+		block := p.block(p0, k)
+		for j := 0; j < p.n; j += nr {
+			dst := block[j*k : (j+nr)*k]
+			if at := j % d.N; at+nr <= d.N || j+nr > p.n && at+p.n-j == d.N { // all of one matrix
+				packPanel(dst, b[j/d.N*step+p0*d.RowB+at*d.ColB:], k, min(nr, p.n-j), d.RowB, d.ColB)
+				continue
+			}
+			clear(dst)
+			for x := range min(nr, p.n-j) {
+				src := b[(j+x)/d.N*step+p0*d.RowB+(j+x)%d.N*d.ColB:]
+				for q := range k {
+					dst[q*nr+x] = src[q*d.RowB]
+				}
+			}
+		}
+	}
+}
+
+func (p *Panels[T]) packGather(d *Gather, b []T) {
+	if path == pathGeneric {
+		p.packGatherGeneric(d, b)
+		return
+	}
+	nr, done := panel/sizeOf[T](), 0
+	for q := d.next(part{}); q.t0 < q.t1; q = d.next(q) {
+		k := (q.t1 - q.t0) * (q.c1 - q.c0)
+		block := p.block(done, k)
+		done += k
+		for j := 0; j < p.n; j += nr {
+			packTaps(block[j*k:(j+nr)*k], q, d, b[j:], min(nr, p.n-j))
 		}
 	}
 }
@@ -300,7 +369,7 @@ func packBlock[T Float](dst, src []T, rows, mr, k, row, col int) {
 	}
 }
 
-func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) {
+func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T, from *Panels[T], first int) {
 	if path == pathGeneric {
 		mulGatherGeneric(ws, d, c, a, b)
 		return
@@ -318,9 +387,11 @@ func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) {
 		}
 	}
 	p := rowArgs{zero: zero, ldb: panel, ldc: d.RowC * size}
+	done := 0 // terms
 	for q := d.next(part{}); q.t0 < q.t1; q = d.next(q) {
 		w := q.c1 - q.c0
 		p.taps, x.terms = q.t1-q.t0, w
+		k := p.taps * w
 		p.add = 0
 		if d.Add || q.t0 > 0 || q.c0 > 0 {
 			p.add = 1
@@ -333,12 +404,20 @@ func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) {
 		if tail != nil {
 			x.tail = unsafe.Pointer(&tail[q.t0])
 		}
-		panels := grow(&ws.bufB, p.taps*w*nr)
-		p.b = unsafe.Pointer(&panels[0])
+		var panels []T
+		if from != nil {
+			panels = from.block(done, k)[first*k:]
+			done += k
+		} else {
+			panels = grow(&ws.bufB, k*nr)
+		}
 		for j := 0; j < d.N; j += nr {
 			n := min(nr, d.N-j)
-			for t := q.t0; t < q.t1; t++ {
-				packPanel(panels[(t-q.t0)*w*nr:], b[t*d.TapB+q.c0*d.RowB+j:], w, n, d.RowB, 1)
+			if from == nil {
+				packTaps(panels, q, d, b[j:], n)
+				p.b = unsafe.Pointer(&panels[0])
+			} else {
+				p.b = unsafe.Pointer(&panels[j*k])
 			}
 			p.mask, p.lanes = columns(n, size)
 			if n == nr {

@@ -4,9 +4,19 @@ package kernel
 
 func bestPath() string { return pathGeneric }
 
-func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) { mulGeneric(ws, d, c, a, b) }
+func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, _ *Panels[T], _ int) {
+	mulGeneric(ws, d, c, a, b)
+}
 
-func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T) { mulGatherGeneric(ws, d, c, a, b) }
+func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T, _ *Panels[T], _ int) {
+	mulGatherGeneric(ws, d, c, a, b)
+}
+
+func panelsLen[T Float](k, n int) int { return k * n }
+
+func (p *Panels[T]) pack(d *MatMul, b []T, step int) { p.packGeneric(d, b, step) }
+
+func (p *Panels[T]) packGather(d *Gather, b []T) { p.packGatherGeneric(d, b) }
 
 func mulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
 	mulGatherTGeneric(ws, d, c, a, b)

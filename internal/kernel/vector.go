@@ -50,6 +50,14 @@ func Vector[T Float](op VectorOp, dst, a, b, c []T, k T) {
 	vector(op, dst, a, b, c, k)
 }
 
+// AddTo adds src, at least as long as dst, to dst in float64.
+func AddTo[T Float](dst []float64, src []T) {
+	src = src[:len(dst)]
+	for i, x := range src {
+		dst[i] += float64(x)
+	}
+}
+
 func vectorGeneric[T Float](op VectorOp, dst, a, b, c []T, k T) {
 	switch op {
 	case VectorAdd:
