@@ -63,6 +63,7 @@ type Program[T kernel.Float] struct {
 	leaves  map[*graph.Node]*value
 	outs    []output
 	extra   int // elements of tasks' own buffers
+	own     int // and of a worker's for transformed tiles
 
 	lists      bool              // of what is not zero in inputs
 	sparsities []*sparsity[T]    // of inputs that matrix products read
@@ -430,7 +431,7 @@ func sizeof[T kernel.Float]() int {
 
 // Bytes is the memory of the program: buffers of all stages.
 func (p *Program[T]) Bytes() int {
-	n := p.extra
+	n := p.extra + p.own*len(p.workers)
 	for s := range numStages {
 		n += len(p.arena[s])
 	}

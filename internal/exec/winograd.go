@@ -11,7 +11,8 @@ const (
 	winogradTiles    = 64      // of a part
 	winogradWork     = 1 << 26 // multiply-adds of a part as they are counted, if its tiles for one direction are not more
 	winogradSums     = 1 << 20 // elements of the transformed sums of a part of a weight gradient
-	winogradChannels = 8       // of inputs and of outputs: fewer do not pay for the transforms
+	winogradChannels = 8       // of inputs and of outputs at least,
+	winogradLeast    = 12      // and tiles of a batch: fewer do not pay for the transforms
 )
 
 // winogradOf describes a convolution or a weight gradient that is computed by Winograd's tiles, see kernel.Winograd: of 3 x 3 taps
@@ -31,8 +32,8 @@ func winogradOf[T kernel.Float](v *value) (d kernel.Winograd, ok bool) {
 		return d, false
 	}
 	d = kernel.Winograd{Images: x.shape[0], Height: w.Size[0], Width: w.Size[1], Cin: x.shape[2], Cout: v.shape[2], K: v.k}
-	// A tile takes 36 products for what are up to 144.
-	return d, min(d.Cin, d.Cout) >= winogradChannels && 36*d.Tiles()*2 <= 9*geo.Out
+	// Half of the products of a tile must be of use: of the 36, for what are up to 144.
+	return d, min(d.Cin, d.Cout) >= winogradChannels && d.Images*d.Tiles() >= winogradLeast && 36*d.Tiles()*2 <= 9*geo.Out
 }
 
 // transformed is the weights of a convolution, transformed when they have changed.
@@ -108,6 +109,7 @@ func newWinograd[T kernel.Float](p *Program[T], d kernel.Winograd, products []*v
 	}
 	c.cuts = cuts(d.K, winogradWork/(winogradTiles*16*9*d.Cin*d.Cout*len(products)))
 	c.probes = (d.K + c.cuts - 1) / c.cuts
+	p.own = max(p.own, kernel.WinogradSpace(&d, c.terms(new([kernel.MaxWinogradTerms]kernel.WinogradTerm[T])), winogradTiles, c.probes))
 	return c
 }
 
@@ -120,13 +122,18 @@ func (c *winograd[T]) work() int {
 
 func (c *winograd[T]) parts() int { return cuts(c.d.Images*c.d.Tiles(), winogradTiles) * c.cuts }
 
+// terms are the operands where they are now.
+func (c *winograd[T]) terms(t *[kernel.MaxWinogradTerms]kernel.WinogradTerm[T]) []kernel.WinogradTerm[T] {
+	for i, x := range c.x {
+		t[i] = kernel.WinogradTerm[T]{X: c.p.at(x.root.buffer.ref), KX: x.k, U: c.w[i].u, KW: c.w[i].w.k}
+	}
+	return t[:len(c.x)]
+}
+
 func (c *winograd[T]) run(wi, part int) {
 	var terms [kernel.MaxWinogradTerms]kernel.WinogradTerm[T]
-	for i, x := range c.x {
-		terms[i] = kernel.WinogradTerm[T]{X: c.p.at(x.root.buffer.ref), KX: x.k, U: c.w[i].u, KW: c.w[i].w.k}
-	}
 	t, j := part/c.cuts*winogradTiles, part%c.cuts*c.probes
-	kernel.MulWinograd(&c.p.workers[wi].ws, &c.d, c.p.at(c.y), terms[:len(c.x)],
+	kernel.MulWinograd(&c.p.workers[wi].ws, &c.d, c.p.at(c.y), c.terms(&terms),
 		t, min(t+winogradTiles, c.d.Images*c.d.Tiles()), min(j, c.d.K), min(j+c.probes, c.d.K))
 }
 
@@ -155,6 +162,7 @@ func newWinogradW[T kernel.Float](p *Program[T], d kernel.Winograd, products []*
 		c.channels = min(c.channels, max(32, d.Cin/cuts(threads, parts)/16*16))
 	}
 	c.cuts = cuts(d.Cin, c.channels)
+	p.own = max(p.own, kernel.WinogradSpaceT(&d, c.pairs(new([kernel.MaxWinogradTerms]kernel.WinogradPair[T])), min(c.channels, d.Cin), c.probes))
 	return c
 }
 
@@ -164,11 +172,16 @@ func (c *winogradW[T]) work() int {
 
 func (c *winogradW[T]) parts() int { return cuts(c.d.K, c.probes) * c.cuts }
 
+// pairs are the operands where they are now.
+func (c *winogradW[T]) pairs(t *[kernel.MaxWinogradTerms]kernel.WinogradPair[T]) []kernel.WinogradPair[T] {
+	for i, x := range c.x {
+		t[i] = kernel.WinogradPair[T]{X: c.p.at(x.root.buffer.ref), KX: x.k, D: c.p.at(c.ct[i].root.buffer.ref), KD: c.ct[i].k}
+	}
+	return t[:len(c.x)]
+}
+
 func (c *winogradW[T]) run(wi, part int) {
 	var pairs [kernel.MaxWinogradTerms]kernel.WinogradPair[T]
-	for i, x := range c.x {
-		pairs[i] = kernel.WinogradPair[T]{X: c.p.at(x.root.buffer.ref), KX: x.k, D: c.p.at(c.ct[i].root.buffer.ref), KD: c.ct[i].k}
-	}
 	lo, j := part%c.cuts*c.channels, part/c.cuts*c.probes
-	kernel.MulWinogradT(&c.p.workers[wi].ws, &c.d, c.p.at(c.y), pairs[:len(c.x)], lo, min(lo+c.channels, c.d.Cin), j, min(j+c.probes, c.d.K))
+	kernel.MulWinogradT(&c.p.workers[wi].ws, &c.d, c.p.at(c.y), c.pairs(&pairs), lo, min(lo+c.channels, c.d.Cin), j, min(j+c.probes, c.d.K))
 }

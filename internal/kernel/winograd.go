@@ -151,7 +151,7 @@ func (d *Winograd) under(off *[planes]int, t, size int, border bool) {
 // group is the sizes of what is computed at once: directions j0 to j1 of n tiles.
 type group struct {
 	tiles, probes int
-	at            [MaxWinogradTerms]int // where a term's values begin in a row
+	at, atM       [MaxWinogradTerms]int // where a term's values begin in a row, of inputs and of cotangents
 	row, plane    int                   // of transformed inputs
 	rowM, planeM  int                   // of transformed outputs
 }
@@ -239,10 +239,21 @@ func newGroup[T Float](d *Winograd, terms []WinogradTerm[T], tiles, probes int) 
 		g.at[i] = g.row
 		g.row += pad(min(terms[i].KX, g.probes) * d.Cin)
 	}
-	g.row = odd(g.row)
-	g.rowM = odd(g.probes * d.Cout)
-	g.plane, g.planeM = odd(g.tiles*g.row), odd(g.tiles*g.rowM)
+	g.rowM = g.probes * d.Cout
+	g.spaced()
 	return g
+}
+
+// spaced keeps rows and planes from displacing each other.
+func (g *group) spaced() {
+	g.row, g.rowM = odd(g.row), odd(g.rowM)
+	g.plane, g.planeM = odd(g.tiles*g.row), odd(g.tiles*g.rowM)
+}
+
+// WinogradSpace is how many elements of its workspace MulWinograd uses for so many tiles and directions; of terms KX counts.
+func WinogradSpace[T Float](d *Winograd, terms []WinogradTerm[T], tiles, probes int) int {
+	g := newGroup(d, terms, tiles, probes)
+	return planes * (g.plane + g.planeM)
 }
 
 // gradientTiles is how many tiles of each term a weight gradient adds up before they go to memory: changing it changes bits.
@@ -276,19 +287,11 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 	}
 	p, cin := j1-j0, c1-c0
 	tiles := d.Images * d.Tiles()
-	g := group{tiles: min(gradientTiles, tiles), probes: p}
-	var atD [MaxWinogradTerms]int
-	for i := range terms {
-		g.at[i], atD[i] = g.row, g.rowM
-		g.row += pad((min(terms[i].KX, p)-1)*cin + pad(cin)) // each direction's whole lanes are written
-		g.rowM += pad(min(terms[i].KD, p) * d.Cout)
-	}
-	g.row, g.rowM = odd(g.row), odd(g.rowM)
-	g.plane, g.planeM = odd(g.tiles*g.row), odd(g.tiles*g.rowM)
+	g := newGroupT(d, terms, cin, p)
 	b := &ws.winograd
 	// Whole panels are read: the last one of the last row may end behind it.
 	v, m := grow(&b.v, planes*g.plane), grow(&b.m, planes*g.planeM+lane)
-	planeU := odd(p * cin * pad(d.Cout))
+	planeU := d.planeU(cin, p)
 	acc := grow(&b.acc, planes*planeU)
 	clear(acc)
 	for t := 0; t < tiles; t += g.tiles {
@@ -306,14 +309,14 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 				}
 				at, wide := directions(x.KD, j0, j1, d.Cout)
 				d.under(&b.off, t+q, x.KD*d.Cout, false)
-				spread(ws, tileCotangent, m[q*g.rowM+atD[i]:], g.planeM, x.D[at:], wide)
+				spread(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide)
 			}
 		}
 		// The steps of a direction: all tiles of a term, then those of the next.
 		steps := grow(&ws.steps, p*len(terms)*n+stepsAhead)[:0]
 		for j := range p {
 			for i := range terms {
-				a, c := g.at[i]+min(j, terms[i].KX-1)*cin, atD[i]+min(j, terms[i].KD-1)*d.Cout
+				a, c := g.at[i]+min(j, terms[i].KX-1)*cin, g.atM[i]+min(j, terms[i].KD-1)*d.Cout
 				for q := range n {
 					steps = append(steps, step{q*g.row + a, q*g.rowM + c})
 				}
@@ -328,6 +331,28 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 			gather(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout)
 		}
 	}
+}
+
+// newGroupT is the sizes of a group of a weight gradient; rowM and planeM are those of transformed cotangents.
+func newGroupT[T Float](d *Winograd, terms []WinogradPair[T], channels, probes int) group {
+	g := group{tiles: min(gradientTiles, d.Images*d.Tiles()), probes: probes}
+	for i := range terms {
+		g.at[i], g.atM[i] = g.row, g.rowM
+		g.row += pad((min(terms[i].KX, probes)-1)*channels + pad(channels)) // each direction's whole lanes are written
+		g.rowM += pad(min(terms[i].KD, probes) * d.Cout)
+	}
+	g.spaced()
+	return g
+}
+
+// planeU is the elements from plane to plane of the sums of a weight gradient.
+func (d *Winograd) planeU(channels, probes int) int { return odd(probes * channels * pad(d.Cout)) }
+
+// WinogradSpaceT is how many elements of its workspace MulWinogradT uses for so many channels and directions; of terms KX and KD
+// count.
+func WinogradSpaceT[T Float](d *Winograd, terms []WinogradPair[T], channels, probes int) int {
+	g := newGroupT(d, terms, channels, probes)
+	return planes * (g.plane + g.planeM + d.planeU(channels, probes))
 }
 
 // directions is where the values of directions j0 to j1 begin in a pixel, and how many they are; a pixel has k of n each.
