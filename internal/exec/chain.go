@@ -8,8 +8,19 @@ import (
 )
 
 const (
-	blockLen = 512   // elements of a chain's block: a few arrays of them stay in the nearest cache
+	blockLen = 512   // elements of a chain's block, about: a few arrays of them stay in the nearest cache
 	partLen  = 32768 // elements of a chain's part
+)
+
+// walk says how an operand lies as a chain goes along it.
+type walk uint8
+
+const (
+	walkDirect   walk = iota // like the chain
+	walkOnce                 // the same for every block
+	walkRows                 // rows of inner elements, each times over: [outer, times, inner] with steps [inner, 0, 1]
+	walkElements             // elements, each times over: [outer, times] with steps [1, 0]
+	walkAny
 )
 
 // micro is one operation of a chain on slots.
@@ -26,18 +37,49 @@ type micro[T kernel.Float] struct {
 type operand struct {
 	slot    int
 	ref     ref
-	direct  bool // lies as the chain walks
-	once    bool // the same for every block
+	walk    walk
 	scratch int
 	off     int // of the first element
 	size    []int
 	stride  []int
+	inner   int // of walkRows
+	times   int
+}
+
+// kind says how the operand lies, whether or not it is the same for every block.
+func (o *operand) kind() walk {
+	r := len(o.size) - 1
+	switch {
+	case r == 0 && o.stride[0] == 1 && o.off == 0:
+		return walkDirect
+	case r == 2 && o.stride[2] == 1 && o.stride[1] == 0 && o.stride[0] == o.size[2]:
+		o.inner, o.times = o.size[2], o.size[1]
+		return walkRows
+	case r == 1 && o.stride[1] == 1 && o.stride[0] == 0:
+		o.inner, o.times = o.size[1], o.size[0]
+		return walkRows
+	case r == 1 && o.stride[1] == 0 && o.stride[0] == 1:
+		o.times = o.size[1]
+		return walkElements
+	case r == 0 && o.stride[0] == 0:
+		o.times = o.size[0]
+		return walkElements
+	}
+	return walkAny
 }
 
 // result is an array that a chain writes, in the order in which it walks.
 type result struct {
 	slot int
 	ref  ref
+}
+
+// sumOut is a sum that a chain makes of one of its slots.
+type sumOut struct {
+	slot  int
+	ref   ref
+	width int // elements of a position, all directions; or, of a sum over channels, channels
+	kind  reduction
 }
 
 // chain computes a group of pointwise operations a block at a time.
@@ -49,6 +91,7 @@ type chain[T kernel.Float] struct {
 	ops     []micro[T]
 	in      []operand
 	out     []result
+	sums    []sumOut
 	temps   [][2]int // slot, scratch index
 	slots   int
 	scratch int
@@ -56,6 +99,9 @@ type chain[T kernel.Float] struct {
 
 func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	v := h.members[0]
+	if v.reduce != reduceNone {
+		v = v.in[0] // is kept, and nothing is computed of it but sums
+	}
 	c := &chain[T]{p: p, total: v.size()}
 	// The chain walks in the order in which its results lie.
 	axes, own := v.axes(), v.strides(v)
@@ -75,40 +121,57 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	}
 	walk := along(axes)
 	slot := map[*value]int{}
-	c.block = blockLen
+	c.block = blockFor(walk)
 	for _, x := range h.inputs {
 		o := operand{slot: c.slots, ref: x.root.buffer.ref, off: x.layout.off}
 		slot[x] = c.slots
 		c.slots++
 		size, strides := collapse(walk, [][]int{along(v.strides(x))})
 		o.size, o.stride = size, strides[0]
-		o.direct = len(size) == 1 && o.stride[0] == 1 && o.off == 0
-		if period := o.period(); !o.direct && period <= blockLen {
-			o.once = true
-			if c.block%period != 0 {
-				c.block = blockLen / period * period
-			}
+		o.walk = o.kind()
+		if period := o.period(); o.walk != walkDirect && c.block%period == 0 {
+			o.walk = walkOnce
 		}
-		c.in = append(c.in, o)
-	}
-	for i := range c.in {
-		o := &c.in[i]
-		o.once = o.once && c.block%o.period() == 0
-		if !o.direct {
+		if o.walk != walkDirect {
 			o.scratch = c.scratch
 			c.scratch++
 		}
+		c.in = append(c.in, o)
 	}
 	c.part = max(partLen/c.block, 1) * c.block
+	inside := productsInside(h)
+	reads := func(m *value) []*value { // of an addition with a product inside: its factors, and the other term
+		for i, x := range m.in {
+			if inside[x] == m {
+				return []*value{x.in[0], x.in[1], m.in[1-i]}
+			}
+		}
+		return m.in
+	}
 	last := map[*value]int{}
 	for i, m := range h.members {
-		for _, x := range m.in {
-			last[x] = i
+		for _, x := range reads(m) {
+			if m.reduce != reduceNone {
+				last[x] = len(h.members) // sums come last
+			}
+			last[x] = max(last[x], i)
 		}
 	}
 	var free []int // scratch indices
 	at := map[int]int{}
 	for i, m := range h.members {
+		if inside[m] != nil {
+			continue
+		}
+		if m.reduce != reduceNone {
+			o := sumOut{slot: slot[m.in[0]], ref: m.buffer.ref, width: lastAxis(v.shape), kind: m.reduce}
+			if m.reduce == reducePositions {
+				c.part = sumPositions(o.width) * v.k * o.width
+				o.width *= v.k
+			}
+			c.sums = append(c.sums, o)
+			continue
+		}
 		if slices.Contains(h.outputs, m) {
 			slot[m] = c.slots
 			c.out = append(c.out, result{c.slots, m.buffer.ref})
@@ -130,17 +193,45 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		if a, ok := m.attr.(float64); ok {
 			op.attr, op.k = a, T(a)
 		}
-		for j, x := range m.in {
+		in := reads(m)
+		if len(in) > len(m.in) {
+			op.kernel, op.vector = kernel.VectorMulAdd, true
+		}
+		for j, x := range in {
 			*[]*int{&op.a, &op.b, &op.c}[j] = slot[x]
 		}
 		c.ops = append(c.ops, op)
-		for j, x := range m.in {
-			if s, temp := at[slot[x]]; temp && last[x] == i && !slices.Contains(m.in[:j], x) {
+		for j, x := range in {
+			if s, temp := at[slot[x]]; temp && last[x] == i && !slices.Contains(in[:j], x) {
 				free = append(free, s)
 			}
 		}
 	}
 	return c
+}
+
+// productsInside are the products of a chain that only one addition reads, which computes them in passing; an addition has
+// one such at most.
+func productsInside(h *group) map[*value]*value {
+	readers := map[*value]int{}
+	for _, m := range h.members {
+		for _, x := range m.in {
+			readers[x]++
+		}
+	}
+	inside := map[*value]*value{}
+	for _, m := range h.members {
+		if m.op != graph.OpAdd {
+			continue
+		}
+		for _, x := range m.in {
+			if x.group == h && !x.isView() && x.op == graph.OpMul && readers[x] == 1 && !slices.Contains(h.outputs, x) {
+				inside[x] = m
+				break
+			}
+		}
+	}
+	return inside
 }
 
 // period is the number of elements after which an operand repeats: those of its innermost axes
@@ -164,7 +255,7 @@ func (c *chain[T]) run(wi, part int) {
 	hi := min(lo+c.part, c.total)
 	scratch := func(i, n int) []T { return w.block[i*c.block : i*c.block+n] }
 	for i := range c.in {
-		if o := &c.in[i]; o.once {
+		if o := &c.in[i]; o.walk == walkOnce {
 			gather(o, scratch(o.scratch, min(c.block, hi-lo)), c.p.at(o.ref), lo)
 		}
 	}
@@ -172,13 +263,27 @@ func (c *chain[T]) run(wi, part int) {
 		n := min(c.block, hi-lo)
 		for i := range c.in {
 			o := &c.in[i]
-			if o.direct {
-				w.slots[o.slot] = c.p.at(o.ref)[lo : lo+n]
+			src := c.p.at(o.ref)
+			switch o.walk {
+			case walkDirect:
+				w.slots[o.slot] = src[lo : lo+n]
 				continue
+			case walkRows:
+				if at := lo % o.inner; at+n <= o.inner { // a piece of one row
+					from := o.off + lo/o.inner/o.times*o.inner + at
+					w.slots[o.slot] = src[from : from+n]
+					continue
+				}
 			}
 			s := scratch(o.scratch, n)
-			if !o.once {
-				gather(o, s, c.p.at(o.ref), lo)
+			switch {
+			case o.walk == walkOnce:
+			case o.walk == walkRows && lo%o.inner == 0 && n%o.inner == 0:
+				repeated(s, src[o.off:], lo, o.inner, o.times)
+			case o.walk == walkElements:
+				repeated(s, src[o.off:], lo, 1, o.times)
+			default:
+				gather(o, s, src, lo)
 			}
 			w.slots[o.slot] = s
 		}
@@ -191,6 +296,61 @@ func (c *chain[T]) run(wi, part int) {
 		for i := range c.ops {
 			c.ops[i].apply(w.slots)
 		}
+		for i := range c.sums {
+			c.sum(&c.sums[i], w.slots[c.sums[i].slot], part, lo)
+		}
+	}
+}
+
+// sum adds the block x, which begins at lo, to a sum.
+func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
+	y := c.p.at(o.ref)
+	if o.kind == reduceChannels {
+		y = y[lo/o.width:]
+		for i := range len(x) / o.width {
+			y[i] = T(sumOf(x[i*o.width:(i+1)*o.width], 1))
+		}
+		return
+	}
+	y = y[part*o.width : (part+1)*o.width]
+	for begin, at := part*c.part, lo; len(x) > 0; {
+		column := at % o.width
+		n := min(len(x), o.width-column)
+		if at-begin < o.width {
+			copy(y[column:column+n], x)
+		} else {
+			kernel.Vector(kernel.VectorAdd, y[column:column+n], y[column:column+n], x[:n], nil, 0)
+		}
+		x = x[n:]
+		at += n
+	}
+}
+
+// blockFor is how many elements a block has: those of whole positions, or of whole rows, where these are small enough, so that
+// an operand that is repeated for directions or rows is so in whole pieces.
+func blockFor(axes []int) int {
+	unit := 1
+	for i := len(axes) - 1; i >= 0 && unit*axes[i] <= 2*blockLen; i-- {
+		unit *= axes[i]
+	}
+	return max(1, blockLen/unit) * unit
+}
+
+// repeated reads elements from the start-th on where rows of n elements are repeated times over; start and the length of dst are
+// multiples of n.
+func repeated[T kernel.Float](dst, src []T, start, n, times int) {
+	row, time := start/n/times, start/n%times
+	for len(dst) > 0 {
+		if rows := len(dst) / (n * times); time == 0 && rows > 0 {
+			kernel.Repeat(dst[:rows*n*times], src[row*n:], n, times)
+			dst = dst[rows*n*times:]
+			row += rows
+			continue
+		}
+		some := min(times-time, len(dst)/n)
+		kernel.Repeat(dst[:some*n], src[row*n:], n, some)
+		dst = dst[some*n:]
+		row, time = row+1, 0
 	}
 }
 

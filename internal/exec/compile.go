@@ -145,6 +145,11 @@ func (c *compiler) lower(n *graph.Node) *value {
 			if c.lists && mayBeSparse(in[0]) { // lists need rows
 				in[1] = c.sideBySide(in[1], n.Attr().(graph.MatMulAttr).TransB, in[0].linear)
 			}
+		case graph.OpSum:
+			if v := c.sumInPassing(n, in[0]); v != nil {
+				return v
+			}
+			in[0] = c.packed(in[0])
 		case graph.OpPad, graph.OpConcat: // they read any layout
 		default:
 			for i, x := range in {
@@ -153,6 +158,36 @@ func (c *compiler) lower(n *graph.Node) *value {
 		}
 	}
 	return c.fresh(n.Op(), n.Attr(), n.Shape(), integer, in...)
+}
+
+// sumInPassing is a sum that the chain of its operand makes, in part or whole, so that the operand need not be kept for it; nil
+// where that cannot be.
+func (c *compiler) sumInPassing(n *graph.Node, x *value) *value {
+	last := len(x.shape) - 1
+	if x.isView() || !fusible(x) || last < 0 {
+		return nil
+	}
+	over := make([]bool, len(x.shape))
+	for _, a := range n.Attr().(graph.Axes) {
+		over[a] = true
+	}
+	all, none := true, true // of the axes before the last
+	for a, s := range x.shape[:last] {
+		all, none = all && (over[a] || s == 1), none && (!over[a] || s == 1)
+	}
+	channels := x.shape[last]
+	switch rows := count(x.shape[:last]); {
+	case all && !over[last] && rows > 1:
+		each := sumPositions(channels)
+		part := c.fresh(graph.OpSum, nil, []int{(rows + each - 1) / each, channels}, false, x)
+		part.reduce = reducePositions
+		return c.fresh(graph.OpSum, graph.Axes{0}, n.Shape(), false, part)
+	case none && over[last] && channels > 1 && channels <= 2*blockLen:
+		v := c.fresh(graph.OpSum, n.Attr(), n.Shape(), false, x)
+		v.reduce = reduceChannels
+		return v
+	}
+	return nil
 }
 
 // reshapeCopy is a reshape that moves elements. The copy is made in a shape that both can be

@@ -74,6 +74,13 @@ func fuse(values []*value) []*group {
 			v.group.products = 1
 			continue
 		}
+		if v.reduce != reduceNone { // it reads nothing else, so that no path leads back
+			if x := v.in[0]; x.group.products == 0 && x.stage == v.stage {
+				x.group.members = append(x.group.members, v)
+				v.group = x.group
+			}
+			continue
+		}
 		if !fusible(v) || sumOfProducts(v, readers) {
 			continue
 		}

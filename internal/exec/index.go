@@ -216,14 +216,26 @@ func (t *realOf[T]) run(_, _ int) {
 	}
 }
 
-// place copies a value into a part of another's buffer.
+// zeros clears a buffer.
+type zeros[T kernel.Float] struct {
+	p *Program[T]
+	y ref
+}
+
+func (t *zeros[T]) parts() int { return (t.y.n + partLen - 1) / partLen }
+
+func (t *zeros[T]) run(_, part int) {
+	clear(t.p.at(t.y)[part*partLen : min((part+1)*partLen, t.y.n)])
+}
+
+// place copies a value into a part of another's buffer, cut along the outermost axis.
 type place[T kernel.Float] struct {
 	p        *Program[T]
 	x, y     ref
-	clear    bool // the buffer first
-	from, at int  // first elements
+	from, at int // first elements
 	size     []int
 	read, to []int // strides
+	each     int   // of the outermost axis, in a part
 }
 
 // newPlace makes the tasks of a padding or a concatenation.
@@ -235,7 +247,7 @@ func newPlace[T kernel.Float](p *Program[T], v *value) []task {
 		to := layout{stride: slices.Clone(v.layout.stride), dir: v.layout.dir}
 		t := &place[T]{p: p, y: v.buffer.ref, x: x.root.buffer.ref, from: x.layout.off}
 		if pad, ok := v.attr.(graph.PadAttr); ok {
-			t.clear = true
+			tasks = append(tasks, &zeros[T]{p: p, y: t.y})
 			for a := range pad.Low {
 				t.at += pad.Low[a] * to.stride[a]
 				to.stride[a] *= 1 + pad.Between[a]
@@ -248,22 +260,25 @@ func newPlace[T kernel.Float](p *Program[T], v *value) []task {
 		target := &value{shape: x.shape, k: v.k, linear: v.linear, layout: to}
 		size, strides := collapse(target.axes(), [][]int{target.strides(target), target.strides(x)})
 		t.size, t.to, t.read = size, strides[0], strides[1]
+		t.each = size[0]
+		if len(size) > 1 {
+			t.each = min(size[0], max(1, partLen/count(size[1:])))
+		}
 		tasks = append(tasks, t)
 	}
 	return tasks
 }
 
-func (t *place[T]) parts() int { return 1 }
+func (t *place[T]) parts() int { return (t.size[0] + t.each - 1) / t.each }
 
-func (t *place[T]) run(_, _ int) {
+func (t *place[T]) run(_, part int) {
 	x, y := t.p.at(t.x), t.p.at(t.y)
-	if t.clear {
-		clear(y)
-	}
 	r := len(t.size) - 1
 	n, to, read := t.size[r], t.to[r], t.read[r]
 	var count [16]int
-	i, j := t.at, t.from
+	first := part * t.each
+	i, j := t.at+first*t.to[0], t.from+first*t.read[0]
+	last := min(t.each, t.size[0]-first)
 	for {
 		if to == 1 {
 			strided(y[i:i+n], x, j, read)
@@ -277,7 +292,7 @@ func (t *place[T]) run(_, _ int) {
 			count[a]++
 			i += t.to[a]
 			j += t.read[a]
-			if count[a] < t.size[a] {
+			if a > 0 && count[a] < t.size[a] || a == 0 && count[0] < last {
 				break
 			}
 			i -= count[a] * t.to[a]

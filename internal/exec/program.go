@@ -560,7 +560,7 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 			t = append(t, p.product(x, y, len(t) > 0)...)
 		}
 		return t, v.op.String()
-	case v.op.Pointwise():
+	case v.op.Pointwise() || v.reduce != reduceNone:
 		return []task{newChain(p, h)}, "pointwise"
 	}
 	switch v.op {

@@ -243,14 +243,18 @@ func largeCases() []largeCase {
 			u := g.Tanh(g.Mul(x, y))
 			return g.Add(g.Mul(u, g.Sin(x)), y)
 		}),
-		two("chain with repeated operands", []int{900, 77}, []int{77}, []string{"chain", "sum"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
+		two("chain with repeated operands", []int{900, 77}, []int{77}, []string{"chain"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
 			return g.Tanh(g.Add(g.Mul(x, y), g.Transpose(g.Reshape(g.Sin(x), 77, 900), 1, 0)))
 		}),
-		two("sum of rows", []int{500, 300}, []int{300}, []string{"sum"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
+		two("sum of rows", []int{500, 300}, []int{300}, []string{"chain"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
 			return g.Sin(g.Scale(g.Sum(g.Mul(g.Tanh(x), y), 1), 0.05))
 		}),
-		two("sum of columns", []int{6000, 50}, []int{50}, []string{"sum"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
+		two("sum of columns", []int{6000, 50}, []int{50}, []string{"chain"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
 			return g.Sin(g.Scale(g.Sum(g.Mul(g.Tanh(x), y), 0), 0.01))
+		}),
+		two("sums of a product", []int{2000, 30}, []int{30, 50}, []string{"matmul", "sum"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
+			u := g.MatMul(x, y, false, false)
+			return g.Mul(g.Sin(g.Scale(g.Sum(u, 0), 0.01)), g.Sum(u, 1))
 		}),
 		two("sum in the middle", []int{8, 3000, 32}, []int{32}, []string{"sum"}, func(g *graph.Graph, x, y *graph.Node) *graph.Node {
 			return g.Sin(g.Scale(g.Sum(g.Mul(g.Tanh(x), y), 1), 0.01))

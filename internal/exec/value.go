@@ -42,9 +42,22 @@ type value struct {
 	root    *value
 	leaf    *graph.Node
 	output  bool
-	buffer  *buffer // of a root
-	group   *group  // the pointwise chain that a root belongs to
+	reduce  reduction // of a sum that a chain makes in passing
+	buffer  *buffer   // of a root
+	group   *group    // the pointwise chain that a root belongs to
 }
+
+// reduction is what a chain does with a value besides keeping it.
+type reduction uint8
+
+const (
+	reduceNone      reduction = iota
+	reducePositions           // sums over sumPositions(channels) positions each: [positions, channels] to [parts, channels]
+	reduceChannels            // the sum over the last axis, which stays with size 1
+)
+
+// sumPositions is how many positions of so many channels a chain adds up in the program's type: a matter of one direction's shape.
+func sumPositions(channels int) int { return min(max(3200/channels, 8), 200) }
 
 // defaultLayout puts the direction axis before the last one.
 func defaultLayout(shape []int, k int, linear bool) layout {

@@ -5,36 +5,133 @@ import "slices"
 // JVP extends the graph by directional derivatives: out[i] = (∂outs[i]/∂θ)·θ̇, where seeds maps
 // nodes θ to their directions θ̇ (nodes of the same shape). A derivative that is zero whatever
 // the values is nil. The result is linear in the seeds' directions.
+//
+// Through pointwise operations a derivative is carried as a sum Σ c·t of factors c that depend on no direction and derivatives t of what is not
+// pointwise, and becomes a node only where it is needed as one: the factors are worked out once for all directions.
 func JVP(outs []*Node, seeds map[*Node]*Node) []*Node {
 	need := Ancestors(outs...)
-	dot := map[*Node]*Node{}
+	whole := make([]bool, len(need)) // derivatives that are needed as nodes
+	readers := make([]int, len(need))
+	for _, o := range outs {
+		whole[o.id] = true
+	}
+	for id, ok := range need {
+		if ok {
+			n := outs[0].g.nodes[id]
+			for _, x := range n.in {
+				whole[x.id] = whole[x.id] || !n.op.Pointwise()
+				readers[x.id]++
+			}
+		}
+	}
+	dot := map[*Node]combination{}
 	for id, ok := range need {
 		if !ok {
 			continue
 		}
 		n := outs[0].g.nodes[id]
 		if t, ok := seeds[n]; ok {
-			dot[n] = t
+			dot[n] = combination{{nil, t}}
 			continue
 		}
-		active := false
+		if !slices.ContainsFunc(n.in, func(x *Node) bool { return dot[x] != nil }) {
+			continue
+		}
+		rule := ops[n.op]
+		if rule.through != nil {
+			d := n.g.through(n, dot)
+			if len(d) > maxTerms { // a sum of sums
+				for _, x := range n.in {
+					dot[x] = n.g.node(dot[x])
+				}
+				d = n.g.through(n, dot)
+			}
+			if whole[id] || readers[id] > 1 && len(d) == maxTerms {
+				d = n.g.node(d)
+			}
+			if d != nil {
+				dot[n] = d
+			}
+			continue
+		}
+		if rule.jvp == nil {
+			continue
+		}
 		in := make([]*Node, len(n.in))
 		for i, x := range n.in {
-			if in[i] = dot[x]; in[i] != nil {
-				active = true
+			if d := dot[x]; d != nil {
+				in[i] = d[0].t
 			}
 		}
-		if rule := ops[n.op].jvp; active && rule != nil {
-			if t := rule(n.g, n, in); t != nil {
-				dot[n] = t
-			}
+		if t := rule.jvp(n.g, n, in); t != nil {
+			dot[n] = combination{{nil, t}}
 		}
 	}
 	res := make([]*Node, len(outs))
 	for i, o := range outs {
-		res[i] = dot[o]
+		if d := dot[o]; d != nil {
+			res[i] = d[0].t
+		}
 	}
 	return res
+}
+
+// maxTerms is how many arrays a derivative may be made of before it becomes one.
+const maxTerms = 4
+
+// combination is a derivative Σ c·t; a factor that is nil stands for 1.
+type combination []struct{ c, t *Node }
+
+// through is the derivative of a pointwise operation from those of its operands.
+func (g *Graph) through(n *Node, dot map[*Node]combination) combination {
+	var sum combination
+	for i, x := range n.in {
+		for _, term := range dot[x] {
+			c, ok := ops[n.op].through(g, n, i, term.c)
+			if !ok {
+				continue
+			}
+			at := slices.IndexFunc(sum, func(s struct{ c, t *Node }) bool { return s.t == term.t })
+			if at < 0 {
+				sum = append(sum, struct{ c, t *Node }{c, term.t})
+				continue
+			}
+			sum[at].c = g.Add(g.orOne(sum[at].c), g.orOne(c))
+		}
+	}
+	return sum
+}
+
+func (g *Graph) orOne(c *Node) *Node {
+	if c == nil {
+		return g.Scalar(1)
+	}
+	return c
+}
+
+// node makes one node of a derivative: terms of one factor are added up before they are multiplied.
+func (g *Graph) node(d combination) combination {
+	var sum *Node
+	done := make([]bool, len(d))
+	for i, term := range d {
+		if done[i] {
+			continue
+		}
+		t := term.t
+		for j := i + 1; j < len(d); j++ {
+			if d[j].c == term.c {
+				t, done[j] = g.Add(t, d[j].t), true
+			}
+		}
+		if term.c != nil {
+			t = g.Mul(term.c, t)
+		}
+		sum = g.plus(sum, t)
+	}
+	if sum == nil {
+		return nil
+	}
+	return combination{{nil, sum}}
 }
 
 // VJP extends the graph by gradients: grad[j] = Σᵢ (∂outs[i]/∂wrt[j])ᵀ cotangents[i]. A gradient

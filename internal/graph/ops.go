@@ -77,7 +77,9 @@ type entry struct {
 	name string
 	// eval is the value of a pointwise operation, c its attribute.
 	eval func(x, y, z, c float64) float64
-	// jvp returns the derivative along the operands' derivatives (nil: zero), or nil.
+	// through returns c·∂n/∂(operand i) of a pointwise operation, c nil standing for 1, also in what is returned; false: zero.
+	through func(g *Graph, n *Node, i int, c *Node) (*Node, bool)
+	// jvp returns the derivative of any other operation along the operands' derivatives (nil: zero), or nil.
 	jvp func(g *Graph, n *Node, dot []*Node) *Node
 	// vjp returns the cotangents of the operands that are wanted (others may be nil).
 	vjp func(g *Graph, n *Node, ct *Node, wanted []bool) []*Node
@@ -115,17 +117,18 @@ func pointwise(name string, eval func(x, y, z, c float64) float64, partials func
 	if partials == nil {
 		return e
 	}
-	e.jvp = func(g *Graph, n *Node, dot []*Node) *Node {
-		var sum *Node
-		for i, d := range dot {
-			if d == nil {
-				continue
-			}
-			if p := partials(g, n, i); p != nil {
-				sum = g.plus(sum, g.Mul(p, d))
-			}
+	e.through = func(g *Graph, n *Node, i int, c *Node) (*Node, bool) {
+		p := partials(g, n, i)
+		if p == nil {
+			return nil, false
 		}
-		return sum
+		if v, ok := scalarValue(p); ok && v == 1 {
+			return c, true
+		}
+		if c != nil {
+			p = g.Mul(p, c)
+		}
+		return p, true
 	}
 	e.vjp = func(g *Graph, n *Node, ct *Node, wanted []bool) []*Node {
 		out := make([]*Node, len(n.in))
@@ -414,11 +417,15 @@ func whereEntry() entry {
 		}
 		return x
 	}
-	e.jvp = func(g *Graph, n *Node, dot []*Node) *Node {
-		if dot[1] == nil && dot[2] == nil {
-			return nil
+	e.through = func(g *Graph, n *Node, i int, c *Node) (*Node, bool) {
+		one, zero := g.orOne(c), g.Scalar(0)
+		switch i {
+		case 1:
+			return g.Where(n.in[0], one, zero), true
+		case 2:
+			return g.Where(n.in[0], zero, one), true
 		}
-		return g.Where(n.in[0], orZero(g, dot[1], n), orZero(g, dot[2], n))
+		return nil, false
 	}
 	e.vjp = func(g *Graph, n *Node, ct *Node, _ []bool) []*Node {
 		zero := orZero(g, nil, n)

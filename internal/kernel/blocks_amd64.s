@@ -1067,12 +1067,14 @@ TEXT ·vectorF32AVX512(SB), NOSPLIT, $0-8
 	CMPQ  DX, $0x0c
 	JEQ   fill
 	CMPQ  DX, $0x0d
-	JEQ   exp
+	JEQ   muladd
 	CMPQ  DX, $0x0e
-	JEQ   tanh
+	JEQ   exp
 	CMPQ  DX, $0x0f
-	JEQ   sigmoid
+	JEQ   tanh
 	CMPQ  DX, $0x10
+	JEQ   sigmoid
+	CMPQ  DX, $0x11
 	JEQ   erf
 	JMP   done
 
@@ -1377,6 +1379,33 @@ fill_tail:
 	JEQ     done
 	VMOVUPS Z0, K1, (BX)(AX*1)
 	JMP     done
+
+muladd:
+	XORQ AX, AX
+	CMPQ SI, $0x00
+	JEQ  muladd_tail
+
+muladd_loop:
+	VMOVUPS (R8)(AX*1), Z0
+	VMOVUPS (R9)(AX*1), Z1
+	VMOVUPS (R10)(AX*1), Z2
+	VMULPS  Z1, Z0, Z0
+	VADDPS  Z2, Z0, Z0
+	VMOVUPS Z0, (BX)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, SI
+	JNE     muladd_loop
+
+muladd_tail:
+	CMPQ      DI, $0x00
+	JEQ       done
+	VMOVUPS.Z (R8)(AX*1), K1, Z0
+	VMOVUPS.Z (R9)(AX*1), K1, Z1
+	VMOVUPS.Z (R10)(AX*1), K1, Z2
+	VMULPS    Z1, Z0, Z0
+	VADDPS    Z2, Z0, Z0
+	VMOVUPS   Z0, K1, (BX)(AX*1)
+	JMP       done
 
 exp:
 	VMOVUPS c32_3fb8aa3b<>+0(SB), Z0
@@ -2358,6 +2387,67 @@ DATA c32_b9a701ab<>+52(SB)/4, $0xb9a701ab
 DATA c32_b9a701ab<>+56(SB)/4, $0xb9a701ab
 DATA c32_b9a701ab<>+60(SB)/4, $0xb9a701ab
 GLOBL c32_b9a701ab<>(SB), RODATA|NOPTR, $64
+
+// func repeatF32AVX512(p *byte)
+// Requires: AVX, AVX512F
+TEXT ·repeatF32AVX512(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   16(AX), BX
+	MOVQ   24(AX), SI
+	MOVQ   32(AX), AX
+	MOVQ   AX, DI
+	IMUL3Q $0x00000040, DI, DI
+
+row:
+	MOVQ AX, R8
+	MOVQ CX, R10
+
+vector:
+	VMOVUPS (DX), Z0
+	ADDQ    $0x40, DX
+	MOVQ    R10, R9
+	MOVQ    SI, CX
+
+time:
+	VMOVUPS Z0, (R9)
+	ADDQ    DI, R9
+	DECQ    CX
+	JNZ     time
+	ADDQ    $0x40, R10
+	DECQ    R8
+	JNZ     vector
+	LEAQ    64(R9), CX
+	SUBQ    DI, CX
+	DECQ    BX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+// func spreadF32AVX512(p *byte)
+// Requires: AVX, AVX512F
+TEXT ·spreadF32AVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 32(AX), AX
+
+row:
+	VBROADCASTSS (DX), Z0
+	ADDQ         $0x04, DX
+	MOVQ         AX, SI
+
+vector:
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x40, CX
+	DECQ    SI
+	JNZ     vector
+	DECQ    BX
+	JNZ     row
+	VZEROUPPER
+	RET
 
 // func tileInputAVX512(p *byte)
 // Requires: AVX, AVX512F
@@ -7138,6 +7228,8 @@ TEXT ·vectorF64AVX512(SB), NOSPLIT, $0-8
 	JEQ   where
 	CMPQ  DX, $0x0c
 	JEQ   fill
+	CMPQ  DX, $0x0d
+	JEQ   muladd
 	JMP   done
 
 add:
@@ -7440,6 +7532,33 @@ fill_tail:
 	CMPQ    DI, $0x00
 	JEQ     done
 	VMOVUPD Z0, K1, (BX)(AX*1)
+	JMP     done
+
+muladd:
+	XORQ AX, AX
+	CMPQ SI, $0x00
+	JEQ  muladd_tail
+
+muladd_loop:
+	VMOVUPD (R8)(AX*1), Z0
+	VMOVUPD (R9)(AX*1), Z1
+	VMOVUPD (R10)(AX*1), Z2
+	VMULPD  Z1, Z0, Z0
+	VADDPD  Z2, Z0, Z0
+	VMOVUPD Z0, (BX)(AX*1)
+	ADDQ    $0x40, AX
+	CMPQ    AX, SI
+	JNE     muladd_loop
+
+muladd_tail:
+	CMPQ      DI, $0x00
+	JEQ       done
+	VMOVUPD.Z (R8)(AX*1), K1, Z0
+	VMOVUPD.Z (R9)(AX*1), K1, Z1
+	VMOVUPD.Z (R10)(AX*1), K1, Z2
+	VMULPD    Z1, Z0, Z0
+	VADDPD    Z2, Z0, Z0
+	VMOVUPD   Z0, K1, (BX)(AX*1)
 
 done:
 	VZEROUPPER
@@ -7454,6 +7573,67 @@ DATA c64_3ff0000000000000<>+40(SB)/8, $0x3ff0000000000000
 DATA c64_3ff0000000000000<>+48(SB)/8, $0x3ff0000000000000
 DATA c64_3ff0000000000000<>+56(SB)/8, $0x3ff0000000000000
 GLOBL c64_3ff0000000000000<>(SB), RODATA|NOPTR, $64
+
+// func repeatF64AVX512(p *byte)
+// Requires: AVX, AVX512F
+TEXT ·repeatF64AVX512(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   16(AX), BX
+	MOVQ   24(AX), SI
+	MOVQ   32(AX), AX
+	MOVQ   AX, DI
+	IMUL3Q $0x00000040, DI, DI
+
+row:
+	MOVQ AX, R8
+	MOVQ CX, R10
+
+vector:
+	VMOVUPD (DX), Z0
+	ADDQ    $0x40, DX
+	MOVQ    R10, R9
+	MOVQ    SI, CX
+
+time:
+	VMOVUPD Z0, (R9)
+	ADDQ    DI, R9
+	DECQ    CX
+	JNZ     time
+	ADDQ    $0x40, R10
+	DECQ    R8
+	JNZ     vector
+	LEAQ    64(R9), CX
+	SUBQ    DI, CX
+	DECQ    BX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+// func spreadF64AVX512(p *byte)
+// Requires: AVX, AVX512F
+TEXT ·spreadF64AVX512(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 32(AX), AX
+
+row:
+	VBROADCASTSD (DX), Z0
+	ADDQ         $0x08, DX
+	MOVQ         AX, SI
+
+vector:
+	VMOVUPD Z0, (CX)
+	ADDQ    $0x40, CX
+	DECQ    SI
+	JNZ     vector
+	DECQ    BX
+	JNZ     row
+	VZEROUPPER
+	RET
 
 // func sparse12F64AVX512(p *byte)
 // Requires: AVX, AVX512F
@@ -10774,12 +10954,14 @@ TEXT ·vectorF32AVX2(SB), NOSPLIT, $0-8
 	CMPQ    CX, $0x0c
 	JEQ     fill
 	CMPQ    CX, $0x0d
-	JEQ     exp
+	JEQ     muladd
 	CMPQ    CX, $0x0e
-	JEQ     tanh
+	JEQ     exp
 	CMPQ    CX, $0x0f
-	JEQ     sigmoid
+	JEQ     tanh
 	CMPQ    CX, $0x10
+	JEQ     sigmoid
+	CMPQ    CX, $0x11
 	JEQ     erf
 	JMP     done
 
@@ -11082,6 +11264,33 @@ fill_loop:
 fill_tail:
 	CMPQ       SI, $0x00
 	JEQ        done
+	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	JMP        done
+
+muladd:
+	XORQ AX, AX
+	CMPQ BX, $0x00
+	JEQ  muladd_tail
+
+muladd_loop:
+	VMOVUPS (DI)(AX*1), Y1
+	VMOVUPS (R8)(AX*1), Y2
+	VMOVUPS (R9)(AX*1), Y3
+	VMULPS  Y2, Y1, Y1
+	VADDPS  Y3, Y1, Y1
+	VMOVUPS Y1, (DX)(AX*1)
+	ADDQ    $0x20, AX
+	CMPQ    AX, BX
+	JNE     muladd_loop
+
+muladd_tail:
+	CMPQ       SI, $0x00
+	JEQ        done
+	VMASKMOVPS (DI)(AX*1), Y0, Y1
+	VMASKMOVPS (R8)(AX*1), Y0, Y2
+	VMASKMOVPS (R9)(AX*1), Y0, Y3
+	VMULPS     Y2, Y1, Y1
+	VADDPS     Y3, Y1, Y1
 	VMASKMOVPS Y1, Y0, (DX)(AX*1)
 	JMP        done
 
@@ -11429,6 +11638,67 @@ erf_tail:
 	VMASKMOVPS   Y1, Y0, (DX)(AX*1)
 
 done:
+	VZEROUPPER
+	RET
+
+// func repeatF32AVX2(p *byte)
+// Requires: AVX
+TEXT ·repeatF32AVX2(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   16(AX), BX
+	MOVQ   24(AX), SI
+	MOVQ   32(AX), AX
+	MOVQ   AX, DI
+	IMUL3Q $0x00000020, DI, DI
+
+row:
+	MOVQ AX, R8
+	MOVQ CX, R10
+
+vector:
+	VMOVUPS (DX), Y0
+	ADDQ    $0x20, DX
+	MOVQ    R10, R9
+	MOVQ    SI, CX
+
+time:
+	VMOVUPS Y0, (R9)
+	ADDQ    DI, R9
+	DECQ    CX
+	JNZ     time
+	ADDQ    $0x20, R10
+	DECQ    R8
+	JNZ     vector
+	LEAQ    32(R9), CX
+	SUBQ    DI, CX
+	DECQ    BX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+// func spreadF32AVX2(p *byte)
+// Requires: AVX
+TEXT ·spreadF32AVX2(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 32(AX), AX
+
+row:
+	VBROADCASTSS (DX), Y0
+	ADDQ         $0x04, DX
+	MOVQ         AX, SI
+
+vector:
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x20, CX
+	DECQ    SI
+	JNZ     vector
+	DECQ    BX
+	JNZ     row
 	VZEROUPPER
 	RET
 
@@ -16415,6 +16685,8 @@ TEXT ·vectorF64AVX2(SB), NOSPLIT, $0-8
 	JEQ     where
 	CMPQ    CX, $0x0c
 	JEQ     fill
+	CMPQ    CX, $0x0d
+	JEQ     muladd
 	JMP     done
 
 add:
@@ -16717,8 +16989,96 @@ fill_tail:
 	CMPQ       SI, $0x00
 	JEQ        done
 	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	JMP        done
+
+muladd:
+	XORQ AX, AX
+	CMPQ BX, $0x00
+	JEQ  muladd_tail
+
+muladd_loop:
+	VMOVUPD (DI)(AX*1), Y1
+	VMOVUPD (R8)(AX*1), Y2
+	VMOVUPD (R9)(AX*1), Y3
+	VMULPD  Y2, Y1, Y1
+	VADDPD  Y3, Y1, Y1
+	VMOVUPD Y1, (DX)(AX*1)
+	ADDQ    $0x20, AX
+	CMPQ    AX, BX
+	JNE     muladd_loop
+
+muladd_tail:
+	CMPQ       SI, $0x00
+	JEQ        done
+	VMASKMOVPD (DI)(AX*1), Y0, Y1
+	VMASKMOVPD (R8)(AX*1), Y0, Y2
+	VMASKMOVPD (R9)(AX*1), Y0, Y3
+	VMULPD     Y2, Y1, Y1
+	VADDPD     Y3, Y1, Y1
+	VMASKMOVPD Y1, Y0, (DX)(AX*1)
 
 done:
+	VZEROUPPER
+	RET
+
+// func repeatF64AVX2(p *byte)
+// Requires: AVX
+TEXT ·repeatF64AVX2(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   16(AX), BX
+	MOVQ   24(AX), SI
+	MOVQ   32(AX), AX
+	MOVQ   AX, DI
+	IMUL3Q $0x00000020, DI, DI
+
+row:
+	MOVQ AX, R8
+	MOVQ CX, R10
+
+vector:
+	VMOVUPD (DX), Y0
+	ADDQ    $0x20, DX
+	MOVQ    R10, R9
+	MOVQ    SI, CX
+
+time:
+	VMOVUPD Y0, (R9)
+	ADDQ    DI, R9
+	DECQ    CX
+	JNZ     time
+	ADDQ    $0x20, R10
+	DECQ    R8
+	JNZ     vector
+	LEAQ    32(R9), CX
+	SUBQ    DI, CX
+	DECQ    BX
+	JNZ     row
+	VZEROUPPER
+	RET
+
+// func spreadF64AVX2(p *byte)
+// Requires: AVX
+TEXT ·spreadF64AVX2(SB), NOSPLIT, $0-8
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 16(AX), BX
+	MOVQ 32(AX), AX
+
+row:
+	VBROADCASTSD (DX), Y0
+	ADDQ         $0x08, DX
+	MOVQ         AX, SI
+
+vector:
+	VMOVUPD Y0, (CX)
+	ADDQ    $0x20, CX
+	DECQ    SI
+	JNZ     vector
+	DECQ    BX
+	JNZ     row
 	VZEROUPPER
 	RET
 

@@ -42,6 +42,16 @@ func peakF32AVX512(n int)
 //go:noescape
 func vectorF32AVX512(p *byte)
 
+// repeatF32AVX512 copies rows of whole vectors a number of times each; p points to a repeatArgs.
+//
+//go:noescape
+func repeatF32AVX512(p *byte)
+
+// spreadF32AVX512 fills whole vectors with one element each time; p points to a repeatArgs.
+//
+//go:noescape
+func spreadF32AVX512(p *byte)
+
 // tileInputAVX512 transforms a tile of 6 x 6 pixels to planes; p points to a tileArgs.
 //
 //go:noescape
@@ -124,6 +134,16 @@ func peakF64AVX512(n int)
 //
 //go:noescape
 func vectorF64AVX512(p *byte)
+
+// repeatF64AVX512 copies rows of whole vectors a number of times each; p points to a repeatArgs.
+//
+//go:noescape
+func repeatF64AVX512(p *byte)
+
+// spreadF64AVX512 fills whole vectors with one element each time; p points to a repeatArgs.
+//
+//go:noescape
+func spreadF64AVX512(p *byte)
 
 // sparse12F64AVX512 adds up multiples of up to 96 columns of the rows that a list names; p points to a sparseArgs.
 //
@@ -238,6 +258,16 @@ func peakF32AVX2(n int)
 //go:noescape
 func vectorF32AVX2(p *byte)
 
+// repeatF32AVX2 copies rows of whole vectors a number of times each; p points to a repeatArgs.
+//
+//go:noescape
+func repeatF32AVX2(p *byte)
+
+// spreadF32AVX2 fills whole vectors with one element each time; p points to a repeatArgs.
+//
+//go:noescape
+func spreadF32AVX2(p *byte)
+
 // tileInputAVX2 transforms a tile of 6 x 6 pixels to planes; p points to a tileArgs.
 //
 //go:noescape
@@ -315,6 +345,16 @@ func peakF64AVX2(n int)
 //
 //go:noescape
 func vectorF64AVX2(p *byte)
+
+// repeatF64AVX2 copies rows of whole vectors a number of times each; p points to a repeatArgs.
+//
+//go:noescape
+func repeatF64AVX2(p *byte)
+
+// spreadF64AVX2 fills whole vectors with one element each time; p points to a repeatArgs.
+//
+//go:noescape
+func spreadF64AVX2(p *byte)
 
 // sparse6F64AVX2 adds up multiples of up to 24 columns of the rows that a list names; p points to a sparseArgs.
 //

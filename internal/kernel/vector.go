@@ -20,6 +20,7 @@ const (
 	VectorRsqrt                   // 1/√a
 	VectorWhere                   // b where a ≠ 0, else c
 	VectorFill                    // k
+	VectorMulAdd                  // a·b + c, the product rounded
 	VectorExp                     // eᵃ
 	VectorTanh                    // tanh a
 	VectorSigmoid                 // 1/(1 + e⁻ᵃ)
@@ -29,7 +30,7 @@ const (
 
 // operands is how many blocks an operation reads.
 var operands = [numVectorOps]int{VectorAdd: 2, VectorSub: 2, VectorMul: 2, VectorDiv: 2, VectorScale: 1, VectorAddC: 1, VectorRelu: 1,
-	VectorStep: 1, VectorRecip: 1, VectorSqrt: 1, VectorRsqrt: 1, VectorWhere: 3, VectorExp: 1, VectorTanh: 1, VectorSigmoid: 1, VectorErf: 1}
+	VectorStep: 1, VectorRecip: 1, VectorSqrt: 1, VectorRsqrt: 1, VectorWhere: 3, VectorMulAdd: 3, VectorExp: 1, VectorTanh: 1, VectorSigmoid: 1, VectorErf: 1}
 
 const badVector = "kernel: blocks of a vector operation differ in length"
 
@@ -127,6 +128,11 @@ func vectorGeneric[T Float](op VectorOp, dst, a, b, c []T, k T) {
 	case VectorFill:
 		for i := range dst {
 			dst[i] = k
+		}
+	case VectorMulAdd:
+		b, c = b[:len(a)], c[:len(a)]
+		for i, x := range a {
+			dst[i] = T(x*b[i]) + c[i]
 		}
 	case VectorExp:
 		for i, x := range a {

@@ -26,8 +26,9 @@ var exactly = [numVectorOps]func(a, b, c, k float64) float64{
 		}
 		return c
 	},
-	VectorFill: func(_, _, _, k float64) float64 { return k },
-	VectorExp:  func(a, _, _, _ float64) float64 { return math.Exp(a) }, VectorTanh: func(a, _, _, _ float64) float64 { return math.Tanh(a) },
+	VectorFill:   func(_, _, _, k float64) float64 { return k },
+	VectorMulAdd: func(a, b, c, _ float64) float64 { return a + c }, // a is the rounded product
+	VectorExp:    func(a, _, _, _ float64) float64 { return math.Exp(a) }, VectorTanh: func(a, _, _, _ float64) float64 { return math.Tanh(a) },
 	VectorSigmoid: func(a, _, _, _ float64) float64 { return sigmoid(a) }, VectorErf: func(a, _, _, _ float64) float64 { return math.Erf(a) },
 }
 
@@ -92,7 +93,11 @@ func testVector[T Float](t *testing.T) {
 				dst := whole[16 : 16+n]
 				Vector(op, dst, a, b, c, k)
 				for i, got := range dst {
-					want := exactly[op](float64(a[i]), float64(b[i]), float64(c[i]), float64(k))
+					x := a[i]
+					if op == VectorMulAdd {
+						x *= b[i]
+					}
+					want := exactly[op](float64(x), float64(b[i]), float64(c[i]), float64(k))
 					u := ulps(got, want)
 					worst = max(worst, u)
 					if !(u <= limit[T](op)) {

@@ -116,7 +116,7 @@ func TransformWeights[T Float](ws *Workspace[T], d *Winograd, u, w []T, k int, r
 					}
 					b.off[t] = ((tap*d.Cin+c)*k+j)*d.Cout + o
 				}
-				spread(ws, tileWeights, u[j*each+o*d.Cin+c*lane:], k*each, w, min(lane, d.Cout-o))
+				toPlanes(ws, tileWeights, u[j*each+o*d.Cin+c*lane:], k*each, w, min(lane, d.Cout-o))
 			}
 		}
 	}
@@ -208,14 +208,14 @@ func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []Winograd
 				at, wide := directions(x.KX, j, j+p, d.Cin)
 				for q := range n {
 					d.under(&b.off, t+q, x.KX*d.Cin, true)
-					spread(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
 				}
 			}
 			planeProducts(ws, d, &g, m, v, terms, n, j, j+p)
 			for q := range n {
 				image, y0, x0 := d.tileAt(t + q)
 				pixel := d.K * d.Cout
-				gather(ws, tileOutput, y[((image*d.Height+y0)*d.Width+x0)*pixel+j*d.Cout:], d.Width*pixel, pixel,
+				fromPlanes(ws, tileOutput, y[((image*d.Height+y0)*d.Width+x0)*pixel+j*d.Cout:], d.Width*pixel, pixel,
 					min(tileSide, d.Height-y0), min(tileSide, d.Width-x0), m[q*g.rowM:], g.planeM, p*d.Cout)
 			}
 		}
@@ -301,15 +301,15 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 			for q := range n {
 				d.under(&b.off, t+q, x.KX*d.Cin, true)
 				if at, wide := directions(x.KX, j0, j1, d.Cin); cin == d.Cin {
-					spread(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
 				} else {
 					for j := range wide / d.Cin {
-						spread(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin)
+						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin)
 					}
 				}
 				at, wide := directions(x.KD, j0, j1, d.Cout)
 				d.under(&b.off, t+q, x.KD*d.Cout, false)
-				spread(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide)
+				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide)
 			}
 		}
 		// The steps of a direction: all tiles of a term, then those of the next.
@@ -328,7 +328,7 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 		for c := range cin {
 			at := ((c0+c)*d.K + j0 + j) * d.Cout
 			tap := d.Cin * d.K * d.Cout
-			gather(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout)
+			fromPlanes(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout)
 		}
 	}
 }

@@ -19,12 +19,12 @@ type tileArgs struct {
 
 var _ = [1]struct{}{}[unsafe.Offsetof(tileArgs{}.pixels)-80]
 
-// spread transforms a tile whose pixels, n values from src on, ws.winograd.off names, to planes from dst on, which
+// toPlanes transforms a tile whose pixels, n values from src on, ws.winograd.off names, to planes from dst on, which
 // rows of whole lanes have room for; a negative offset stands for zeros.
-func spread[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n int) {
+func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n int) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {
-		spreadGeneric(f, dst, plane, src, ws.winograd.off[:], n)
+		toPlanesGeneric(f, dst, plane, src, ws.winograd.off[:], n)
 		return
 	}
 	_ = dst[(planes-1)*plane+pad(n)-1]
@@ -44,11 +44,11 @@ func spread[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T,
 	callTile(f, &p)
 }
 
-// gather transforms n values of each plane from src on to the pixels of a tile, those of the first rows and columns.
-func gather[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, rows, columns int, src []T, plane, n int) {
+// fromPlanes transforms n values of each plane from src on to the pixels of a tile, those of the first rows and columns.
+func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, rows, columns int, src []T, plane, n int) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {
-		gatherGeneric(f, dst, row, pixel, rows, columns, src, plane, n)
+		fromPlanesGeneric(f, dst, row, pixel, rows, columns, src, plane, n)
 		return
 	}
 	_, _ = dst[(rows-1)*row+(columns-1)*pixel+n-1], src[(planes-1)*plane+n-1]

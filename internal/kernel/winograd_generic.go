@@ -33,7 +33,7 @@ func along[T Float](f transform, x *[tileUnder]T) {
 	}
 }
 
-func spreadGeneric[T Float](f transform, dst []T, plane int, src []T, off []int, n int) {
+func toPlanesGeneric[T Float](f transform, dst []T, plane int, src []T, off []int, n int) {
 	side := f.side()
 	var col [tileUnder][tileUnder]T // of transformed columns
 	for c := range n {
@@ -58,7 +58,7 @@ func spreadGeneric[T Float](f transform, dst []T, plane int, src []T, off []int,
 	}
 }
 
-func gatherGeneric[T Float](f transform, dst []T, row, pixel, rows, cols int, src []T, plane, n int) {
+func fromPlanesGeneric[T Float](f transform, dst []T, row, pixel, rows, cols int, src []T, plane, n int) {
 	side := f.side()
 	var col [tileUnder][tileUnder]T
 	for c := range n {

@@ -62,6 +62,8 @@ func main() {
 		}
 		f.peak()
 		f.vector()
+		f.repeat()
+		f.spread()
 		if !f.double {
 			f.winograd()
 		}

@@ -36,6 +36,7 @@ var vectorOps = []vectorOp{
 	{name: "rsqrt", operands: 1, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.div(w.one(), w.sqrt(x[0])) }},
 	{name: "where", operands: 3, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.where(x[0], x[1], x[2]) }},
 	{name: "fill", constant: true, eval: func(_ writer, _ []VecVirtual, k VecVirtual) VecVirtual { return k }},
+	{name: "muladd", operands: 3, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.add(w.mul(x[0], x[1]), x[2]) }},
 	{name: "exp", operands: 1, single: true, held: bitsOf(reduction, expC, []float64{89, -104}),
 		eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.exp(x[0]) }},
 	{name: "tanh", operands: 1, single: true, held: append(bitsOf(reduction, expC, []float64{9.5, 2}), 1<<31, 1<<31-1, 127),

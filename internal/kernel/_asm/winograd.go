@@ -32,11 +32,11 @@ func upTo(n int) (s []int) {
 func (f isa) winograd() {
 	inner := pass{[]int{1, 2, 3, 4}, []int{1, 2, 3, 4}, writer.inputInner}
 	outer := pass{upTo(6), []int{0, 5}, writer.inputOuter}
-	f.spread("tileInput", 6, inner, outer)
-	f.spread("tileWeights", 3, pass{upTo(3), upTo(6), writer.weights})
-	f.spread("tileCotangent", 4, pass{upTo(4), upTo(6), writer.cotangent})
-	f.gather("tileOutput", 4, writer.output)
-	f.gather("tileGradient", 3, writer.gradient)
+	f.toPlanes("tileInput", 6, inner, outer)
+	f.toPlanes("tileWeights", 3, pass{upTo(3), upTo(6), writer.weights})
+	f.toPlanes("tileCotangent", 4, pass{upTo(4), upTo(6), writer.cotangent})
+	f.fromPlanes("tileOutput", 4, writer.output)
+	f.fromPlanes("tileGradient", 3, writer.gradient)
 }
 
 // plus is c + k·a, minus is c − k·a.
@@ -188,8 +188,8 @@ func (b *between) get(i, j int) VecVirtual {
 	return v
 }
 
-// spread generates a transform of from x from pixels to planes. All but the last pass give what the passes of the other axis read.
-func (f isa) spread(name string, from int, passes ...pass) {
+// toPlanes generates a transform of from x from pixels to planes. All but the last pass give what the passes of the other axis read.
+func (f isa) toPlanes(name string, from int, passes ...pass) {
 	f.tile(name, fmt.Sprintf("of %d x %d pixels to planes", from, from), func(t *tile, mask Op, _ string) {
 		b := t.between()
 		for _, p := range passes {
@@ -229,8 +229,8 @@ func (f isa) spread(name string, from int, passes ...pass) {
 	})
 }
 
-// gather generates a transform of planes to to x to pixels.
-func (f isa) gather(name string, to int, eval func(w writer, d []VecVirtual) []VecVirtual) {
+// fromPlanes generates a transform of planes to to x to pixels.
+func (f isa) fromPlanes(name string, to int, eval func(w writer, d []VecVirtual) []VecVirtual) {
 	f.tile(name, fmt.Sprintf("of planes to %d x %d pixels", to, to), func(t *tile, mask Op, label string) {
 		b := t.between()
 		for i := range under {

@@ -1,0 +1,81 @@
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+)
+
+// Offsets of the fields of repeatArgs (see repeat_amd64.go).
+const eDst, eSrc, eRows, eTimes, eVectors = 0, 8, 16, 24, 32
+
+// repeat generates the copy of rows of whole vectors, each several times.
+func (f isa) repeat() {
+	TEXT("repeat"+f.name(), NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	Doc("repeat" + f.name() + " copies rows of whole vectors a number of times each; p points to a repeatArgs.")
+	p := Load(Param("p"), GP64())
+	dst, src, rows, times, vectors, step := GP64(), GP64(), GP64(), GP64(), GP64(), GP64()
+	MOVQ(Mem{Base: p, Disp: eDst}, dst)
+	MOVQ(Mem{Base: p, Disp: eSrc}, src)
+	MOVQ(Mem{Base: p, Disp: eRows}, rows)
+	MOVQ(Mem{Base: p, Disp: eTimes}, times)
+	MOVQ(Mem{Base: p, Disp: eVectors}, vectors)
+	MOVQ(vectors, step)
+	IMUL3Q(U32(uint32(f.width())), step, step) // bytes of a row
+	at, left, out, column := GP64(), GP64(), GP64(), GP64()
+	Label("row")
+	MOVQ(vectors, left)
+	MOVQ(dst, column)
+	Label("vector")
+	v := f.vec()
+	f.load(Mem{Base: src}, v)
+	ADDQ(Imm(uint64(f.width())), src)
+	MOVQ(column, out)
+	MOVQ(times, at)
+	Label("time")
+	f.store(v, Mem{Base: out})
+	ADDQ(step, out)
+	DECQ(at)
+	JNZ(LabelRef("time"))
+	ADDQ(Imm(uint64(f.width())), column)
+	DECQ(left)
+	JNZ(LabelRef("vector"))
+	// The last vector's place in the row after the last, and back to the end of that.
+	LEAQ(Mem{Base: out, Disp: f.width()}, dst)
+	SUBQ(step, dst)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// spread generates the copy of single elements to whole vectors.
+func (f isa) spread() {
+	TEXT("spread"+f.name(), NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	Doc("spread" + f.name() + " fills whole vectors with one element each time; p points to a repeatArgs.")
+	p := Load(Param("p"), GP64())
+	dst, src, rows, vectors, left := GP64(), GP64(), GP64(), GP64(), GP64()
+	MOVQ(Mem{Base: p, Disp: eDst}, dst)
+	MOVQ(Mem{Base: p, Disp: eSrc}, src)
+	MOVQ(Mem{Base: p, Disp: eRows}, rows)
+	MOVQ(Mem{Base: p, Disp: eVectors}, vectors)
+	Label("row")
+	v := f.vec()
+	if f.double {
+		VBROADCASTSD(Mem{Base: src}, v)
+	} else {
+		VBROADCASTSS(Mem{Base: src}, v)
+	}
+	ADDQ(Imm(uint64(f.size())), src)
+	MOVQ(vectors, left)
+	Label("vector")
+	f.store(v, Mem{Base: dst})
+	ADDQ(Imm(uint64(f.width())), dst)
+	DECQ(left)
+	JNZ(LabelRef("vector"))
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}

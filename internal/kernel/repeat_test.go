@@ -1,0 +1,33 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"testing"
+)
+
+func TestRepeat(t *testing.T) { onPaths(t, testRepeat[float32], testRepeat[float64]) }
+
+func testRepeat[T Float](t *testing.T) {
+	rng := rand.New(rand.NewPCG(7, 7))
+	for range 300 {
+		rows, n, times := rng.IntN(5), 1+rng.IntN(70), 1+rng.IntN(70)
+		switch rng.IntN(3) {
+		case 0:
+			n = 16 * (1 + rng.IntN(5))
+		case 1:
+			n, times = 1, 16*(1+rng.IntN(5))
+		}
+		src, dst := values[T](rng, rows*n), newBuffer[T](rng, rows*n*times)
+		before := dst.clone()
+		Repeat(dst.v, src, n, times)
+		for i, x := range dst.v {
+			if want := src[i/(n*times)*n+i%n]; x != want {
+				t.Fatalf("%d rows of %d, %d times: element %d is %v, want %v", rows, n, times, i, x, want)
+			}
+		}
+		copy(dst.v, before.v)
+		if !same(dst.all, before.all) {
+			t.Fatalf("%d rows of %d, %d times: writes elsewhere", rows, n, times)
+		}
+	}
+}
