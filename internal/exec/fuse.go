@@ -113,22 +113,120 @@ func fuse(values []*value) []*group {
 		groups = append(groups, v.group)
 	}
 	for _, h := range groups {
+		readers = sink(h, readers)
+	}
+	for _, h := range groups {
 		for _, m := range h.members {
 			for _, x := range m.in {
 				if (x.group != h || x.isView()) && !slices.Contains(h.inputs, x) {
 					h.inputs = append(h.inputs, x)
 				}
 			}
-			outside := m.output || slices.ContainsFunc(readers[m.id], func(r *value) bool { return r.group != h })
-			for _, r := range readers[m.id] { // through a view a member is read from memory
-				outside = outside || slices.ContainsFunc(r.in, func(x *value) bool { return x.root == m && x.isView() })
-			}
-			if outside {
+			if m.output || len(outside(m, readers)) > 0 {
 				h.outputs = append(h.outputs, m)
 			}
 		}
 	}
 	return groups
+}
+
+// outside are the readers of a member for which it has to be in memory: those of other groups, and those that look at it
+// through a view.
+func outside(m *value, readers [][]*value) []*value {
+	var out []*value
+	for _, r := range readers[m.id] {
+		if r.group != m.group || slices.ContainsFunc(r.in, func(x *value) bool { return x.root == m && x.isView() }) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// sink moves multiples of a derivative that a chain would write, for other chains to read, into these: they read the derivative
+// itself, of which there is one, instead of its multiples. It returns the readers, of what is moved too.
+func sink(h *group, readers [][]*value) [][]*value {
+	if h.products > 0 {
+		return readers
+	}
+	sinks := func(m *value) bool {
+		if m.output || multipleOf(m) == nil {
+			return false
+		}
+		out := outside(m, readers)
+		for _, r := range out {
+			if r.group == h || !fusible(r) || r.group.products > 0 || !slices.Contains(r.in, m) || r.stage != m.stage || r.linear != m.linear || !slices.Equal(r.shape, m.shape) {
+				return false
+			}
+			if n, _ := operands(r.group, r.group); n >= maxOperands {
+				return false
+			}
+		}
+		return len(out) > 0
+	}
+	for i := len(h.members) - 1; i >= 0; i-- {
+		m := h.members[i]
+		if !sinks(m) {
+			continue
+		}
+		// What it is a multiple of is in memory anyway, or will be instead of several multiples.
+		x := multipleOf(m)
+		if x.group == h && !x.isView() && !x.output {
+			others := 0
+			for _, r := range readers[x.id] {
+				if r != m && r.group == h && multipleOf(r) == x && sinks(r) {
+					others++
+				}
+			}
+			if len(outside(x, readers)) == 0 && others == 0 || multipleOf(x) != nil && sinks(x) {
+				continue
+			}
+		}
+		for _, r := range outside(m, readers) {
+			q := r.group
+			if q == h || !slices.Contains(r.in, m) {
+				continue // has been given its own already
+			}
+			c := *m
+			own := &c
+			own.id, own.root, own.group, own.in = len(readers), own, q, slices.Clone(m.in)
+			readers = append(readers, nil)
+			for _, y := range q.members {
+				for j := range y.in {
+					if y.in[j] == m {
+						y.in[j] = own
+						readers[own.id] = append(readers[own.id], y)
+					}
+				}
+			}
+			for _, y := range own.in {
+				readers[y.root.id] = append(readers[y.root.id], own)
+			}
+			at := slices.Index(q.members, readers[own.id][0])
+			q.members = slices.Insert(q.members, at, own)
+		}
+		readers[m.id] = slices.DeleteFunc(readers[m.id], func(r *value) bool { return !slices.Contains(r.in, m) })
+		if len(readers[m.id]) == 0 && len(h.members) > 1 {
+			h.members = slices.Delete(h.members, i, i+1)
+			for _, y := range m.in {
+				readers[y.root.id] = slices.DeleteFunc(readers[y.root.id], func(r *value) bool { return r == m })
+			}
+		}
+	}
+	return readers
+}
+
+// multipleOf is the derivative that a value multiplies by what depends on no direction, or nil.
+func multipleOf(m *value) *value {
+	switch {
+	case m.op == graph.OpScale && m.linear:
+		return m.in[0]
+	case m.op == graph.OpMul && m.linear && m.in[0].linear != m.in[1].linear:
+		if m.in[0].linear {
+			return m.in[0]
+		}
+		return m.in[1]
+	}
+	return nil
 }
 
 // sumOfProducts joins an addition to its operands where these are products, or sums of such, that nothing else reads: each

@@ -28,14 +28,13 @@ const (
 // tiles cuts an m x n product of sums of k terms into parts of tm rows and tn columns: rows first, as even as can be, but
 // not so few that a panel is hardly used; columns too where that leaves few parts.
 func tiles(m, n, k int) (tm, tn int) {
-	parts := m * n * k / partWork
-	if parts <= 1 {
+	most := m * n * k / partWork
+	if most <= 1 {
 		return m, n
 	}
-	parts = max(m*n*k/goodWork, min(parts, fewParts))
-	rows := max(1, min(parts, m/96))
+	rows := max(1, min(max(m*n*k/goodWork, min(most, fewParts)), m/96))
 	tm = min(m, ((m+rows-1)/rows+11)/12*12)
-	columns := max(1, min((parts+rows-1)/rows, n/96))
+	columns := max(1, min((min(most, 2*fewParts)+rows-1)/rows, n/96))
 	tn = min(n, ((n+columns-1)/columns+31)/32*32)
 	return tm, tn
 }
@@ -47,9 +46,10 @@ type matmul[T kernel.Float] struct {
 	a, b, c  ref
 	own      []T // instead of c
 	offs     [][3]int
-	tm, tn   int // size of a tile
-	nm, nn   int // tiles of a product
-	together int // products of a part
+	tm, tn   int        // size of a tile
+	nm, nn   int        // tiles of a product
+	together int        // products of a part
+	next     *matmul[T] // a product that is added to the same tiles, while these are near
 	sparse   *sparsity[T]
 	panels   *kernel.Panels[T] // of b, where it does not depend on the batch
 }
@@ -144,36 +144,79 @@ func (t *matmul[T]) cut() {
 	}
 }
 
-func (t *matmul[T]) work() int { return len(t.offs) * t.d.M * t.d.N * t.d.K }
+// together makes a matrix product part of another whose tiles it adds to, if it does and both are one task.
+func together(before, after []task) bool {
+	if len(before) != 1 || len(after) != 1 {
+		return false
+	}
+	switch t := before[0].(type) {
+	case *matmul[float32]:
+		return t.join(after[0])
+	case *matmul[float64]:
+		return t.join(after[0])
+	}
+	return false
+}
+
+func (t *matmul[T]) join(after task) bool {
+	u, ok := after.(*matmul[T])
+	if !ok || u.d.M != t.d.M || u.d.N != t.d.N || u.d.RowC != t.d.RowC || len(u.offs) != len(t.offs) || t.sparse != nil || u.sparse != nil {
+		return false
+	}
+	for i, o := range t.offs {
+		if u.offs[i][2] != o[2] {
+			return false
+		}
+	}
+	u.tm, u.tn, u.nm, u.nn, u.together = t.tm, t.tn, t.nm, t.nn, t.together
+	for t.next != nil {
+		t = t.next
+	}
+	t.next = u
+	return true
+}
+
+func (t *matmul[T]) work() int {
+	n := len(t.offs) * t.d.M * t.d.N * t.d.K
+	if t.next != nil {
+		n += t.next.work()
+	}
+	return n
+}
 
 func (t *matmul[T]) parts() int {
 	return (len(t.offs) + t.together - 1) / t.together * t.nm * t.nn
 }
 
 func (t *matmul[T]) run(wi, part int) {
-	w := t.p.workers[wi]
+	ws := &t.p.workers[wi].ws
 	tile := part % (t.nm * t.nn)
 	first := part / (t.nm * t.nn) * t.together
 	i, j := tile%t.nm*t.tm, tile/t.nm*t.tn
-	d := t.d
+	for at := first; at < min(first+t.together, len(t.offs)); at++ {
+		for u := t; u != nil; u = u.next {
+			u.tile(ws, at, i, j)
+		}
+	}
+}
+
+// tile computes the tile at (i, j) of one product.
+func (t *matmul[T]) tile(ws *kernel.Workspace[T], at, i, j int) {
+	d, o := t.d, t.offs[at]
 	d.M, d.N = min(t.tm, d.M-i), min(t.tn, d.N-j)
-	a, c := t.p.at(t.a), t.own
+	c := t.own
 	if c == nil {
 		c = t.p.at(t.c)
 	}
-	offs := t.offs[first:min(first+t.together, len(t.offs))]
+	c = c[o[2]+i*d.RowC+j:]
+	a := t.p.at(t.a)[o[0]+i*d.RowA:]
 	if t.panels != nil {
-		for _, o := range offs {
-			kernel.MulPanels(&w.ws, &d, c[o[2]+i*d.RowC+j:], a[o[0]+i*d.RowA:], t.panels, j)
-		}
+		kernel.MulPanels(ws, &d, c, a, t.panels, j)
 		return
 	}
-	b := t.p.at(t.b)
-	if t.sparse != nil && t.runSparse(d, i, j, first, c, b) {
-		return
-	}
-	for _, o := range offs {
-		kernel.Mul(&w.ws, &d, c[o[2]+i*d.RowC+j:], a[o[0]+i*d.RowA:], b[o[1]+j*d.ColB:])
+	b := t.p.at(t.b)[o[1]+j*d.ColB:]
+	if t.sparse == nil || !t.runSparse(d, i, c, b) {
+		kernel.Mul(ws, &d, c, a, b)
 	}
 }
 

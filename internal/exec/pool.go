@@ -6,7 +6,6 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Pool is a fixed set of threads that programs share. One call at a time.
@@ -17,6 +16,10 @@ type Pool struct {
 	left   sync.WaitGroup
 	broken atomic.Bool            // a part has panicked: nobody waits for it
 	defect atomic.Pointer[string] // of a helper's panic
+
+	sleepers atomic.Int64 // threads that have waited long
+	sleep    sync.Mutex
+	news     *sync.Cond
 }
 
 // plan is a sequence of tasks, each of which reads what those before it wrote.
@@ -57,6 +60,7 @@ func NewPool(n int) *Pool {
 		n = runtime.GOMAXPROCS(0)
 	}
 	p := &Pool{n: n}
+	p.news = sync.NewCond(&p.sleep)
 	for w := 1; w < n; w++ {
 		c := make(chan struct{}, 1)
 		p.wake = append(p.wake, c)
@@ -88,6 +92,7 @@ func (p *Pool) help(w int) {
 			s := fmt.Sprintf("%v\n\n%s", r, debug.Stack())
 			p.defect.CompareAndSwap(nil, &s)
 			p.broken.Store(true)
+			p.rouse()
 		}
 	}()
 	p.work(p.plan, w)
@@ -103,13 +108,12 @@ func (p *Pool) work(s *plan, w int) {
 				break
 			}
 			t.run(w, int(part))
-			c.done.Add(1)
-		}
-		for turn := 0; c.done.Load() < c.parts; turn++ {
-			if p.broken.Load() {
-				return
+			if c.done.Add(1) == c.parts {
+				p.rouse()
 			}
-			pause(turn)
+		}
+		if !p.wait(c) {
+			return
 		}
 		if s.after != nil && w == 0 {
 			s.after(i)
@@ -117,19 +121,36 @@ func (p *Pool) work(s *plan, w int) {
 	}
 }
 
-// pause waits a moment, longer the more often it has been called: most parts end within microseconds of each other, and waking
-// a thread that sleeps takes longer than that.
-func pause(turn int) {
-	const (
-		spin  = 2000
-		yield = 2500
-	)
-	switch {
-	case turn < spin:
-	case turn < yield:
-		runtime.Gosched()
-	default:
-		time.Sleep(20 * time.Microsecond)
+// spin is how often a thread looks whether the others are done before it sleeps, a tenth of a millisecond: most parts end sooner
+// after each other, and to wake a thread takes a while.
+const spin = 1 << 17
+
+// wait returns when all parts of a task are done; false where one has panicked.
+func (p *Pool) wait(c *progress) bool {
+	for range spin {
+		if c.done.Load() == c.parts {
+			return true
+		}
+		if p.broken.Load() {
+			return false
+		}
+	}
+	p.sleepers.Add(1)
+	p.sleep.Lock()
+	for c.done.Load() < c.parts && !p.broken.Load() {
+		p.news.Wait()
+	}
+	p.sleep.Unlock()
+	p.sleepers.Add(-1)
+	return !p.broken.Load()
+}
+
+// rouse wakes those that sleep after something has happened that they wait for.
+func (p *Pool) rouse() {
+	if p.sleepers.Load() > 0 {
+		p.sleep.Lock()
+		p.news.Broadcast()
+		p.sleep.Unlock()
 	}
 }
 
@@ -158,6 +179,7 @@ func (p *Pool) do(s *plan) {
 	}
 	defer func() { // of a panic of this thread too: none of the others goes on when do has ended
 		p.broken.Store(true)
+		p.rouse()
 		p.left.Wait()
 		p.plan = nil
 	}()

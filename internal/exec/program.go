@@ -557,7 +557,10 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 		y := h.outputs[0].buffer.ref
 		t, products := p.winograd(h.members[:h.products], y)
 		for _, x := range products {
-			t = append(t, p.product(x, y, len(t) > 0)...)
+			more := p.product(x, y, len(t) > 0)
+			if !together(t, more) {
+				t = append(t, more...)
+			}
 		}
 		return t, v.op.String()
 	case v.op.Pointwise() || v.reduce != reduceNone:

@@ -138,19 +138,12 @@ func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 	return s
 }
 
-// runSparse computes rows [i, i+d.M) and columns [j, j+d.N) of the products of a part from the lists of their left factor; false
+// runSparse computes rows [i, i+d.M) of a product from the lists of its left factor, c and b beginning at the columns wanted; false
 // where there are none.
-func (t *matmul[T]) runSparse(d kernel.MatMul, i, j, first int, c, b []T) bool {
+func (t *matmul[T]) runSparse(d kernel.MatMul, i int, c, b []T) bool {
 	if *t.sparse.count() < 0 {
 		return false
 	}
-	for _, o := range t.offs[first:min(first+t.together, len(t.offs))] {
-		t.runLists(d, i, j, c[o[2]:], b[o[1]:])
-	}
-	return true
-}
-
-func (t *matmul[T]) runLists(d kernel.MatMul, i, j int, c, b []T) {
 	s := t.sparse
 	_, rowEnds, byRow, colEnds, byCol := s.lists()
 	ofRow, ofCol := s.values()
@@ -161,7 +154,7 @@ func (t *matmul[T]) runLists(d kernel.MatMul, i, j int, c, b []T) {
 			for r := range d.M {
 				var x []T
 				k.Index, x = list(rowEnds, byRow, ofRow, i+r)
-				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x, b[j+at:])
+				kernel.MulSparse(&k, c[r*d.RowC+at:], x, b[at:])
 			}
 			continue
 		}
@@ -169,9 +162,10 @@ func (t *matmul[T]) runLists(d kernel.MatMul, i, j int, c, b []T) {
 			for r := range d.M {
 				var x []T
 				k.Index, x = list(colEnds, byCol, ofCol, set*s.cols+i+r)
-				kernel.MulSparse(&k, c[(i+r)*d.RowC+j+at:], x, b[j+at:])
+				kernel.MulSparse(&k, c[r*d.RowC+at:], x, b[at:])
 			}
 			k.Add = true
 		}
 	}
+	return true
 }

@@ -249,7 +249,7 @@ func names(net *model.Network) string {
 
 // batchElements is how many elements the values of one batch's primal part have, about: enough
 // work for every thread in each operation, few enough to stay near the caches.
-const batchElements = 1 << 22
+const batchElements = 3 << 22
 
 // chooseBatch picks a number of examples from the graph of one: by shapes only, so that a result
 // depends neither on the machine nor on the number of directions.

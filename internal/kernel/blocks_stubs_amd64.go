@@ -376,6 +376,16 @@ func sparse2F64AVX2(p *byte)
 //go:noescape
 func sparse1F64AVX2(p *byte)
 
+// transposeF32 copies rows into columns of a panel; p points to a transposeArgs.
+//
+//go:noescape
+func transposeF32(p *byte)
+
+// transposeF64 copies rows into columns of a panel; p points to a transposeArgs.
+//
+//go:noescape
+func transposeF64(p *byte)
+
 // maxInt32 is the largest of n values; n is a positive multiple of 32.
 //
 //go:noescape

@@ -23,6 +23,8 @@ const (
 	cacheWay = 4096
 	// blockA is the most bytes of A that are walked over for every panel of B.
 	blockA = 512 << 10
+	// nearA is the same where sums are so short that this holds several blocks of rows: they stay in the first cache.
+	nearA = 24 << 10
 	// blockB is the most bytes of B packed at a time if A needs several walks.
 	blockB = 1 << 20
 	// maxTerms bounds the blocks times terms of one call into assembly, which
@@ -123,8 +125,11 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, from *Panels[T], fir
 	packA := d.ColA == 0 || d.RowA > math.MaxInt32/maxRows ||
 		(d.ColA != 1 || d.RowA*size%cacheWay == 0) && d.N > (packPanels-1)*nr
 	inPlace := from == nil && d.ColB == 1 && d.M <= inPlaceBlocks*3*unit
-	mc := d.M
-	if m := blockA / (kc * size) / (6 * unit) * (6 * unit); m < d.M {
+	mc, most := d.M, blockA/(kc*size)
+	if near := nearA / (kc * size); near >= 9*unit {
+		most = near
+	}
+	if m := most / (6 * unit) * (6 * unit); m < d.M {
 		mc = max(m, 6*unit)
 	}
 	nc := nr
@@ -298,6 +303,10 @@ func packPanel[T Float](dst, src []T, k, w, row, col int) {
 	default:
 		if w < nr {
 			clear(dst[:k*nr])
+		}
+		if row == 1 {
+			transpose(dst, src, k, w, col)
+			return
 		}
 		_ = dst[k*nr-1]
 		for x := range w {

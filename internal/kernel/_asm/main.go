@@ -75,6 +75,8 @@ func main() {
 			f.sparse(nv)
 		}
 	}
+	isa{}.transpose()
+	isa{double: true}.transpose()
 	maxInt32()
 	Generate()
 }

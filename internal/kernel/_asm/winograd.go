@@ -10,7 +10,7 @@ import (
 )
 
 // Offsets of the fields of tileArgs (see winograd_amd64.go).
-const tPlanes, tPlane, tN, tScratch, tLanes, tDst, tRow, tPixel, tRows, tColumns, tPixels = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
+const wPlanes, wPlane, wN, wScratch, wLanes, wDst, wRow, wPixel, wRows, wColumns, wPixels = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
 
 // under is the side of a transformed tile.
 const under = 6
@@ -108,14 +108,14 @@ func (f isa) tile(name, what string, body func(t *tile, mask Op, label string)) 
 	Doc(name + f.name()[len("F32"):] + " transforms a tile " + what + "; p points to a tileArgs.")
 	t := &tile{isa: f, w: writer{f, map[uint32]VecVirtual{}}, p: Load(Param("p"), GP64()), x: GP64(), plane: GP64(), planes: GP64()}
 	full, rest := GP64(), GP64()
-	MOVQ(t.at(tN), full)
+	MOVQ(t.at(wN), full)
 	MOVQ(full, rest)
 	ANDQ(Imm(uint64(f.width()/f.size()-1)), rest)
 	SUBQ(rest, full)
 	SHLQ(Imm(f.shift()), full)
-	mask := f.tailMask(rest, t.at(tLanes))
-	MOVQ(t.at(tPlanes), t.planes)
-	MOVQ(t.at(tPlane), t.plane)
+	mask := f.tailMask(rest, t.at(wLanes))
+	MOVQ(t.at(wPlanes), t.planes)
+	MOVQ(t.at(wPlane), t.plane)
 	XORQ(t.x, t.x)
 	CMPQ(full, Imm(0))
 	JEQ(LabelRef("tail"))
@@ -164,7 +164,7 @@ func (t *tile) between() *between {
 	b := &between{t: t, v: map[[2]int]VecVirtual{}}
 	if !t.wide {
 		b.scratch = GP64()
-		MOVQ(t.at(tScratch), b.scratch)
+		MOVQ(t.at(wScratch), b.scratch)
 	}
 	return b
 }
@@ -197,7 +197,7 @@ func (f isa) toPlanes(name string, from int, passes ...pass) {
 				var d []VecVirtual
 				for _, i := range p.reads {
 					q, v := GP64(), f.vec()
-					MOVQ(t.at(tPixels+8*(i*from+j)), q)
+					MOVQ(t.at(wPixels+8*(i*from+j)), q)
 					if m := (Mem{Base: q, Index: t.x, Scale: 1}); mask != nil {
 						f.loadMasked(m, mask, v)
 					} else {
@@ -245,12 +245,12 @@ func (f isa) fromPlanes(name string, to int, eval func(w writer, d []VecVirtual)
 			}
 		}
 		column, row := GP64(), GP64()
-		MOVQ(t.at(tDst), column)
+		MOVQ(t.at(wDst), column)
 		ADDQ(t.x, column)
-		MOVQ(t.at(tRow), row)
+		MOVQ(t.at(wRow), row)
 		for j := range to {
 			if j > 0 {
-				CMPQ(t.at(tColumns), Imm(uint64(j)))
+				CMPQ(t.at(wColumns), Imm(uint64(j)))
 				JEQ(LabelRef(label + "_end"))
 			}
 			var d []VecVirtual
@@ -262,7 +262,7 @@ func (f isa) fromPlanes(name string, to int, eval func(w writer, d []VecVirtual)
 			next := fmt.Sprintf("%s_%d", label, j)
 			for i, v := range eval(t.w, d) {
 				if i > 0 {
-					CMPQ(t.at(tRows), Imm(uint64(i)))
+					CMPQ(t.at(wRows), Imm(uint64(i)))
 					JEQ(LabelRef(next))
 					ADDQ(row, q)
 				}
@@ -274,7 +274,7 @@ func (f isa) fromPlanes(name string, to int, eval func(w writer, d []VecVirtual)
 			}
 			Label(next)
 			if j+1 < to {
-				ADDQ(t.at(tPixel), column)
+				ADDQ(t.at(wPixel), column)
 			}
 		}
 		Label(label + "_end")
