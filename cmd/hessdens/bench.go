@@ -42,7 +42,8 @@ and what a product of the Hessian with --probes vectors in lockstep takes: secon
 multiply-adds of its tangent part and their share of the peak, memory, and where the time
 goes. Weights may be left out (initial values then) and data too (noise then). Data change
 the time where they are mostly zero, as images on black are: what is zero is left out of
-the products of a first dense layer, and counted all the same. A product runs --runs times after two that do not count; the best is given,
+the products of a first dense layer, and counted all the same; convolutions count as direct
+sums, of which Winograd's tiles save more than half. A product runs --runs times after two that do not count; the best is given,
 since other programs can only add to it.`,
 		Example: `  hessdens bench                                           the embedded example
   hessdens bench --model resnet20 --examples 64

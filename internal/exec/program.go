@@ -63,10 +63,12 @@ type Program[T kernel.Float] struct {
 	leaves  map[*graph.Node]*value
 	outs    []output
 	extra   int // elements of tasks' own buffers
+	own     int // and of a worker's for transformed tiles
 
-	lists      bool           // of what is not zero in inputs
-	sparsities []*sparsity[T] // of inputs that matrix products read
-	arranged   []*arrange[T]  // right operands in panels
+	lists      bool              // of what is not zero in inputs
+	sparsities []*sparsity[T]    // of inputs that matrix products read
+	arranged   []*arrange[T]     // right operands in panels
+	transforms []*transformed[T] // weights of convolutions
 }
 
 // Options say how to compile.
@@ -139,6 +141,11 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 	for _, s := range p.sparsities {
 		tasks[stagePrimal] = slices.Insert(tasks[stagePrimal], 0, task(s))
 		p.names[stagePrimal] = slices.Insert(p.names[stagePrimal], 0, "sparsity")
+	}
+	for _, t := range p.transforms {
+		s := t.w.stage
+		tasks[s] = append(tasks[s], t)
+		p.names[s] = append(p.names[s], "arrange")
 	}
 	for _, x := range p.arranged {
 		s := x.b.stage
@@ -424,7 +431,7 @@ func sizeof[T kernel.Float]() int {
 
 // Bytes is the memory of the program: buffers of all stages.
 func (p *Program[T]) Bytes() int {
-	n := p.extra
+	n := p.extra + p.own*len(p.workers)
 	for s := range numStages {
 		n += len(p.arena[s])
 	}
@@ -547,8 +554,10 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 	var t []task
 	switch {
 	case h.products > 0:
-		for i, x := range h.members[:h.products] {
-			more := p.product(x, h.outputs[0].buffer.ref, i > 0)
+		y := h.outputs[0].buffer.ref
+		t, products := p.winograd(h.members[:h.products], y)
+		for _, x := range products {
+			more := p.product(x, y, len(t) > 0)
 			if !together(t, more, x.k) {
 				t = append(t, more...)
 			}

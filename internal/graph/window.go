@@ -43,6 +43,8 @@ func Square(h, w, kernel, stride, pad int) Window {
 type Geometry struct {
 	In, Out, Taps, Groups int
 	Index                 []int32
+	Window                Window // that the table, or the one it is the transpose of, was made from
+	Transpose             bool
 	name                  string
 	transposed            *Geometry
 }
@@ -68,7 +70,7 @@ func (g *Graph) Geometry(w Window) *Geometry {
 		}
 	}
 	out := w.Out()
-	geo := &Geometry{In: size(w.Size), Out: size(out), Taps: size(w.Kernel), Groups: w.Groups, name: name}
+	geo := &Geometry{In: size(w.Size), Out: size(out), Taps: size(w.Kernel), Groups: w.Groups, Window: w, name: name}
 	if float64(geo.Out)*float64(geo.Taps) > math.MaxInt32 {
 		fail("window: %v is too large", w)
 	}
@@ -111,7 +113,8 @@ func (geo *Geometry) Transposed() *Geometry {
 	if float64(geo.In)*float64(geo.Taps) > math.MaxInt32 {
 		fail("window: %s is too large", geo.name)
 	}
-	tr := &Geometry{In: geo.Out, Out: geo.In, Taps: geo.Taps, Groups: geo.Groups, name: geo.name + "ᵀ", transposed: geo}
+	tr := &Geometry{In: geo.Out, Out: geo.In, Taps: geo.Taps, Groups: geo.Groups,
+		Window: geo.Window, Transpose: !geo.Transpose, name: geo.name + "ᵀ", transposed: geo}
 	tr.Index = slices.Repeat([]int32{-1}, tr.Out*tr.Taps)
 	for i, p := range geo.Index {
 		if p >= 0 {

@@ -17,7 +17,9 @@ func eachPath(b *testing.B, f32, f64 func(*testing.B, float64)) {
 		force(b, p)
 		peak32, peak64 := PeakGFLOPS[float32](0.2), PeakGFLOPS[float64](0.2)
 		b.Run(p+"/float32", func(b *testing.B) { f32(b, peak32) })
-		b.Run(p+"/float64", func(b *testing.B) { f64(b, peak64) })
+		if f64 != nil {
+			b.Run(p+"/float64", func(b *testing.B) { f64(b, peak64) })
+		}
 	}
 }
 
@@ -83,6 +85,43 @@ func benchConv[T Float](b *testing.B, peak float64) {
 		offW, _, _, _ := g.table(wide)
 		h := GatherT{Rows: rows, Taps: taps, T1: taps, Width: wide, N: ch, Off: offW, RowB: ch, TapC: ch * wide, RowC: ch}
 		measure(b, at+"/dxT·δ", peak, done, func() { MulGatherT(&ws, &h, dw, xk, x) })
+	}
+}
+
+func BenchmarkWinograd(b *testing.B) { eachPath(b, benchWinograd[float32], nil) }
+
+// Sums of both terms of a product rule, counted as the direct sums that BenchmarkConv measures; gradients leave out pairs
+// outside of the image, as it does.
+func benchWinograd[T Float](b *testing.B, peak float64) {
+	rng := rand.New(rand.NewPCG(3, 3))
+	var ws Workspace[T]
+	for _, s := range []struct{ side, ch, images int }{{32, 16, 4}, {16, 32, 8}, {8, 64, 16}, {14, 128, 4}, {7, 256, 8}} {
+		d := Winograd{s.images, s.side, s.side, s.ch, s.ch, probes}
+		pixels := s.images * s.side * s.side
+		wide := probes * s.ch
+		x, dx := values[T](rng, pixels*s.ch), values[T](rng, pixels*wide)
+		w, dw := values[T](rng, 9*s.ch*s.ch), values[T](rng, 9*s.ch*wide)
+		u, du := make([]T, d.Weights(1)), make([]T, d.Weights(probes))
+		y := make([]T, pixels*wide)
+		flops := 2 * 2 * 9 * float64(pixels*s.ch*wide)
+		at := fmt.Sprintf("%dx%dx%d", s.side, s.side, s.ch)
+		TransformWeights(&ws, &d, u, w, 1, false, 0, s.ch)
+		measure(b, at+"/weights", peak, flops, func() { TransformWeights(&ws, &d, du, dw, probes, false, 0, s.ch) })
+		measure(b, at+"/x·dW+dx·W", peak, flops, func() {
+			MulWinograd(&ws, &d, y, []WinogradTerm[T]{{x, 1, du, probes}, {dx, probes, u, 1}}, 0, s.images*d.Tiles(), 0, d.K)
+		})
+		measure(b, at+"/dx·W", peak, flops/2, func() {
+			MulWinograd(&ws, &d, y, []WinogradTerm[T]{{dx, probes, u, 1}}, 0, s.images*d.Tiles(), 0, d.K)
+		})
+		inside := 3*float64(s.side) - 2
+		flops *= inside * inside / float64(9*s.side*s.side)
+		for _, n := range []int{1, 2, 5, probes} {
+			measure(b, fmt.Sprintf("%s/xT·dδ+dxT·δ/%d", at, n), peak, flops, func() {
+				for j := 0; j < probes; j += n {
+					MulWinogradT(&ws, &d, dw, []WinogradPair[T]{{x, 1, y, probes}, {dx, probes, x, 1}}, 0, s.ch, j, j+n)
+				}
+			})
+		}
 	}
 }
 

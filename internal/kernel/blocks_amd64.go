@@ -29,6 +29,7 @@ type rowArgs struct {
 	blocks  int            // blocks of rows, at least one
 	stepA   int            // bytes that a moves from block to block
 	stepOff int            // bytes that off moves from block to block
+	tapB    int            // bytes that b moves from tap to tap beyond its terms
 
 	// The kernel's own. Cursors move past the end of what they walk over, so they
 	// must not be pointers.
@@ -51,7 +52,7 @@ type pairArgs struct {
 
 // The generator's offsets are those of fields of eight bytes in this order.
 var (
-	_ = [1]struct{}{}[unsafe.Offsetof(rowArgs{}.left)-176]
+	_ = [1]struct{}{}[unsafe.Offsetof(rowArgs{}.left)-184]
 	_ = [1]struct{}{}[unsafe.Offsetof(pairArgs{}.rows)-72]
 )
 

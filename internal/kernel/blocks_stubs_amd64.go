@@ -52,6 +52,31 @@ func repeatF32AVX512(p *byte)
 //go:noescape
 func spreadF32AVX512(p *byte)
 
+// tileInputAVX512 transforms a tile of 6 x 6 pixels to planes; p points to a tileArgs.
+//
+//go:noescape
+func tileInputAVX512(p *byte)
+
+// tileWeightsAVX512 transforms a tile of 3 x 3 pixels to planes; p points to a tileArgs.
+//
+//go:noescape
+func tileWeightsAVX512(p *byte)
+
+// tileCotangentAVX512 transforms a tile of 4 x 4 pixels to planes; p points to a tileArgs.
+//
+//go:noescape
+func tileCotangentAVX512(p *byte)
+
+// tileOutputAVX512 transforms a tile of planes to 4 x 4 pixels; p points to a tileArgs.
+//
+//go:noescape
+func tileOutputAVX512(p *byte)
+
+// tileGradientAVX512 transforms a tile of planes to 3 x 3 pixels; p points to a tileArgs.
+//
+//go:noescape
+func tileGradientAVX512(p *byte)
+
 // sparse12F32AVX512 adds up multiples of up to 192 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
@@ -242,6 +267,31 @@ func repeatF32AVX2(p *byte)
 //
 //go:noescape
 func spreadF32AVX2(p *byte)
+
+// tileInputAVX2 transforms a tile of 6 x 6 pixels to planes; p points to a tileArgs.
+//
+//go:noescape
+func tileInputAVX2(p *byte)
+
+// tileWeightsAVX2 transforms a tile of 3 x 3 pixels to planes; p points to a tileArgs.
+//
+//go:noescape
+func tileWeightsAVX2(p *byte)
+
+// tileCotangentAVX2 transforms a tile of 4 x 4 pixels to planes; p points to a tileArgs.
+//
+//go:noescape
+func tileCotangentAVX2(p *byte)
+
+// tileOutputAVX2 transforms a tile of planes to 4 x 4 pixels; p points to a tileArgs.
+//
+//go:noescape
+func tileOutputAVX2(p *byte)
+
+// tileGradientAVX2 transforms a tile of planes to 3 x 3 pixels; p points to a tileArgs.
+//
+//go:noescape
+func tileGradientAVX2(p *byte)
 
 // sparse6F32AVX2 adds up multiples of up to 48 columns of the rows that a list names; p points to a sparseArgs.
 //

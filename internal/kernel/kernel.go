@@ -1,7 +1,8 @@
 // Package kernel holds the matrix kernels of the house: a matrix product with
 // free strides, a convolution as a matrix product whose rows are found through
 // offsets, and the adjoint of that convolution in its weights, in float32 and
-// float64.
+// float64; and both for three by three taps by Winograd's tiles, whose sums, bits
+// and treatment of what is not finite are described there.
 //
 // # Which bits
 //
@@ -80,6 +81,7 @@ type Workspace[T Float] struct {
 	off               []int32
 	steps             []step
 	ends              []int
+	winograd          winogradBuffers[T]
 }
 
 // step is one term of a weight gradient: where the two rows begin, in bytes.

@@ -34,3 +34,19 @@ func vector[T Float](op VectorOp, dst, a, b, c []T, k T) { vectorGeneric(op, dst
 func mulSparse[T Float](d *Sparse, c, a, b []T) { mulSparseGeneric(d, c, a, b) }
 
 func repeat[T Float](_, _ []T, _, _ int) bool { return false }
+
+func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n int) {
+	toPlanesGeneric(f, dst, plane, src, ws.winograd.off[:], n)
+}
+
+func fromPlanes[T Float](_ *Workspace[T], f transform, dst []T, row, pixel, rows, cols int, src []T, plane, n int) {
+	fromPlanesGeneric(f, dst, row, pixel, rows, cols, src, plane, n)
+}
+
+func planeProducts[T Float](_ *Workspace[T], d *Winograd, g *group, m, v []T, terms []WinogradTerm[T], n, j0, j1 int) {
+	planeProductsGeneric(d, g, m, v, terms, n, j0, j1)
+}
+
+func planeSums[T Float](_ *Workspace[T], g *group, acc []T, planeU int, v, m []T, cin, cout int, steps []step) {
+	planeSumsGeneric(g, acc, planeU, v, m, cin, cout, steps)
+}

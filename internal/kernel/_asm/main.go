@@ -20,8 +20,8 @@ import (
 // Offsets of the fields of rowArgs (see blocks_amd64.go).
 const (
 	rA, rZero, rOff, rOffRow, rTaps, rK, rStepK, rB, rLdb, rC, rLdc = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
-	rM, rAdd, rMask, rLanes, rBlocks, rStepA, rStepOff              = 88, 96, 104, 112, 120, 128, 136
-	rCurA, rCurC, rCurOff, rTapOff, rLeft                           = 144, 152, 160, 168, 176
+	rM, rAdd, rMask, rLanes, rBlocks, rStepA, rStepOff, rTapB       = 88, 96, 104, 112, 120, 128, 136, 144
+	rCurA, rCurC, rCurOff, rTapOff, rLeft                           = 152, 160, 168, 176, 184
 )
 
 // Offsets of the fields of pairArgs.
@@ -64,6 +64,9 @@ func main() {
 		f.vector()
 		f.repeat()
 		f.spread()
+		if !f.double {
+			f.winograd()
+		}
 		most := 6
 		if f.wide {
 			most = 12
@@ -298,6 +301,7 @@ func (f isa) rows(mr, nv int) {
 	ADDQ(at(rStepK), x)
 	CMPQ(x, at(rK))
 	JLT(LabelRef("k"))
+	ADDQ(at(rTapB), b)
 	DECQ(at(rLeft))
 	JNZ(LabelRef("tap"))
 

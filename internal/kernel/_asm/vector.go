@@ -68,25 +68,7 @@ func (f isa) vector() {
 	ANDQ(Imm(lanes-1), rest)
 	SUBQ(rest, full)
 	SHLQ(Imm(f.shift()), full)
-	var mask Op
-	if f.wide {
-		bits, k := GP64(), K()
-		MOVQ(rest, RCX)
-		MOVQ(U32(1), bits)
-		SHLQ(CL, bits)
-		DECQ(bits)
-		KMOVW(bits.As32(), k)
-		mask = k
-	} else {
-		m, base := YMM(), GP64()
-		MOVQ(at(vLanes), base)
-		back := GP64()
-		MOVQ(rest, back)
-		SHLQ(Imm(f.shift()), back)
-		SUBQ(back, base)
-		VMOVUPS(Mem{Base: base, Disp: 64}, m)
-		mask = m
-	}
+	mask := f.tailMask(rest, at(vLanes))
 	for i, o := range vectorOps {
 		if o.single && f.double {
 			continue
@@ -142,6 +124,26 @@ func (f isa) vector() {
 	Label("done")
 	VZEROUPPER()
 	RET()
+}
+
+// tailMask is the mask of the first rest elements of a vector; lanes is where the address of laneMasks lies.
+func (f isa) tailMask(rest Register, lanes Mem) Op {
+	if f.wide {
+		bits, k := GP64(), K()
+		MOVQ(rest, RCX)
+		MOVQ(U32(1), bits)
+		SHLQ(CL, bits)
+		DECQ(bits)
+		KMOVW(bits.As32(), k)
+		return k
+	}
+	m, base, back := YMM(), GP64(), GP64()
+	MOVQ(lanes, base)
+	MOVQ(rest, back)
+	SHLQ(Imm(f.shift()), back)
+	SUBQ(back, base)
+	VMOVUPS(Mem{Base: base, Disp: 64}, m)
+	return m
 }
 
 // pool holds the constants that lie in memory, by name.
