@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"text/tabwriter"
@@ -206,7 +204,7 @@ func (o *benchOptions) product(ctx context.Context, op *hvp.Operator, k int) (*p
 	}
 	runtime.ReadMemStats(&after)
 	p := &productInfo{Probes: k, Seconds: slices.Min(seconds), TangentGFLOP: 2e-9 * float64(op.Cost().Work),
-		Allocations: float64(after.Mallocs-before.Mallocs) / float64(o.runs), PeakMemory: peakMemory()}
+		Allocations: float64(after.Mallocs-before.Mallocs) / float64(o.runs), PeakMemory: processMemory("VmHWM")}
 	p.SecondsPerProbe, p.GFLOPS = p.Seconds/float64(k), p.TangentGFLOP/p.Seconds
 	spent := map[string]time.Duration{}
 	op.Measure(spent)
@@ -261,21 +259,6 @@ func machine(threads int) machineInfo {
 		Peak64:    together(func() float64 { return kernel.PeakGFLOPS[float64](peakSeconds) }),
 		Bandwidth: together(func() float64 { return kernel.BandwidthGBS(peakSeconds) }),
 	}
-}
-
-// peakMemory is the most memory that the process had at a time, 0 where the system does not say.
-func peakMemory() int64 {
-	b, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) >= 2 && f[0] == "VmHWM:" {
-			kb, _ := strconv.ParseInt(f[1], 10, 64)
-			return kb << 10
-		}
-	}
-	return 0
 }
 
 func (b *benchmark) print(a *app) error {
