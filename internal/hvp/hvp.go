@@ -719,6 +719,7 @@ func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit fu
 		if err := visit(p, b, lo, hi); err != nil {
 			return err
 		}
+		p.Level()
 		if e.o.opt.Progress != nil {
 			e.o.opt.Progress(hi, n)
 		}
