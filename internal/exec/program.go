@@ -33,6 +33,9 @@ type ref struct {
 	off, n int
 }
 
+// extent is how many elements and integers there are.
+type extent struct{ floats, ints int }
+
 // buffer is a root's memory while it is planned.
 type buffer struct {
 	size        int
@@ -57,6 +60,7 @@ type Program[T kernel.Float] struct {
 	spent   map[string]time.Duration // by operation, where it is measured
 	arena   [numStages][]T
 	ints    [numStages][]int32
+	sizes   [numStages]extent // of both, while the program is made
 	workers []*worker[T]
 	leaves  map[*graph.Node]*value
 	outs    []*value
@@ -112,9 +116,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 		p.outs = append(p.outs, v)
 	}
 	groups := schedule(fuse(c.values))
-	if err := p.plan(c.values, groups, opt.MaxBytes); err != nil {
-		return nil, err
-	}
+	p.plan(c.values, groups)
 	var slots, block int
 	for _, h := range groups {
 		t, name := p.lower(h)
@@ -132,6 +134,9 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 	for _, s := range p.sparsities {
 		p.stages[stagePrimal] = slices.Insert(p.stages[stagePrimal], 0, task(s))
 		p.names[stagePrimal] = slices.Insert(p.names[stagePrimal], 0, "sparsity")
+	}
+	if err := p.allocate(opt.MaxBytes); err != nil {
+		return nil, err
 	}
 	for range opt.Pool.Threads() {
 		p.workers = append(p.workers, &worker[T]{slots: make([][]T, slots), block: make([]T, block)})
@@ -153,7 +158,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 
 // plan gives every root that is kept in memory its place. What a later stage reads or the caller
 // sees stays in its stage's arena; the rest shares scratch, by the steps between which it lives.
-func (p *Program[T]) plan(values []*value, groups []*group, limit int64) error {
+func (p *Program[T]) plan(values []*value, groups []*group) {
 	var steps [numStages]int
 	written := map[*value]int{}
 	read := map[*value]int{}
@@ -177,16 +182,15 @@ func (p *Program[T]) plan(values []*value, groups []*group, limit int64) error {
 			read[x.root] = max(read[x.root], at)
 		}
 	}
-	var size, ints [numStages]int
 	place := func(v *value) {
-		n := v.size()
+		n, size := v.size(), &p.sizes[v.stage]
 		if v.integer {
-			v.buffer = &buffer{size: n, ref: ref{v.stage, ints[v.stage], n}}
-			ints[v.stage] += n
+			v.buffer = &buffer{size: n, ref: ref{v.stage, size.ints, n}}
+			size.ints += n
 			return
 		}
-		v.buffer = &buffer{size: n, ref: ref{v.stage, size[v.stage], n}}
-		size[v.stage] += align(n)
+		v.buffer = &buffer{size: n, ref: ref{v.stage, size.floats, n}}
+		size.floats += align(n)
 	}
 	scratch := 0
 	for _, v := range values {
@@ -222,17 +226,20 @@ func (p *Program[T]) plan(values []*value, groups []*group, limit int64) error {
 		}
 		scratch = max(scratch, free.top)
 	}
-	size[stageTangent] = scratch
-	var need int64
-	for s := range numStages {
-		need += int64(size[s])*int64(sizeof[T]()) + 4*int64(ints[s])
+	p.sizes[stageTangent].floats = scratch
+}
+
+// allocate makes the arenas, unless they and the tasks' own buffers are more than limit bytes.
+func (p *Program[T]) allocate(limit int64) error {
+	need := int64(p.extra) * int64(sizeof[T]())
+	for _, size := range p.sizes {
+		need += int64(size.floats)*int64(sizeof[T]()) + 4*int64(size.ints)
 	}
 	if limit > 0 && need > limit {
 		return &MemoryError{need, limit}
 	}
-	for s := range numStages {
-		p.arena[s] = make([]T, size[s])
-		p.ints[s] = make([]int32, ints[s])
+	for s, size := range p.sizes {
+		p.arena[s], p.ints[s] = make([]T, size.floats), make([]int32, size.ints)
 	}
 	return nil
 }
@@ -413,13 +420,13 @@ func sizeof[T kernel.Float]() int {
 	return 8
 }
 
-// Bytes is the memory of the program: buffers of all stages.
+// Bytes is the memory of the program: buffers of all stages and of tasks.
 func (p *Program[T]) Bytes() int {
-	n := p.extra
+	n := p.extra * sizeof[T]()
 	for s := range numStages {
-		n += len(p.arena[s])
+		n += len(p.arena[s])*sizeof[T]() + 4*len(p.ints[s])
 	}
-	return n * sizeof[T]()
+	return n
 }
 
 // Output is the i-th output, row-major, with the k directions before the last axis where it
