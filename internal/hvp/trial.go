@@ -10,7 +10,7 @@ type Trial struct {
 	Gradient float64 // seconds for the loss and its gradient
 	First    float64 // seconds for a product with k vectors that finds no primal part kept
 	Product  float64 // seconds for any other
-	Bytes    int64   // of the programs for both, and of the primal parts that are kept
+	Bytes    int64   // of the programs for both, of a batch as it is read, and of the primal parts that are kept
 }
 
 // Try measures passes over the first batches for about so many seconds, two of them at least for each kind of pass, and
@@ -67,6 +67,7 @@ func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, 
 	if t.Product, err = measured(func() error { return e.apply(ctx, dst, src) }); err != nil {
 		return nil, err
 	}
+	t.Bytes += 8 * int64(cap(e.floats)+cap(e.ints))
 	t.Product *= float64(k) / float64(with)
 	t.First = t.Product
 	if kept {
@@ -100,4 +101,3 @@ func (e *engineOf[T]) bytes(k, batches int, t *Trial) (kept bool, err error) {
 func (e *engineOf[T]) keeps(p *program[T], batches int) bool {
 	return int64(p.PrimalBytes())*int64(batches) <= e.o.opt.KeepBytes
 }
-
