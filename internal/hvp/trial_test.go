@@ -81,6 +81,7 @@ func TestTryFails(t *testing.T) {
 	if _, err := o.Try(context.Background(), 1, 1e-9); !errors.As(err, &fault) {
 		t.Errorf("error %v, want a *NonFiniteError", err)
 	}
+	o.SetTheta(make([]float64, o.Dim()))
 	passed := 0
 	if _, err := o.Evaluate(context.Background(), func(int, []float64) error { passed++; return nil }); err != nil {
 		t.Fatal(err)
