@@ -76,7 +76,8 @@ func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, 
 	return t, nil
 }
 
-// bytes adds up the memory of the programs for gradients and for products with k vectors, and of primal parts, if they are kept.
+// bytes adds up the memory of the programs for gradients and for products with k vectors, and of primal parts, if they are kept: the
+// programs' own are then not touched.
 func (e *engineOf[T]) bytes(k, batches int, t *Trial) (kept bool, err error) {
 	o := e.o
 	last := float64(o.data.N-(batches-1)*o.batch) / float64(o.batch) // of a batch, which has its own programs if it is smaller
@@ -85,13 +86,14 @@ func (e *engineOf[T]) bytes(k, batches int, t *Trial) (kept bool, err error) {
 		if err != nil {
 			return false, err
 		}
-		t.Bytes += int64(p.Bytes())
-		if last < 1 {
-			t.Bytes += int64(last * float64(p.Bytes()))
+		own, primal := float64(p.Bytes()), float64(p.PrimalBytes())
+		if kept = key.purpose == purposeProduct && e.keeps(p, batches); kept {
+			own -= primal
+			t.Bytes += int64(primal * (float64(batches-1) + last))
 		}
-		if key.purpose == purposeProduct && e.keeps(p, batches) {
-			kept = true
-			t.Bytes += int64(float64(p.PrimalBytes()) * (float64(batches-1) + last))
+		t.Bytes += int64(own)
+		if last < 1 {
+			t.Bytes += int64(own * last)
 		}
 	}
 	return kept, nil
