@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"hessdens/internal/dataset"
+	"hessdens/internal/hvp"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
@@ -121,6 +122,11 @@ type costInfo struct {
 	BasisBytes int64 `json:"basis_bytes"`
 	Available  int64 `json:"available_bytes"`
 	Groups     []int `json:"groups"`
+
+	// Of data alone, where a product could be tried.
+	ProgramBytes *int64   `json:"program_bytes"` // and primal parts that are kept
+	MemoryBytes  *int64   `json:"memory_bytes"`  // of the process at most
+	Seconds      *float64 `json:"seconds"`
 }
 
 type evaluation struct {
@@ -161,13 +167,13 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 		hash := net.SHA256()
 		in.Model.SHA256 = &hash
 	}
-	n := net.Size()
+	n, available := net.Size(), availableMemory()
+	var op *hvp.Operator
 	if s.set != nil {
 		if !trained {
 			zoo.Initialise(net, 0)
 		}
-		op, err := s.operator(a, 0)
-		if err != nil {
+		if op, err = s.operator(a, int64(keepShare*float64(available))); err != nil {
 			return err
 		}
 		defer op.Close()
@@ -188,14 +194,36 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 	} else if o.evaluate {
 		return usagef("--evaluate: --data is needed")
 	}
-	in.Cost = &costInfo{Products: o.estimator.probes * min(o.estimator.steps, n), Available: availableMemory()}
-	in.Cost.BasisBytes = lanczos.BasisBytes(n, min(o.estimator.steps, n), o.estimator.probes)
-	if g, err := lanczos.Groups(o.estimator.probes, n, min(o.estimator.steps, n), int64(basisShare*float64(in.Cost.Available))); err == nil {
-		in.Cost.Groups = g
-	} else {
-		s.warn(a, "memory", "%v", err)
+	if in.Cost, err = o.cost(ctx, a, s, op, n, available); err != nil {
+		return err
 	}
 	return o.print(a, s, &in)
+}
+
+// cost is what estimate would take: what the numbers alone say, and with data, what trying says. That a run would fail is a warning.
+func (o *inspectOptions) cost(ctx context.Context, a *app, s *subject, op *hvp.Operator, n int, available int64) (*costInfo, error) {
+	m := min(o.estimator.steps, n)
+	c := &costInfo{Products: o.estimator.probes * m, BasisBytes: lanczos.BasisBytes(n, m, o.estimator.probes), Available: available}
+	var err error
+	if c.Groups, err = lanczos.Groups(o.estimator.probes, n, m, int64(basisShare*float64(available))); err != nil {
+		s.warn(a, "memory", "%v", err)
+		return c, nil
+	}
+	if op == nil {
+		return c, nil
+	}
+	a.line.begin("trying a product", 0)
+	defer a.line.clear()
+	p, err := predict(ctx, op, &o.estimator, threads(o.subject.threads), available)
+	switch {
+	case ctx.Err() != nil:
+		return nil, err
+	case err != nil:
+		s.warn(a, "product", "%v", err)
+	default:
+		c.ProgramBytes, c.MemoryBytes, c.Seconds = &p.Programs, &p.Memory, &p.Seconds
+	}
+	return c, nil
 }
 
 // data shows a data set without a network.
@@ -337,6 +365,9 @@ func (o *inspectOptions) print(a *app, s *subject, in *inspection) error {
 			groups = fmt.Sprintf("in %d lockstep group(s)", len(c.Groups))
 		}
 		fmt.Fprintf(w, "estimate\t%d products, basis %.1f MiB of %.1f MiB available, %s\n", c.Products, float64(c.BasisBytes)/(1<<20), float64(c.Available)/(1<<20), groups)
+		if c.Seconds != nil {
+			fmt.Fprintf(w, "takes about\t%s, %.0f MiB of memory\n", spell(*c.Seconds), float64(*c.MemoryBytes)/(1<<20))
+		}
 	}
 	if e := in.Evaluation; e != nil {
 		fmt.Fprintf(w, "loss\t%.10g (%s)\n", e.Loss, e.LossKind)

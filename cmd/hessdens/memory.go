@@ -45,6 +45,22 @@ func availableMemory() int64 {
 	return least
 }
 
+// processMemory is how many bytes the process has by a field of its status: VmRSS now, VmHWM at most until now; 0
+// where the system does not say.
+func processMemory(field string) int64 {
+	b, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); len(f) >= 2 && f[0] == field+":" {
+			kb, _ := strconv.ParseInt(f[1], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
 // pairBytes are the bytes that attention takes for each pair of positions, at least: a mask and scores.
 const pairBytes = 24
 

@@ -19,13 +19,15 @@ import (
 func (s *Set) SHA256() (string, error) {
 	h := sha256.New()
 	var bytes []byte
+	var ints []int64
+	var floats []float64
 	for _, c := range []Column{s.X, s.Y} {
 		row := tensor.Count(c.Shape())
 		err := chunks(s.N, row, s.threads, func(lo, hi int) error {
 			n := (hi - lo) * row
 			bytes = bytes[:0]
 			if c.Integer() {
-				ints := make([]int64, n)
+				ints = slices.Grow(ints[:0], n)[:n]
 				if err := c.Ints(ints, lo, hi); err != nil {
 					return err
 				}
@@ -33,7 +35,7 @@ func (s *Set) SHA256() (string, error) {
 					bytes = binary.LittleEndian.AppendUint64(bytes, uint64(v))
 				}
 			} else {
-				floats := make([]float64, n)
+				floats = slices.Grow(floats[:0], n)[:n]
 				if err := c.Floats(floats, lo, hi); err != nil {
 					return err
 				}

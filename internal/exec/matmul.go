@@ -381,7 +381,7 @@ func (p *Program[T]) panelsOf(b *value, d kernel.MatMul, n int) *kernel.Panels[T
 
 func (p *Program[T]) arrange(x *arrange[T]) *kernel.Panels[T] {
 	p.arranged = append(p.arranged, x)
-	p.extra += x.panels.Len()
+	p.fixed += x.panels.Len()
 	return x.panels
 }
 

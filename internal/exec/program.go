@@ -33,6 +33,9 @@ type ref struct {
 	off, n int
 }
 
+// extent is how many elements and integers there are.
+type extent struct{ floats, ints int }
+
 // buffer is a root's memory while it is planned.
 type buffer struct {
 	size        int
@@ -59,10 +62,12 @@ type Program[T kernel.Float] struct {
 	spent   map[string]time.Duration // by operation, where it is measured
 	arena   [numStages][]T
 	ints    [numStages][]int32
+	sizes   [numStages]extent // of both, while the program is made
 	workers []*worker[T]
 	leaves  map[*graph.Node]*value
 	outs    []output
 	extra   int // elements of tasks' own buffers
+	fixed   int // and of those that do not grow with the batch
 	own     int // and of a worker's for transformed tiles
 
 	lists      bool              // of what is not zero in inputs
@@ -120,9 +125,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 		p.outs = append(p.outs, newOutput(v))
 	}
 	groups := schedule(fuse(c.values))
-	if err := p.plan(c.values, groups, opt.MaxBytes); err != nil {
-		return nil, err
-	}
+	p.plan(c.values, groups)
 	var tasks [numStages][]task
 	var slots, block int
 	for _, h := range groups {
@@ -152,10 +155,14 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 		tasks[s] = append(tasks[s], x)
 		p.names[s] = append(p.names[s], "arrange")
 	}
+	adding := newAddTotals(p)
+	if err := p.allocate(opt.MaxBytes); err != nil {
+		return nil, err
+	}
 	for s := range tasks {
 		p.stages[s] = newPlan(tasks[s]...)
 	}
-	p.adding = newPlan(newAddTotals(p))
+	p.adding = newPlan(adding)
 	for range opt.Pool.Threads() {
 		p.workers = append(p.workers, &worker[T]{slots: make([][]T, slots), block: make([]T, block)})
 	}
@@ -176,7 +183,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 
 // plan gives every root that is kept in memory its place. What a later stage reads or the caller
 // sees stays in its stage's arena; the rest shares scratch, by the steps between which it lives.
-func (p *Program[T]) plan(values []*value, groups []*group, limit int64) error {
+func (p *Program[T]) plan(values []*value, groups []*group) {
 	var steps [numStages]int
 	written := map[*value]int{}
 	read := map[*value]int{}
@@ -200,16 +207,15 @@ func (p *Program[T]) plan(values []*value, groups []*group, limit int64) error {
 			read[x.root] = max(read[x.root], at)
 		}
 	}
-	var size, ints [numStages]int
 	place := func(v *value) {
-		n := v.size()
+		n, size := v.size(), &p.sizes[v.stage]
 		if v.integer {
-			v.buffer = &buffer{size: n, ref: ref{v.stage, ints[v.stage], n}}
-			ints[v.stage] += n
+			v.buffer = &buffer{size: n, ref: ref{v.stage, size.ints, n}}
+			size.ints += n
 			return
 		}
-		v.buffer = &buffer{size: n, ref: ref{v.stage, size[v.stage], n}}
-		size[v.stage] += align(n)
+		v.buffer = &buffer{size: n, ref: ref{v.stage, size.floats, n}}
+		size.floats += align(n)
 	}
 	scratch := 0
 	for _, v := range values {
@@ -245,17 +251,26 @@ func (p *Program[T]) plan(values []*value, groups []*group, limit int64) error {
 		}
 		scratch = max(scratch, free.top)
 	}
-	size[stageTangent] = scratch
-	var need int64
-	for s := range numStages {
-		need += int64(size[s])*int64(sizeof[T]()) + 4*int64(ints[s])
+	p.sizes[stageTangent].floats = scratch
+}
+
+// allocate makes the arenas, unless they and the tasks' own buffers are more than limit bytes.
+func (p *Program[T]) allocate(limit int64) error {
+	need := int64(p.extra+p.fixed+p.own*p.pool.Threads()) * int64(sizeof[T]())
+	for _, t := range p.totals {
+		need += 8 * int64(t.of.buffer.size)
+	}
+	for _, size := range p.sizes {
+		need += int64(size.floats)*int64(sizeof[T]()) + 4*int64(size.ints)
 	}
 	if limit > 0 && need > limit {
 		return &MemoryError{need, limit}
 	}
-	for s := range numStages {
-		p.arena[s] = make([]T, size[s])
-		p.ints[s] = make([]int32, ints[s])
+	for s, size := range p.sizes {
+		p.arena[s], p.ints[s] = make([]T, size.floats), make([]int32, size.ints)
+	}
+	for i := range p.totals {
+		p.totals[i].sum = make([]float64, p.totals[i].of.buffer.size)
 	}
 	return nil
 }
@@ -429,18 +444,21 @@ func sizeof[T kernel.Float]() int {
 	return 8
 }
 
-// Bytes is the memory of the program: buffers of all stages.
+// Bytes is the memory of the program: buffers of all stages and of tasks.
 func (p *Program[T]) Bytes() int {
-	n := p.extra + p.own*len(p.workers)
-	for s := range numStages {
-		n += len(p.arena[s])
-	}
-	n *= sizeof[T]()
+	return p.FixedBytes() + p.extra*sizeof[T]() + p.stageBytes(stagePrimal) + p.stageBytes(stageTangent)
+}
+
+// FixedBytes is the part of Bytes that does not grow with the batch.
+func (p *Program[T]) FixedBytes() int {
+	n := (p.fixed+p.own*p.pool.Threads())*sizeof[T]() + p.stageBytes(stageConst) + p.stageBytes(stageDirection)
 	for _, t := range p.totals {
 		n += 8 * len(t.sum)
 	}
 	return n
 }
+
+func (p *Program[T]) stageBytes(s stage) int { return len(p.arena[s])*sizeof[T]() + 4*len(p.ints[s]) }
 
 // Output is the i-th output, row-major, where it depends on no direction. It is overwritten when a stage runs again.
 func (p *Program[T]) Output(i int) []T { return p.at(p.outs[i].root.buffer.ref) }
@@ -494,7 +512,7 @@ func newAddTotals[T kernel.Float](p *Program[T]) *addTotals[T] {
 		if !v.linear || slices.ContainsFunc(p.totals, func(t total64) bool { return t.of == v.root }) {
 			continue
 		}
-		p.totals = append(p.totals, total64{v.root, make([]float64, v.root.buffer.size)})
+		p.totals = append(p.totals, total64{of: v.root})
 		t.count += (v.root.buffer.size + partLen - 1) / partLen
 		t.ends = append(t.ends, t.count)
 	}

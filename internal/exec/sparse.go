@@ -131,9 +131,10 @@ func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 			return s
 		}
 	}
-	s := &sparsity[T]{p: p, x: root.buffer.ref, rows: rows, cols: cols, limit: int(SparseShare * float64(root.size())), base: len(p.ints[stagePrimal]), first: len(p.arena[stagePrimal])}
-	p.ints[stagePrimal] = append(p.ints[stagePrimal], make([]int32, s.size())...)
-	p.arena[stagePrimal] = append(p.arena[stagePrimal], make([]T, 2*s.limit)...)
+	size := &p.sizes[stagePrimal]
+	s := &sparsity[T]{p: p, x: root.buffer.ref, rows: rows, cols: cols, limit: int(SparseShare * float64(root.size())), base: size.ints, first: size.floats}
+	size.ints += s.size()
+	size.floats += 2 * s.limit
 	p.sparsities = append(p.sparsities, s)
 	return s
 }

@@ -55,7 +55,7 @@ func (p *Program[T]) transform(d kernel.Winograd, w *value, reversed bool) *tran
 	}
 	t := &transformed[T]{p: p, d: d, w: w, reversed: reversed, u: make([]T, d.Weights(w.k))}
 	t.channels = max(1, partLen*d.Cin/len(t.u))
-	p.extra += len(t.u)
+	p.fixed += len(t.u)
 	p.transforms = append(p.transforms, t)
 	return t
 }
@@ -103,13 +103,16 @@ func (p *Program[T]) winograd(products []*value, y ref) (t []task, others []*val
 
 func newWinograd[T kernel.Float](p *Program[T], d kernel.Winograd, products []*value, y ref) task {
 	c := &winograd[T]{p: p, d: d, y: y}
-	for _, v := range products {
-		c.x = append(c.x, v.in[0])
-		c.w = append(c.w, p.transform(d, v.in[1], v.attr.(*graph.Geometry).Transpose))
+	terms := make([]kernel.WinogradTerm[T], len(products)) // without values: there are none yet
+	for i, v := range products {
+		x, w := v.in[0], v.in[1]
+		c.x = append(c.x, x)
+		c.w = append(c.w, p.transform(d, w, v.attr.(*graph.Geometry).Transpose))
+		terms[i].KX, terms[i].KW = x.k, w.k
 	}
 	c.cuts = cuts(d.K, winogradWork/(winogradTiles*16*9*d.Cin*d.Cout*len(products)))
 	c.probes = (d.K + c.cuts - 1) / c.cuts
-	p.own = max(p.own, kernel.WinogradSpace(&d, c.terms(new([kernel.MaxWinogradTerms]kernel.WinogradTerm[T])), winogradTiles, c.probes))
+	p.own = max(p.own, kernel.WinogradSpace(&d, terms, winogradTiles, c.probes))
 	return c
 }
 
@@ -151,8 +154,11 @@ type winogradW[T kernel.Float] struct {
 
 func newWinogradW[T kernel.Float](p *Program[T], d kernel.Winograd, products []*value, y ref) task {
 	c := &winogradW[T]{p: p, d: d, y: y}
-	for _, v := range products {
-		c.x, c.ct = append(c.x, v.in[0]), append(c.ct, v.in[1])
+	pairs := make([]kernel.WinogradPair[T], len(products)) // without values: there are none yet
+	for i, v := range products {
+		x, ct := v.in[0], v.in[1]
+		c.x, c.ct = append(c.x, x), append(c.ct, ct)
+		pairs[i].KX, pairs[i].KD = x.k, ct.k
 	}
 	threads := p.pool.Threads()
 	sums := 36 * d.Cout // of a channel and direction
@@ -162,7 +168,7 @@ func newWinogradW[T kernel.Float](p *Program[T], d kernel.Winograd, products []*
 		c.channels = min(c.channels, max(32, d.Cin/cuts(threads, parts)/16*16))
 	}
 	c.cuts = cuts(d.Cin, c.channels)
-	p.own = max(p.own, kernel.WinogradSpaceT(&d, c.pairs(new([kernel.MaxWinogradTerms]kernel.WinogradPair[T])), min(c.channels, d.Cin), c.probes))
+	p.own = max(p.own, kernel.WinogradSpaceT(&d, pairs, min(c.channels, d.Cin), c.probes))
 	return c
 }
 

@@ -142,6 +142,7 @@ type engine interface {
 	forget()
 	info() Cost
 	measure(spent map[string]time.Duration)
+	try(ctx context.Context, k int, seconds float64) (*Trial, error)
 }
 
 // New compiles the network for the data. It fails when they do not fit each other or the options.
@@ -553,6 +554,7 @@ type engineOf[T exec.Float] struct {
 	last     Cost
 	spent    map[string]time.Duration
 	seed     maphash.Seed
+	most     int // batches that a pass goes over; 0: all
 }
 
 func newEngine[T exec.Float](o *Operator) *engineOf[T] {
@@ -717,6 +719,9 @@ func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
 // batches visits the batches in order, each with the program for its size.
 func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit func(p *program[T], b, lo, hi int) error) error {
 	n, size := e.o.data.N, e.o.batch
+	if e.most > 0 {
+		n = min(n, e.most*size)
+	}
 	for b, lo := 0, 0; lo < n; b, lo = b+1, lo+size {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -729,6 +734,7 @@ func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit fu
 		if err := visit(p, b, lo, hi); err != nil {
 			return err
 		}
+		p.Level()
 		if e.o.opt.Progress != nil {
 			e.o.opt.Progress(hi, n)
 		}
@@ -794,7 +800,7 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 
 // primal makes the primal part of a batch be there: kept, or computed.
 func (e *engineOf[T]) primal(p *program[T], b, lo, hi, batches int) error {
-	keep := int64(p.PrimalBytes())*int64(batches) <= e.o.opt.KeepBytes
+	keep := e.keeps(p, batches)
 	if keep {
 		if p.kept == nil {
 			p.kept = make([]*exec.Primal[T], batches)

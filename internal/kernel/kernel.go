@@ -107,6 +107,24 @@ func (ws *Workspace[T]) zeroRow(n int) []T {
 	return ws.zeros[:n]
 }
 
+// Match makes the buffers of ws at least as large as those of another workspace, so that it allocates nothing for
+// products that the other has done.
+func (ws *Workspace[T]) Match(other *Workspace[T]) {
+	match(&ws.bufA, other.bufA)
+	match(&ws.bufB, other.bufB)
+	match(&ws.zeros, other.zeros)
+	match(&ws.off, other.off)
+	match(&ws.steps, other.steps)
+	match(&ws.ends, other.ends)
+}
+
+// match makes *s as long as another buffer where it is shorter; what it held is lost.
+func match[E any](s *[]E, other []E) {
+	if len(*s) < len(other) {
+		*s = make([]E, len(other))
+	}
+}
+
 // MatMul describes C = A·B, or C += A·B with Add, where A is M x K, B is K x N and
 //
 //	A[i,p] = a[i*RowA + p*ColA],  B[p,j] = b[p*RowB + j*ColB],  C[i,j] = c[i*RowC + j].

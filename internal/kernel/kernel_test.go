@@ -667,15 +667,23 @@ func testNoAllocations[T Float](t *testing.T) {
 	gt := newGatherT[T](rng, GatherT{Rows: 50, Taps: 9, T1: 9, Width: 16, N: 40, Off: off, RowB: 40, TapC: 640, RowC: 40}, size)
 	small := newMul[T](rng, MatMul{M: 3, N: 5, K: 7, RowA: 7, ColA: 1, RowB: 5, ColB: 1, RowC: 5})
 	tr := newMul[T](rng, MatMul{M: 33, N: 50, K: 70, RowA: 1, ColA: 33, RowB: 1, ColB: 70, RowC: 50})
-	run := func() {
-		MulGather(&ws, &g.d, g.c.v, g.a.v, g.b.v)
-		MulGatherT(&ws, &gt.d, gt.c.v, gt.a.v, gt.b.v)
-		Mul(&ws, &small.d, small.c.v, small.a.v, small.b.v)
-		Mul(&ws, &tr.d, tr.c.v, tr.a.v, tr.b.v)
+	run := func(ws *Workspace[T]) {
+		MulGather(ws, &g.d, g.c.v, g.a.v, g.b.v)
+		MulGatherT(ws, &gt.d, gt.c.v, gt.a.v, gt.b.v)
+		Mul(ws, &small.d, small.c.v, small.a.v, small.b.v)
+		Mul(ws, &tr.d, tr.c.v, tr.a.v, tr.b.v)
 	}
-	run()
-	if n := testing.AllocsPerRun(20, run); n != 0 {
+	run(&ws)
+	if n := testing.AllocsPerRun(20, func() { run(&ws) }); n != 0 {
 		t.Fatalf("%v allocations a call", n)
+	}
+	matched := testing.AllocsPerRun(20, func() { new(Workspace[T]).Match(&ws) })
+	if n := testing.AllocsPerRun(20, func() {
+		other := new(Workspace[T])
+		other.Match(&ws)
+		run(other)
+	}); n != matched {
+		t.Errorf("%v allocations for buffers and calls, %v for buffers alone", n, matched)
 	}
 }
 

@@ -1,0 +1,106 @@
+package hvp
+
+import (
+	"context"
+	"time"
+)
+
+// Trial is what passes over the data set take, told from a few batches.
+type Trial struct {
+	Gradient float64 // seconds for the loss and its gradient
+	First    float64 // seconds for a product with k vectors that finds no primal part kept
+	Product  float64 // seconds for any other
+	Bytes    int64   // of the programs for both, of a batch as it is read, and of the primal parts that are kept
+}
+
+// Try measures passes over the first batches for about so many seconds, two of them at least for each kind of pass, and
+// scales to the whole data set. Where one batch with k vectors takes longer, it measures with fewer and scales that too,
+// which is a little too much, since vectors share work. Programs and primal parts that products with k vectors need are kept.
+func (o *Operator) Try(ctx context.Context, k int, seconds float64) (*Trial, error) {
+	return o.engine.try(ctx, k, seconds)
+}
+
+func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, error) {
+	o := e.o
+	defer func() { e.most = 0 }()
+	batches := (o.data.N + o.batch - 1) / o.batch
+	// over times a pass over so many batches and scales to all.
+	over := func(most int, pass func() error) (float64, error) {
+		e.most = most
+		start := time.Now()
+		err := pass()
+		return time.Since(start).Seconds() * float64(o.data.N) / float64(min(most*o.batch, o.data.N)), err
+	}
+	// measured is one batch that does not count, for what is compiled and touched first, and then as many as the time allows.
+	measured := func(pass func() error) (float64, error) {
+		var one float64
+		for range 2 {
+			var err error
+			if one, err = over(1, pass); err != nil {
+				return 0, err
+			}
+		}
+		most := int(seconds * float64(batches) / one)
+		if most <= 1 {
+			return one, nil
+		}
+		if _, err := over(most, pass); err != nil { // makes primal parts
+			return 0, err
+		}
+		return over(most, pass)
+	}
+	t := &Trial{}
+	var err error
+	grad := make([]float64, o.Dim())
+	if t.Gradient, err = measured(func() error { _, err := e.gradient(ctx, grad); return err }); err != nil {
+		return nil, err
+	}
+	kept, err := e.bytes(k, batches, t)
+	if err != nil {
+		return nil, err
+	}
+	with := min(k, max(1, int(seconds*float64(batches)/t.Gradient)))
+	src, dst := make([][]float64, with), make([][]float64, with)
+	for j := range src {
+		src[j], dst[j] = o.theta, grad // what comes out is of no interest
+	}
+	if t.Product, err = measured(func() error { return e.apply(ctx, dst, src) }); err != nil {
+		return nil, err
+	}
+	t.Bytes += 8 * int64(cap(e.floats)+cap(e.ints))
+	t.Product *= float64(k) / float64(with)
+	t.First = t.Product
+	if kept {
+		t.First += t.Gradient // the primal part is the loss and its gradient
+	}
+	return t, nil
+}
+
+// bytes adds up the memory of the programs for gradients and for products with k vectors, and of primal parts, if they are kept: the
+// programs' own are then not touched.
+func (e *engineOf[T]) bytes(k, batches int, t *Trial) (kept bool, err error) {
+	o := e.o
+	last := float64(o.data.N-(batches-1)*o.batch) / float64(o.batch) // of a batch, which has its own programs if it is smaller
+	for _, key := range []programKey{{o.batch, 1, purposeGradient}, {o.batch, k, purposeProduct}} {
+		p, err := e.program(key)
+		if err != nil {
+			return false, err
+		}
+		own, primal := float64(p.Bytes()), float64(p.PrimalBytes())
+		if kept = key.purpose == purposeProduct && e.keeps(p, batches); kept {
+			own -= primal
+			t.Bytes += int64(primal * (float64(batches-1) + last))
+		}
+		t.Bytes += int64(own)
+		if last < 1 {
+			fixed := float64(p.FixedBytes())
+			t.Bytes += int64(fixed + (own-fixed)*last)
+		}
+	}
+	return kept, nil
+}
+
+// keeps says whether the primal parts of all batches fit.
+func (e *engineOf[T]) keeps(p *program[T], batches int) bool {
+	return int64(p.PrimalBytes())*int64(batches) <= e.o.opt.KeepBytes
+}
