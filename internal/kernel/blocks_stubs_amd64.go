@@ -42,6 +42,16 @@ func peakF32AVX512(n int)
 //go:noescape
 func vectorF32AVX512(p *byte)
 
+// dotsF32AVX512 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF32AVX512(p *byte)
+
+// minusF32AVX512 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF32AVX512(p *byte)
+
 // sparse12F32AVX512 adds up multiples of up to 192 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
@@ -99,6 +109,16 @@ func peakF64AVX512(n int)
 //
 //go:noescape
 func vectorF64AVX512(p *byte)
+
+// dotsF64AVX512 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF64AVX512(p *byte)
+
+// minusF64AVX512 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF64AVX512(p *byte)
 
 // sparse12F64AVX512 adds up multiples of up to 96 columns of the rows that a list names; p points to a sparseArgs.
 //
@@ -213,6 +233,16 @@ func peakF32AVX2(n int)
 //go:noescape
 func vectorF32AVX2(p *byte)
 
+// dotsF32AVX2 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF32AVX2(p *byte)
+
+// minusF32AVX2 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF32AVX2(p *byte)
+
 // sparse6F32AVX2 adds up multiples of up to 48 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
@@ -265,6 +295,16 @@ func peakF64AVX2(n int)
 //
 //go:noescape
 func vectorF64AVX2(p *byte)
+
+// dotsF64AVX2 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF64AVX2(p *byte)
+
+// minusF64AVX2 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF64AVX2(p *byte)
 
 // sparse6F64AVX2 adds up multiples of up to 24 columns of the rows that a list names; p points to a sparseArgs.
 //

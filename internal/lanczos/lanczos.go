@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+
+	"hessdens/internal/kernel"
 )
 
 const (
@@ -100,9 +102,8 @@ type Options struct {
 	// below it, or below 100·2⁻⁵², times the running estimate of ‖H‖ ends a probe.
 	ProductError float64
 
-	// Orthogonality asks for Probe.Orthogonality, which costs as much again as the run's own
-	// orthogonalisation.
-	Orthogonality bool
+	// Storage is the type in which the basis is kept; sums are in float64 either way.
+	Storage Storage
 
 	// KeepBasis keeps the Krylov basis of every probe in Probe.Basis: Probes·m·n·8 bytes.
 	KeepBasis bool
@@ -143,7 +144,7 @@ type Probe struct {
 	// step: the quadrature is then exact for every f, up to the error of the products.
 	Exhausted bool
 
-	// Orthogonality is max |QᵀQ − I|; 0 unless Options.Orthogonality.
+	// Orthogonality is max |QᵀQ − I| of the basis as it was kept.
 	Orthogonality float64
 
 	// Basis holds the columns of Q; nil unless Options.KeepBasis.
@@ -155,11 +156,14 @@ type Probe struct {
 // Run does the Lanczos process on op from Options.Probes starting vectors and returns the probes in
 // the order of their indices.
 //
-// Every new direction is orthogonalised twice against the whole basis in float64 (classical
-// Gram-Schmidt, twice is enough: Giraud, Langou and Rozložník 2005). Sums over n are cut into pieces
-// that depend on n alone and added in a fixed order, so a probe's bits depend on the operator and on
-// (Seed, index) and not on Threads, Groups or the other probes. If A is scaled by a power of two, nodes
-// and residuals scale exactly and the weights keep their bits.
+// Every new direction is orthogonalised in float64, against the last two columns and then against the whole basis (classical
+// Gram-Schmidt; another time where the first took out more than half of what is left: Giraud and Langou 2003). Sums over n are cut into
+// pieces that depend on n alone and added in a fixed order, so a probe's bits depend on the operator, on (Seed, index), on
+// Storage and on the path of package kernel, and not on Threads, Groups or the other probes. If A is scaled by a power of two,
+// nodes and residuals scale exactly and the weights keep their bits.
+//
+// With the storage Single a column is rounded to float32 after it was normalised, and what is multiplied is the rounded one. Its
+// rounding is an error of the size of a float32 product's: no β below ProductError32·‖H‖ counts then.
 //
 // A probe whose β falls below the rounding of ‖H‖ has found an invariant subspace: it leaves the group with
 // what it has, an exact result (Probe.Exhausted), and the others go on.
@@ -194,16 +198,24 @@ func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 		panic(badGroups)
 	}
 
-	r := &run{op: op, o: o, n: n, m: min(o.Steps, n)}
+	if o.Storage == Single {
+		return runGroups[float32](ctx, op, o, groups, largest)
+	}
+	return runGroups[float64](ctx, op, o, groups, largest)
+}
+
+// runGroups is Run with a basis of type T.
+func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, groups []int, largest int) ([]Probe, error) {
+	n := op.Dim()
+	r := &run[T]{op: op, o: o, n: n, m: min(o.Steps, n), tol: max(breakdown, o.Storage.ProductError(o.ProductError))}
 	r.team = newTeam(max(1, o.Threads))
 	defer r.team.close()
-	r.ortho = newOrthogonaliser(r.team, n, r.m, largest)
-	r.tol = max(breakdown, o.ProductError)
+	r.ortho = newOrthogonaliser[T](r.team, n, r.m, largest)
 
 	probes := make([]Probe, o.Probes)
 	at := 0
 	for _, g := range groups {
-		if err := r.group(ctx, probes[at:at+g], o.First+at, total-at-g); err != nil {
+		if err := r.group(ctx, probes[at:at+g], o.First+at, o.Probes-at-g); err != nil {
 			return nil, err
 		}
 		at += g
@@ -212,43 +224,49 @@ func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 }
 
 // run holds what the groups of one call of Run share.
-type run struct {
+type run[T kernel.Float] struct {
 	op       Operator
 	o        Options
 	n, m     int
 	tol      float64
 	team     *team
-	ortho    *orthogonaliser
-	columns  [][][]float64 // per slot of a group: m+1 columns, reused by the next group
+	ortho    *orthogonaliser[T]
+	states   []*state[T] // a slot of a group each, reused by the next group
 	products int
 }
 
 // state is one probe on its way.
-type state struct {
+type state[T kernel.Float] struct {
 	probe   *Probe
-	columns [][]float64
-	scale   float64 // running estimate of ‖H‖ from the rows of T
+	columns [][]T     // the basis, m columns
+	v, w    []float64 // the last column as it is multiplied, and its product
+	scale   float64   // running estimate of ‖H‖ from the rows of T
+
+	partial []float64 // chunks × m sums
+	coef    []float64 // m coefficients
+	alpha   float64
+	norm    float64 // ‖w‖
 }
 
-func (r *run) basis(slot int) [][]float64 {
-	if r.o.KeepBasis {
-		return newColumns(r.n, r.m+1)
+func (r *run[T]) state(slot int) *state[T] {
+	for len(r.states) <= slot {
+		r.states = append(r.states, &state[T]{
+			columns: newColumns[T](r.n, r.m), v: make([]float64, r.n), w: make([]float64, r.n),
+			partial: make([]float64, r.ortho.count*r.m), coef: make([]float64, r.m),
+		})
 	}
-	for len(r.columns) <= slot {
-		r.columns = append(r.columns, newColumns(r.n, r.m+1))
-	}
-	return r.columns[slot]
+	return r.states[slot]
 }
 
-func newColumns(n, m int) [][]float64 {
-	c := make([][]float64, m)
+func newColumns[T kernel.Float](n, m int) [][]T {
+	c := make([][]T, m)
 	for i := range c {
-		c[i] = make([]float64, n)
+		c[i] = make([]T, n)
 	}
 	return c
 }
 
-func (r *run) start(v []float64, probe int) error {
+func (r *run[T]) start(v []float64, probe int) error {
 	if r.o.Start == nil {
 		Gaussian(v, r.o.Seed, probe)
 		return nil
@@ -265,23 +283,31 @@ func (r *run) start(v []float64, probe int) error {
 }
 
 // group advances the probes first, first+1, … in lockstep; later is the number of probes in groups to come.
-func (r *run) group(ctx context.Context, probes []Probe, first, later int) error {
-	states := make([]*state, len(probes))
+func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) error {
+	states := make([]*state[T], len(probes))
 	for i := range probes {
 		probes[i] = Probe{
 			Index: first + i,
 			Alpha: make([]float64, 0, r.m),
 			Beta:  make([]float64, 0, r.m),
 		}
-		states[i] = &state{probe: &probes[i], columns: r.basis(i)}
+		states[i] = r.state(i)
+		states[i].probe, states[i].scale = &probes[i], 0
 	}
 	failed := make([]error, len(probes))
-	r.team.do(len(probes), func(i int) { failed[i] = r.start(states[i].columns[0], first+i) })
+	r.team.do(len(probes), func(i int) {
+		s := states[i]
+		failed[i] = r.start(s.v, first+i)
+		for l, x := range s.v {
+			s.columns[0][l] = T(x)
+			s.v[l] = float64(s.columns[0][l])
+		}
+	})
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}
 
-	active := append([]*state(nil), states...)
+	active := append([]*state[T](nil), states...)
 	src := make([][]float64, len(probes))
 	dst := make([][]float64, len(probes))
 	for j := 0; j < r.m && len(active) > 0; j++ {
@@ -289,7 +315,7 @@ func (r *run) group(ctx context.Context, probes []Probe, first, later int) error
 			return err
 		}
 		for i, s := range active {
-			src[i], dst[i] = s.columns[j], s.columns[j+1]
+			src[i], dst[i] = s.v, s.w
 		}
 		if err := r.op.Apply(ctx, dst[:len(active)], src[:len(active)]); err != nil {
 			return err
@@ -297,21 +323,14 @@ func (r *run) group(ctx context.Context, probes []Probe, first, later int) error
 		r.products += len(active)
 
 		r.ortho.load(j, active)
-		r.ortho.project()
-		for i, s := range active {
-			alpha := r.ortho.coef[i][j]
-			if math.IsNaN(alpha) || math.IsInf(alpha, 0) {
-				return &NonFiniteError{Probe: s.probe.Index, Step: j + 1}
-			}
-			s.probe.Alpha = append(s.probe.Alpha, alpha)
-		}
-		r.ortho.reproject()
+		r.ortho.orthogonalise()
 		going := active[:0]
-		for i, s := range active {
-			p, beta, before := s.probe, r.ortho.norm[i], 0.0
-			if math.IsNaN(beta) || math.IsInf(beta, 0) {
+		for _, s := range active {
+			p, beta, before := s.probe, s.norm, 0.0
+			if size := math.Abs(s.alpha) + beta; math.IsNaN(size) || math.IsInf(size, 0) {
 				return &NonFiniteError{Probe: p.Index, Step: j + 1}
 			}
+			p.Alpha = append(p.Alpha, s.alpha)
 			if j > 0 {
 				before = p.Beta[j-1]
 			}
@@ -336,17 +355,22 @@ func (r *run) group(ctx context.Context, probes []Probe, first, later int) error
 		}
 	}
 
+	r.team.do(len(states), func(i int) {
+		s := states[i]
+		s.probe.Orthogonality = orthogonalityLoss(s.columns[:len(s.probe.Alpha)])
+	})
 	for _, s := range states {
 		p := s.probe
-		q := s.columns[:len(p.Alpha)]
 		if !p.decompose() {
 			return fmt.Errorf("probe %d: eigenvalues of the tridiagonal matrix did not converge", p.Index)
 		}
-		if r.o.Orthogonality {
-			p.Orthogonality = orthogonalityLoss(r.team, q)
-		}
 		if r.o.KeepBasis {
-			p.Basis = q
+			p.Basis = newColumns[float64](r.n, len(p.Alpha))
+			for j, q := range p.Basis {
+				for i, x := range s.columns[j] {
+					q[i] = float64(x)
+				}
+			}
 		}
 	}
 	return nil

@@ -62,6 +62,8 @@ func main() {
 		}
 		f.peak()
 		f.vector()
+		f.columns(false)
+		f.columns(true)
 		most := 6
 		if f.wide {
 			most = 12
