@@ -16,6 +16,7 @@ import (
 type estimatorOptions struct {
 	probes, steps int
 	seed          uint64
+	basis         string
 }
 
 func (o *estimatorOptions) register(cmd *cobra.Command) {
@@ -23,6 +24,7 @@ func (o *estimatorOptions) register(cmd *cobra.Command) {
 	f.IntVar(&o.probes, "probes", 10, "`K` random vectors; probe p depends on (--seed, p) alone")
 	f.IntVar(&o.steps, "steps", 90, "`M` Lanczos steps for each probe")
 	f.Uint64Var(&o.seed, "seed", 0, "seed `S` of the probes")
+	f.StringVar(&o.basis, "basis", spectrum.Float64, "`TYPE` in which Lanczos keeps its vectors: float64, or float32 in half the memory")
 	heading(f, "Estimator")
 }
 
@@ -32,8 +34,21 @@ func (o *estimatorOptions) check() error {
 		return usagef("--probes %d: at least one probe is needed (give 1 or more, 10 by default)", o.probes)
 	case o.steps < 1:
 		return usagef("--steps %d: at least one step is needed (give 1 or more, 90 by default)", o.steps)
+	case o.basis != spectrum.Float32 && o.basis != spectrum.Float64:
+		return usagef("--basis %s: float32 or float64", o.basis)
 	}
 	return nil
+}
+
+// groups cuts the probes into groups whose bases fit into their share of so many bytes.
+func (o *estimatorOptions) groups(n int, memory float64) ([]int, error) {
+	return lanczos.Groups(o.probes, n, min(o.steps, n), spectrum.Storage(o.basis), int64(basisShare*memory))
+}
+
+// lanczos are the options of a run in these groups.
+func (o *estimatorOptions) lanczos(groups []int, s *subject) lanczos.Options {
+	return lanczos.Options{Steps: o.steps, Probes: o.probes, Seed: o.seed, Groups: groups, Threads: threads(s.o.threads),
+		ProductError: spectrum.ProductError(s.o.precision), Storage: spectrum.Storage(o.basis)}
 }
 
 type estimateOptions struct {
@@ -111,7 +126,7 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	}
 	defer op.Close()
 	n := op.Dim()
-	groups, err := lanczos.Groups(e.probes, n, min(e.steps, n), int64(basisShare*memory))
+	groups, err := e.groups(n, memory)
 	if err != nil {
 		return nil, err
 	}
@@ -122,17 +137,19 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	}
 	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
 	products := 0
-	progress := func(p lanczos.Progress) {
+	opt := e.lanczos(groups, s)
+	opt.Progress = func(p lanczos.Progress) {
 		products = p.Products
 		a.line.lanczos(p)
 	}
-	probes, err := lanczos.Run(ctx, op, lanczos.Options{Steps: e.steps, Probes: e.probes, Seed: e.seed, Groups: groups, Threads: threads(s.o.threads),
-		ProductError: spectrum.ProductError(s.o.precision), Progress: progress})
+	probes, err := lanczos.Run(ctx, op, opt)
 	if err != nil {
 		return nil, s.product(err)
 	}
 	a.line.clear()
-	r, err := spectrum.FromProbes(probes, n, out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads)))
+	settings := out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads))
+	settings.Basis = e.basis
+	r, err := spectrum.FromProbes(probes, n, settings)
 	if err != nil {
 		return nil, out.refused(err)
 	}

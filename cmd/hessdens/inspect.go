@@ -17,6 +17,7 @@ import (
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
+	"hessdens/internal/spectrum"
 	"hessdens/internal/tensor"
 )
 
@@ -189,8 +190,8 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 		return usagef("--evaluate: --data is needed")
 	}
 	in.Cost = &costInfo{Products: o.estimator.probes * min(o.estimator.steps, n), Available: availableMemory()}
-	in.Cost.BasisBytes = lanczos.BasisBytes(n, min(o.estimator.steps, n), o.estimator.probes)
-	if g, err := lanczos.Groups(o.estimator.probes, n, min(o.estimator.steps, n), int64(basisShare*float64(in.Cost.Available))); err == nil {
+	in.Cost.BasisBytes = lanczos.BasisBytes(n, min(o.estimator.steps, n), o.estimator.probes, spectrum.Storage(o.estimator.basis))
+	if g, err := o.estimator.groups(n, float64(in.Cost.Available)); err == nil {
 		in.Cost.Groups = g
 	} else {
 		s.warn(a, "memory", "%v", err)

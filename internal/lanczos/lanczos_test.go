@@ -657,6 +657,22 @@ func benchOrthogonalise[T kernel.Float](b *testing.B, n, threads int) {
 	b.ReportMetric(2*bytes*float64(b.N)/b.Elapsed().Seconds()/1e9, "GB/s")
 }
 
+// All of Lanczos in a run of ResNet-20's size whose products cost next to nothing.
+func BenchmarkRun(b *testing.B) {
+	d := make(Diagonal, 269_722)
+	for i := range d {
+		d[i] = math.Sin(float64(i))
+	}
+	for _, storage := range storages {
+		b.Run(fmt.Sprintf("storage=%d", storage), func(b *testing.B) {
+			for b.Loop() {
+				mustRun(b, d, Options{Steps: 90, Probes: 10, Threads: 2, Storage: storage})
+			}
+			b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)/90, "s/step")
+		})
+	}
+}
+
 // single multiplies by a diagonal in float32.
 func single(d []float64) func(context.Context, [][]float64, [][]float64) error {
 	return func(_ context.Context, dst, src [][]float64) error {
