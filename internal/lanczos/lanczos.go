@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 
 	"hessdens/internal/kernel"
 )
@@ -105,8 +106,12 @@ type Options struct {
 	// Storage is the type in which the basis is kept; sums are in float64 either way.
 	Storage Storage
 
-	// KeepBasis keeps the Krylov basis of every probe in Probe.Basis: Probes·m·n·8 bytes.
+	// KeepBasis keeps the Krylov basis of every probe in Probe.Basis: Probes·m·n·8 bytes. A group that the Journal has as
+	// finished has none.
 	KeepBasis bool
+
+	// Journal, where there is one, keeps what is done, and knows what was done before.
+	Journal Journal
 
 	// Start sets dst to the starting vector of a probe, which Run then normalises. Left out:
 	// Gaussian(dst, Seed, probe).
@@ -118,9 +123,10 @@ type Options struct {
 
 // Progress says how far a run has come.
 type Progress struct {
-	Step, Steps     int // of the current group
-	Probes          int // of the current group that are still going
-	Products, Total int // of the run; Total is what is left if no probe ends early
+	Step, Steps     int  // of the current group
+	Probes          int  // of the current group that are still going
+	Products, Total int  // of the run; Total if no probe ends early from here on
+	Kept            bool // the step was not done but taken from the journal
 }
 
 // Probe is the outcome of m steps from one starting vector v, ‖v‖ = 1: the Jacobi matrix
@@ -169,7 +175,7 @@ type Probe struct {
 // what it has, an exact result (Probe.Exhausted), and the others go on.
 //
 // Run fails with the context's error when ctx is done, with a *NonFiniteError when a product is not finite,
-// with ErrZeroStart, and with what the operator returns.
+// with ErrZeroStart, with ErrJournal, and with what the operator or the journal returns.
 func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 	n := op.Dim()
 	switch {
@@ -211,6 +217,7 @@ func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, grou
 	r.team = newTeam(max(1, o.Threads))
 	defer r.team.close()
 	r.ortho = newOrthogonaliser[T](r.team, n, r.m, largest)
+	r.src, r.dst, r.live = make([][]float64, largest), make([][]float64, largest), o.Journal == nil
 
 	probes := make([]Probe, o.Probes)
 	at := 0
@@ -232,7 +239,9 @@ type run[T kernel.Float] struct {
 	team     *team
 	ortho    *orthogonaliser[T]
 	states   []*state[T] // a slot of a group each, reused by the next group
+	src, dst [][]float64 // a slot of a group each
 	products int
+	live     bool // no step is taken from the journal any more
 }
 
 // state is one probe on its way.
@@ -246,6 +255,7 @@ type state[T kernel.Float] struct {
 	coef    []float64 // m coefficients
 	alpha   float64
 	norm    float64 // ‖w‖
+	kept    bool    // the journal has set the next column
 }
 
 func (r *run[T]) state(slot int) *state[T] {
@@ -284,75 +294,64 @@ func (r *run[T]) start(v []float64, probe int) error {
 
 // group advances the probes first, first+1, … in lockstep; later is the number of probes in groups to come.
 func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) error {
-	states := make([]*state[T], len(probes))
 	for i := range probes {
 		probes[i] = Probe{
 			Index: first + i,
 			Alpha: make([]float64, 0, r.m),
 			Beta:  make([]float64, 0, r.m),
 		}
-		states[i] = r.state(i)
-		states[i].probe, states[i].scale = &probes[i], 0
 	}
-	failed := make([]error, len(probes))
-	r.team.do(len(probes), func(i int) {
-		s := states[i]
-		failed[i] = r.start(s.v, first+i)
-		for l, x := range s.v {
-			s.columns[0][l] = T(x)
-			s.v[l] = float64(s.columns[0][l])
+	if r.o.Journal != nil {
+		if done, err := r.o.Journal.Finished(probes); err != nil {
+			return err
+		} else if done {
+			for i := range probes {
+				r.products += len(probes[i].Alpha)
+			}
+			r.progress(Progress{Step: r.m, Steps: r.m, Kept: true}, later)
+			return decompose(probes)
 		}
-	})
-	if err := errors.Join(failed...); err != nil {
+	}
+	states, err := r.begin(probes)
+	if err != nil {
 		return err
 	}
-
-	active := append([]*state[T](nil), states...)
-	src := make([][]float64, len(probes))
-	dst := make([][]float64, len(probes))
+	active, going := slices.Clone(states), make([]*state[T], 0, len(states))
 	for j := 0; j < r.m && len(active) > 0; j++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for i, s := range active {
-			src[i], dst[i] = s.v, s.w
+		kept := false
+		if !r.live {
+			if kept, err = r.replay(j, active); err != nil {
+				return err
+			}
+			r.live = !kept
 		}
-		if err := r.op.Apply(ctx, dst[:len(active)], src[:len(active)]); err != nil {
+		if !kept {
+			if err := r.step(ctx, j, active); err != nil {
+				return err
+			}
+		}
+		if going, err = r.judge(j, active, going[:0]); err != nil {
 			return err
 		}
+		if kept {
+			if err := restore(j, active, going); err != nil {
+				return err
+			}
+		} else {
+			r.ortho.load(j, going)
+			r.ortho.normalise()
+			if r.o.Journal != nil {
+				if err := r.keep(j, active); err != nil {
+					return err
+				}
+			}
+		}
 		r.products += len(active)
-
-		r.ortho.load(j, active)
-		r.ortho.orthogonalise()
-		going := active[:0]
-		for _, s := range active {
-			p, beta, before := s.probe, s.norm, 0.0
-			if size := math.Abs(s.alpha) + beta; math.IsNaN(size) || math.IsInf(size, 0) {
-				return &NonFiniteError{Probe: p.Index, Step: j + 1}
-			}
-			p.Alpha = append(p.Alpha, s.alpha)
-			if j > 0 {
-				before = p.Beta[j-1]
-			}
-			s.scale = max(s.scale, math.Abs(p.Alpha[j])+beta+before)
-			switch {
-			case beta <= r.tol*s.scale || j+1 == r.n:
-				p.Exhausted = true
-			case j+1 == r.m:
-				p.BetaLast = beta
-			default:
-				p.Beta = append(p.Beta, beta)
-				going = append(going, s)
-			}
-		}
-		active = going
-		r.ortho.load(j, active)
-		r.ortho.normalise()
-
-		if r.o.Progress != nil {
-			left := len(active)*(r.m-j-1) + later*r.m
-			r.o.Progress(Progress{Step: j + 1, Steps: r.m, Probes: len(active), Products: r.products, Total: r.products + left})
-		}
+		active, going = going, active
+		r.progress(Progress{Step: j + 1, Steps: r.m, Probes: len(active), Kept: kept}, later)
 	}
 
 	r.team.do(len(states), func(i int) {
@@ -360,18 +359,92 @@ func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) er
 		s.probe.Orthogonality = orthogonalityLoss(s.columns[:len(s.probe.Alpha)])
 	})
 	for _, s := range states {
-		p := s.probe
-		if !p.decompose() {
-			return fmt.Errorf("probe %d: eigenvalues of the tridiagonal matrix did not converge", p.Index)
-		}
 		if r.o.KeepBasis {
-			p.Basis = newColumns[float64](r.n, len(p.Alpha))
-			for j, q := range p.Basis {
+			s.probe.Basis = newColumns[float64](r.n, len(s.probe.Alpha))
+			for j, q := range s.probe.Basis {
 				for i, x := range s.columns[j] {
 					q[i] = float64(x)
 				}
 			}
 		}
 	}
+	if err := decompose(probes); err != nil || r.o.Journal == nil {
+		return err
+	}
+	return r.o.Journal.Finish(probes)
+}
+
+func decompose(probes []Probe) error {
+	for i := range probes {
+		if !probes[i].decompose() {
+			return fmt.Errorf("probe %d: eigenvalues of the tridiagonal matrix did not converge", probes[i].Index)
+		}
+	}
 	return nil
+}
+
+// progress completes p and hands it on; later is the number of probes in groups to come.
+func (r *run[T]) progress(p Progress, later int) {
+	if r.o.Progress != nil {
+		p.Products = r.products
+		p.Total = r.products + p.Probes*(p.Steps-p.Step) + later*r.m
+		r.o.Progress(p)
+	}
+}
+
+// begin gives each probe a state with its starting vector.
+func (r *run[T]) begin(probes []Probe) ([]*state[T], error) {
+	states := make([]*state[T], len(probes))
+	for i := range probes {
+		states[i] = r.state(i)
+		states[i].probe, states[i].scale = &probes[i], 0
+	}
+	failed := make([]error, len(probes))
+	r.team.do(len(probes), func(i int) {
+		s := states[i]
+		failed[i] = r.start(s.v, s.probe.Index)
+		for l, x := range s.v {
+			s.columns[0][l] = T(x)
+			s.v[l] = float64(s.columns[0][l])
+		}
+	})
+	return states, errors.Join(failed...)
+}
+
+// step finds α and β of the active probes, and their next directions in w.
+func (r *run[T]) step(ctx context.Context, j int, active []*state[T]) error {
+	for i, s := range active {
+		r.src[i], r.dst[i] = s.v, s.w
+	}
+	if err := r.op.Apply(ctx, r.dst[:len(active)], r.src[:len(active)]); err != nil {
+		return err
+	}
+	r.ortho.load(j, active)
+	r.ortho.orthogonalise()
+	return nil
+}
+
+// judge enters α and β of the step j and appends the probes that go on to going.
+func (r *run[T]) judge(j int, active, going []*state[T]) ([]*state[T], error) {
+	for _, s := range active {
+		p, beta, before := s.probe, s.norm, 0.0
+		if size := math.Abs(s.alpha) + beta; math.IsNaN(size) || math.IsInf(size, 0) {
+			return nil, &NonFiniteError{Probe: p.Index, Step: j + 1}
+		}
+		p.Alpha = append(p.Alpha, s.alpha)
+		if j > 0 {
+			before = p.Beta[j-1]
+		}
+		s.scale = max(s.scale, math.Abs(p.Alpha[j])+beta+before)
+		switch {
+		case beta <= r.tol*s.scale || j+1 == r.n:
+			p.Exhausted = true
+		case j+1 == r.m:
+			p.BetaLast = beta
+		default:
+			p.Beta = append(p.Beta, beta)
+			going = append(going, s)
+		}
+	}
+	return going, nil
 }
