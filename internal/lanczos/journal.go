@@ -14,7 +14,7 @@ var ErrJournal = errors.New("what was kept is not of this run")
 // run; then Step after each step, and Finish after each group. An error of a Journal ends the run and is returned as it is.
 type Journal interface {
 	// Finished sets Alpha, Beta, BetaLast, Exhausted and Orthogonality of the probes of a group to what an earlier run found,
-	// or says that it found not all of them. Alpha and Beta have room.
+	// or says that it found not all of them: the probes may then hold anything. Alpha and Beta have room.
 	Finished(group []Probe) (bool, error)
 	// Next sets Alpha, Beta, Going and the vector of steps to what an earlier run kept of them, or says that it kept nothing:
 	// the vectors may then hold anything.

@@ -294,23 +294,25 @@ func (r *run[T]) start(v []float64, probe int) error {
 
 // group advances the probes first, first+1, … in lockstep; later is the number of probes in groups to come.
 func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) error {
-	for i := range probes {
-		probes[i] = Probe{
-			Index: first + i,
-			Alpha: make([]float64, 0, r.m),
-			Beta:  make([]float64, 0, r.m),
+	fresh := func() {
+		for i := range probes {
+			probes[i] = Probe{Index: first + i, Alpha: make([]float64, 0, r.m), Beta: make([]float64, 0, r.m)}
 		}
 	}
+	fresh()
 	if r.o.Journal != nil {
-		if done, err := r.o.Journal.Finished(probes); err != nil {
+		done, err := r.o.Journal.Finished(probes)
+		if err != nil {
 			return err
-		} else if done {
+		}
+		if done {
 			for i := range probes {
 				r.products += len(probes[i].Alpha)
 			}
 			r.progress(Progress{Step: r.m, Steps: r.m, Kept: true}, later)
 			return decompose(probes)
 		}
+		fresh()
 	}
 	states, err := r.begin(probes)
 	if err != nil {
