@@ -54,6 +54,7 @@ func (o *estimatorOptions) lanczos(groups []int, s *subject) lanczos.Options {
 type estimateOptions struct {
 	subject   subjectOptions
 	estimator estimatorOptions
+	keep      keepOptions
 	output    outputOptions
 }
 
@@ -68,7 +69,11 @@ vectors with --steps Lanczos steps each, a Gaussian-smoothed density.
 
 Without --model, --weights and --data it measures the embedded example: an MLP
 784-20-10 trained on 1,000 images of Fashion-MNIST. On a terminal it prints a summary
-and a picture; in a pipeline, JSON.`,
+and a picture; in a pipeline, JSON.
+
+A run of more than a minute with -o FILE keeps its state in FILE.checkpoint, and any run
+with --checkpoint in the file named there. After an interruption the same command with
+--resume goes on from it, to the same result; when that is written, the file is removed.`,
 		Example: `  hessdens estimate
   hessdens estimate --weights mlp.safetensors --data ~/mnist -o mlp.json
   hessdens estimate --weights resnet20.safetensors --data cifar-10-batches-bin --examples 1000 \
@@ -85,20 +90,30 @@ and a picture; in a pipeline, JSON.`,
 			if err := o.output.check(a); err != nil {
 				return err
 			}
+			k, err := o.keep.check(a, o.output.file)
+			if err != nil {
+				return err
+			}
+			defer k.close()
 			s, err := o.subject.open(a)
 			if err != nil {
 				return err
 			}
 			defer s.close()
-			r, err := s.estimate(cmd.Context(), a, &o.estimator, &o.output)
+			r, err := s.estimate(cmd.Context(), a, &o.estimator, &o.output, k)
 			if err != nil {
 				return err
 			}
-			return o.output.write(a, r)
+			if err := o.output.write(a, r); err != nil {
+				return err
+			}
+			k.remove()
+			return nil
 		},
 	}
 	o.subject.register(cmd)
 	o.estimator.register(cmd)
+	o.keep.register(cmd)
 	o.output.register(cmd)
 	return cmd
 }
@@ -113,8 +128,8 @@ func (s *subject) needWeights() error {
 	return nil
 }
 
-// estimate runs the quadrature.
-func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out *outputOptions) (*spectrum.Result, error) {
+// estimate runs the quadrature; k, where it is not nil, keeps its state.
+func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out *outputOptions, k *keeper) (*spectrum.Result, error) {
 	start := time.Now()
 	if err := s.needWeights(); err != nil {
 		return nil, err
@@ -135,14 +150,29 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err != nil {
 		return nil, err
 	}
+	if k != nil {
+		run, err := s.journalOf(e, op, groups, loss, norm(grad))
+		if err != nil {
+			return nil, err
+		}
+		if groups, err = k.begin(run); err != nil {
+			return nil, err
+		}
+	}
 	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
-	products := 0
+	var done lanczos.Progress
 	opt := e.lanczos(groups, s)
 	opt.Progress = func(p lanczos.Progress) {
-		products = p.Products
+		done = p
 		a.line.lanczos(p)
 	}
+	if k != nil {
+		opt.Journal = k
+	}
 	probes, err := lanczos.Run(ctx, op, opt)
+	if err != nil && k != nil {
+		err = k.ended(ctx, err, done)
+	}
 	if err != nil {
 		return nil, s.product(err)
 	}
@@ -153,7 +183,7 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err != nil {
 		return nil, out.refused(err)
 	}
-	return r, s.fill(a, r, op, loss, norm(grad), products, start)
+	return r, s.fill(a, r, op, loss, norm(grad), done.Products, start)
 }
 
 func norm(x []float64) float64 {

@@ -11,7 +11,7 @@
 //	           goes on (n float64 or float32); CRC
 //
 // for m steps and n parameters; a CRC is CRC-32C of the part that it ends. Steps are appended and never changed, so that the file
-// grows to the size of the basis in memory; when a group has ended, its results are written, then its steps are cut off. What is
+// grows to the size of the basis in memory; when a group has ended and another follows, its results are written, then its steps are cut off. What is
 // incomplete or damaged is not there: a run that is killed at any moment leaves a file to go on from. Every step is handed to the system at
 // once, and to the disk every ten seconds, which is what a loss of power may cost.
 package journal

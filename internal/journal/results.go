@@ -56,7 +56,8 @@ func (j *Journal) result(b []byte) (p lanczos.Probe, ok bool) {
 	return p, ok && p.BetaLast >= 0 && p.Orthogonality >= 0 && (p.BetaLast == 0 || !p.Exhausted)
 }
 
-// Finish implements lanczos.Journal.
+// Finish implements lanczos.Journal. The steps of the last group stay, and need not be on the disk: all that is left to do is to write a
+// result.
 func (j *Journal) Finish(group []lanczos.Probe) error {
 	b := make([]byte, 0, j.slotSize())
 	for _, p := range group {
@@ -75,6 +76,9 @@ func (j *Journal) Finish(group []lanczos.Probe) error {
 		if _, err := j.f.WriteAt(appendCRC(b, b), j.slots+int64(p.Index)*j.slotSize()); err != nil {
 			return err
 		}
+	}
+	if group[len(group)-1].Index == j.run.Probes-1 {
+		return nil
 	}
 	if err := j.Sync(); err != nil { // before the steps are cut off
 		return err
