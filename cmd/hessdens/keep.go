@@ -108,7 +108,7 @@ func (k *keeper) failed(err error) error {
 	if err == nil {
 		return nil
 	}
-	return code(exitOutput, fmt.Errorf("%s: %w (what it holds stays, --resume goes on from it)", k.label(), cause(err)))
+	return code(exitOutput, fmt.Errorf("%s: %w (what it holds can be gone on from by --resume)", k.label(), cause(err)))
 }
 
 func (k *keeper) unread(err error) error {
