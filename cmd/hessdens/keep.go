@@ -199,7 +199,7 @@ func (k *keeper) Step(steps []lanczos.Step) error {
 		products := float64(k.run.Probes) * float64(k.run.Steps) / float64(len(steps))
 		if k.name != "" && time.Since(k.began).Seconds()*products > keepAfter.Seconds() {
 			if err := k.create(); err != nil {
-				k.giveUp(err)
+				return k.giveUp(err)
 			}
 		}
 	}

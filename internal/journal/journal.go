@@ -142,7 +142,7 @@ func Create(f File, run Run) (*Journal, error) {
 // *FormatError or, when the journal is of another run, with a *MismatchError.
 func Open(f File, size int64, run *Run) (*Journal, error) {
 	b := make([]byte, len(magic)+4)
-	if n, err := f.ReadAt(b, 0); n < len(b) && err != io.EOF {
+	if n, err := f.ReadAt(b, 0); n < len(b) && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	switch {
@@ -157,7 +157,7 @@ func Open(f File, size int64, run *Run) (*Journal, error) {
 	}
 	b = make([]byte, int64(len(b))+length+4)
 	if n, err := f.ReadAt(b, 0); n < len(b) {
-		if err != io.EOF {
+		if !errors.Is(err, io.EOF) {
 			return nil, err
 		}
 		return nil, &FormatError{"is damaged: it ends in its head"}

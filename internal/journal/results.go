@@ -2,6 +2,7 @@ package journal
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"math"
 
@@ -16,7 +17,7 @@ func (j *Journal) Finished(group []lanczos.Probe) (bool, error) {
 	b := make([]byte, j.slotSize())
 	for i := range group {
 		if n, err := j.f.ReadAt(b, j.slots+int64(group[i].Index)*j.slotSize()); n < len(b) {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				return false, nil
 			}
 			return false, err
