@@ -85,7 +85,7 @@ func (m *memory) Finish(group []Probe) error {
 // A run that ends after any number of steps and groups goes on with the same bits, and does nothing twice. One of the probes
 // ends early.
 func TestJournal(t *testing.T) {
-	const n, m = 3000, 7
+	const n, m = 300, 7
 	d := make(Diagonal, n)
 	rng := rand.New(rand.NewPCG(1, 4))
 	for i := range d {

@@ -39,7 +39,7 @@ func TestOrthogonalWithoutSymmetry(t *testing.T) {
 // A basis in float32 is what is multiplied, it is as orthogonal as its rounding allows, and the relation and the quadrature hold to
 // the error of a float32 product.
 func TestSingleStorage(t *testing.T) {
-	const n, m = 20_000, 60
+	const n, m = 8000, 60
 	rng := rand.New(rand.NewPCG(3, 9))
 	d := make(Diagonal, n)
 	for i := range d {
@@ -115,7 +115,7 @@ func TestSingleStorage(t *testing.T) {
 // Bits do not depend on threads and groups in either storage, powers of two scale, and what rounding starts after
 // the last distinct eigenvalue weighs nothing.
 func TestStorageBits(t *testing.T) {
-	const n = 30_001
+	const n = 9001
 	rng := rand.New(rand.NewPCG(1, 2))
 	d := make(Diagonal, n)
 	for i := range d {
