@@ -16,6 +16,7 @@ import (
 type estimatorOptions struct {
 	probes, steps int
 	seed          uint64
+	basis         string
 }
 
 func (o *estimatorOptions) register(cmd *cobra.Command) {
@@ -23,6 +24,7 @@ func (o *estimatorOptions) register(cmd *cobra.Command) {
 	f.IntVar(&o.probes, "probes", 10, "`K` random vectors; probe p depends on (--seed, p) alone")
 	f.IntVar(&o.steps, "steps", 90, "`M` Lanczos steps for each probe")
 	f.Uint64Var(&o.seed, "seed", 0, "seed `S` of the probes")
+	f.StringVar(&o.basis, "basis", spectrum.Float64, "`TYPE` in which Lanczos keeps its vectors: float64, or float32 in half the memory")
 	heading(f, "Estimator")
 }
 
@@ -32,13 +34,27 @@ func (o *estimatorOptions) check() error {
 		return usagef("--probes %d: at least one probe is needed (give 1 or more, 10 by default)", o.probes)
 	case o.steps < 1:
 		return usagef("--steps %d: at least one step is needed (give 1 or more, 90 by default)", o.steps)
+	case o.basis != spectrum.Float32 && o.basis != spectrum.Float64:
+		return usagef("--basis %s: float32 or float64", o.basis)
 	}
 	return nil
+}
+
+// groups cuts the probes into groups whose bases fit into their share of so many bytes.
+func (o *estimatorOptions) groups(n int, memory float64) ([]int, error) {
+	return lanczos.Groups(o.probes, n, min(o.steps, n), spectrum.Storage(o.basis), int64(basisShare*memory))
+}
+
+// lanczos are the options of a run in these groups.
+func (o *estimatorOptions) lanczos(groups []int, s *subject) lanczos.Options {
+	return lanczos.Options{Steps: o.steps, Probes: o.probes, Seed: o.seed, Groups: groups, Threads: threads(s.o.threads),
+		ProductError: spectrum.ProductError(s.o.precision), Storage: spectrum.Storage(o.basis)}
 }
 
 type estimateOptions struct {
 	subject   subjectOptions
 	estimator estimatorOptions
+	keep      keepOptions
 	output    outputOptions
 }
 
@@ -53,7 +69,11 @@ vectors with --steps Lanczos steps each, a Gaussian-smoothed density.
 
 Without --model, --weights and --data it measures the embedded example: an MLP
 784-20-10 trained on 1,000 images of Fashion-MNIST. On a terminal it prints a summary
-and a picture; in a pipeline, JSON.`,
+and a picture; in a pipeline, JSON.
+
+A run of more than a minute with -o FILE keeps its state in FILE.checkpoint, and any run
+with --checkpoint in the file named there. After an interruption the same command with
+--resume goes on from it, to the same result; when that is written, the file is removed.`,
 		Example: `  hessdens estimate
   hessdens estimate --weights mlp.safetensors --data ~/mnist -o mlp.json
   hessdens estimate --weights resnet20.safetensors --data cifar-10-batches-bin --examples 1000 \
@@ -70,20 +90,30 @@ and a picture; in a pipeline, JSON.`,
 			if err := o.output.check(a); err != nil {
 				return err
 			}
+			k, err := o.keep.check(a, o.output.file)
+			if err != nil {
+				return err
+			}
+			defer k.close()
 			s, err := o.subject.open(a)
 			if err != nil {
 				return err
 			}
 			defer s.close()
-			r, err := s.estimate(cmd.Context(), a, &o.estimator, &o.output)
+			r, err := s.estimate(cmd.Context(), a, &o.estimator, &o.output, k)
 			if err != nil {
 				return err
 			}
-			return o.output.write(a, r)
+			if err := o.output.write(a, r); err != nil {
+				return err
+			}
+			k.remove()
+			return nil
 		},
 	}
 	o.subject.register(cmd)
 	o.estimator.register(cmd)
+	o.keep.register(cmd)
 	o.output.register(cmd)
 	return cmd
 }
@@ -98,8 +128,8 @@ func (s *subject) needWeights() error {
 	return nil
 }
 
-// estimate runs the quadrature.
-func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out *outputOptions) (*spectrum.Result, error) {
+// estimate runs the quadrature; k, where it is not nil, keeps its state.
+func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out *outputOptions, k *keeper) (*spectrum.Result, error) {
 	start := time.Now()
 	if err := s.needWeights(); err != nil {
 		return nil, err
@@ -111,7 +141,7 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	}
 	defer op.Close()
 	n := op.Dim()
-	groups, err := lanczos.Groups(e.probes, n, min(e.steps, n), int64(basisShare*memory))
+	groups, err := e.groups(n, memory)
 	if err != nil {
 		return nil, err
 	}
@@ -120,23 +150,40 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err != nil {
 		return nil, err
 	}
+	if k != nil {
+		run, err := s.journalOf(e, op, groups, loss, norm(grad))
+		if err != nil {
+			return nil, err
+		}
+		if groups, err = k.begin(run); err != nil {
+			return nil, err
+		}
+	}
 	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
-	products := 0
-	progress := func(p lanczos.Progress) {
-		products = p.Products
+	var done lanczos.Progress
+	opt := e.lanczos(groups, s)
+	opt.Progress = func(p lanczos.Progress) {
+		done = p
 		a.line.lanczos(p)
 	}
-	probes, err := lanczos.Run(ctx, op, lanczos.Options{Steps: e.steps, Probes: e.probes, Seed: e.seed, Groups: groups, Threads: threads(s.o.threads),
-		ProductError: spectrum.ProductError(s.o.precision), Progress: progress})
+	if k != nil {
+		opt.Journal = k
+	}
+	probes, err := lanczos.Run(ctx, op, opt)
+	if err != nil && k != nil {
+		err = k.ended(ctx, err, done)
+	}
 	if err != nil {
 		return nil, s.product(err)
 	}
 	a.line.clear()
-	r, err := spectrum.FromProbes(probes, n, out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads)))
+	settings := out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads))
+	settings.Basis = e.basis
+	r, err := spectrum.FromProbes(probes, n, settings)
 	if err != nil {
 		return nil, out.refused(err)
 	}
-	return r, s.fill(a, r, op, loss, norm(grad), products, start)
+	return r, s.fill(a, r, op, loss, norm(grad), done.Products, start)
 }
 
 func norm(x []float64) float64 {

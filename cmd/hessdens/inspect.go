@@ -18,6 +18,7 @@ import (
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
+	"hessdens/internal/spectrum"
 	"hessdens/internal/tensor"
 )
 
@@ -203,9 +204,9 @@ func (o *inspectOptions) run(ctx context.Context, a *app) error {
 // cost is what estimate would take: what the numbers alone say, and with data, what trying says. That a run would fail is a warning.
 func (o *inspectOptions) cost(ctx context.Context, a *app, s *subject, op *hvp.Operator, n int, available int64) (*costInfo, error) {
 	m := min(o.estimator.steps, n)
-	c := &costInfo{Products: o.estimator.probes * m, BasisBytes: lanczos.BasisBytes(n, m, o.estimator.probes), Available: available}
+	c := &costInfo{Products: o.estimator.probes * m, BasisBytes: lanczos.BasisBytes(n, m, o.estimator.probes, spectrum.Storage(o.estimator.basis)), Available: available}
 	var err error
-	if c.Groups, err = lanczos.Groups(o.estimator.probes, n, m, int64(basisShare*float64(available))); err != nil {
+	if c.Groups, err = o.estimator.groups(n, float64(available)); err != nil {
 		s.warn(a, "memory", "%v", err)
 		return c, nil
 	}

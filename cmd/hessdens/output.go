@@ -243,7 +243,7 @@ func (s *subject) fill(a *app, r *spectrum.Result, op *hvp.Operator, loss, gradi
 	for _, g := range op.Groups() {
 		r.Model.Groups = append(r.Model.Groups, spectrum.Group{Name: g.Name, Size: g.Size})
 	}
-	data, err := s.set.SHA256()
+	data, err := s.dataSHA256()
 	if err != nil {
 		return err
 	}

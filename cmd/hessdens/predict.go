@@ -7,6 +7,7 @@ import (
 
 	"hessdens/internal/hvp"
 	"hessdens/internal/lanczos"
+	"hessdens/internal/spectrum"
 )
 
 // prediction is what a run of the estimator takes, told before it starts.
@@ -32,7 +33,7 @@ func predict(ctx context.Context, op *hvp.Operator, e *estimatorOptions, threads
 	n := op.Dim()
 	m := min(e.steps, n)
 	have := processMemory("VmRSS")
-	groups, err := lanczos.Groups(e.probes, n, m, int64(basisShare*float64(available)))
+	groups, err := e.groups(n, float64(available))
 	if err != nil {
 		return nil, err
 	}
@@ -41,11 +42,11 @@ func predict(ctx context.Context, op *hvp.Operator, e *estimatorOptions, threads
 	if err != nil {
 		return nil, err
 	}
-	step, column, err := tryLanczos(ctx, n, m, k, threads)
+	step, column, err := tryLanczos(ctx, n, m, k, threads, spectrum.Storage(e.basis))
 	if err != nil {
 		return nil, err
 	}
-	p := &prediction{Groups: groups, Basis: lanczos.BasisBytes(n, m, k), Programs: trial.Bytes}
+	p := &prediction{Groups: groups, Basis: lanczos.BasisBytes(n, m, k, spectrum.Storage(e.basis)), Programs: trial.Bytes}
 	p.Memory = have + p.Basis + p.Programs
 	p.Seconds = trial.Gradient + trial.First - trial.Product
 	for _, g := range groups {
@@ -75,7 +76,7 @@ func spell(seconds float64) string {
 
 // tryLanczos times steps of the Lanczos process alone: the step after j columns takes step + j·column seconds for each coordinate and probe.
 // It fits both to as many steps as tryVectors allows, with fewer probes or coordinates where n is large.
-func tryLanczos(ctx context.Context, n, m, k, threads int) (step, column float64, err error) {
+func tryLanczos(ctx context.Context, n, m, k, threads int, storage lanczos.Storage) (step, column float64, err error) {
 	const few = 16
 	all := tryVectors / 8
 	k = min(max(all/(n*(few+1)), 1), k)
@@ -101,7 +102,7 @@ func tryLanczos(ctx context.Context, n, m, k, threads int) (step, column float64
 		}
 		last = now
 	}
-	if _, err := lanczos.Run(ctx, diagonal, lanczos.Options{Steps: m, Probes: k, Threads: threads, Start: start, Progress: progress}); err != nil {
+	if _, err := lanczos.Run(ctx, diagonal, lanczos.Options{Steps: m, Probes: k, Threads: threads, Storage: storage, Start: start, Progress: progress}); err != nil {
 		return 0, 0, err
 	}
 	if count == 0 {

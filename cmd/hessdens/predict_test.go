@@ -6,12 +6,13 @@ import (
 	"testing"
 
 	"hessdens/internal/lanczos"
+	"hessdens/internal/spectrum"
 )
 
 // TestTryLanczos: times of Lanczos steps for sizes at the limits of what is tried: they are numbers that can be scaled.
 func TestTryLanczos(t *testing.T) {
 	for _, c := range []struct{ n, m, k int }{{1, 1, 1}, {2, 2, 3}, {5, 90, 2}, {1000, 20, 4}, {3 << 20, 5, 2}} {
-		step, column, err := tryLanczos(context.Background(), c.n, min(c.m, c.n), c.k, 2)
+		step, column, err := tryLanczos(context.Background(), c.n, min(c.m, c.n), c.k, 2, lanczos.Double)
 		if err != nil {
 			t.Fatalf("%+v: %v", c, err)
 		}
@@ -36,8 +37,8 @@ func TestPredict(t *testing.T) {
 	}
 	defer op.Close()
 	const probes, steps = 3, 4
-	two := float64(2 * lanczos.BasisBytes(op.Dim(), steps, 1))
-	p, err := predict(ctx, op, &estimatorOptions{probes: probes, steps: steps}, 1, int64(two/basisShare)+1)
+	two := float64(2 * lanczos.BasisBytes(op.Dim(), steps, 1, lanczos.Double))
+	p, err := predict(ctx, op, &estimatorOptions{probes: probes, steps: steps, basis: spectrum.Float64}, 1, int64(two/basisShare)+1)
 	if err != nil {
 		t.Fatal(err)
 	}

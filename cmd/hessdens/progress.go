@@ -21,12 +21,13 @@ type progress struct {
 	shown    bool
 	fraction float64 // of the whole that is done, the current pass left out
 	step     float64 // of the whole that the current pass is; 0: not known
+	from     float64 // of the whole that was done at the start
 }
 
 // begin names a piece of work of so many passes over the data, 0 when that is not known.
 func (p *progress) begin(what string, passes int) {
 	p.clear()
-	p.what, p.start, p.fraction, p.step = p.prefix+what, p.clock(), 0, 0
+	p.what, p.start, p.fraction, p.step, p.from = p.prefix+what, p.clock(), 0, 0, 0
 	if passes > 0 {
 		p.step = 1 / float64(passes)
 	} else if p.on {
@@ -56,6 +57,9 @@ func (p *progress) pass(done, of int) {
 // lanczos is told of each step, which was one pass for all probes of a group.
 func (p *progress) lanczos(l lanczos.Progress) {
 	p.pieces(l.Products, l.Probes, l.Total)
+	if l.Kept { // by an earlier run: it says nothing of how long the rest takes
+		p.start, p.from = p.clock(), p.fraction
+	}
 }
 
 // steps is told of equal pieces, each of one pass.
@@ -81,8 +85,8 @@ func (p *progress) show(f float64) {
 	}
 	p.last, p.shown = now, true
 	left := ""
-	if f = min(f, 1); f > 0.005 {
-		d := time.Duration(float64(now.Sub(p.start)) * (1 - f) / f).Round(time.Second)
+	if f = min(f, 1); f-p.from > 0.005 {
+		d := time.Duration(float64(now.Sub(p.start)) * (1 - f) / (f - p.from)).Round(time.Second)
 		left = fmt.Sprintf(", %v left", d)
 	}
 	const width = 24

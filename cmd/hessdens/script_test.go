@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 //	                            against WANT, within TOL; ! json FILE PATH: it is not there
 //	same FILE FILE              two result files have the same bytes but for their provenance
 //	alter FILE OLD NEW          puts a text in the place of another, once
+//	cut FILE BYTES NEW          copies the first bytes of a file
 func TestScript(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
@@ -45,7 +46,7 @@ func TestScript(t *testing.T) {
 			return errors.Join(err, writeFixtures(e.WorkDir), writeONNXFixtures(e.WorkDir))
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status, "json": jsonValue, "same": same, "alter": alter,
+			"status": status, "json": jsonValue, "same": same, "alter": alter, "cut": cut,
 		},
 	})
 }
@@ -242,6 +243,21 @@ func alter(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s does not hold %q", args[0], args[1])
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o666))
+}
+
+// cut copies the first bytes of a file.
+func cut(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: cut FILE BYTES NEW")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if n > len(b) {
+		ts.Fatalf("%s has %d bytes", args[0], len(b))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b[:n], 0o666))
 }
 
 // Test the test helpers.

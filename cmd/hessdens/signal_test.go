@@ -34,8 +34,8 @@ func TestSignal(t *testing.T) {
 		want    int
 		message string
 	}{
-		{"estimate", os.Interrupt, []string{"estimate", "--probes", "100000", "-o", "out.json"}, exitInterrupted, "hessdens: interrupted\n"},
-		{"terminate", syscall.SIGTERM, []string{"estimate", "--probes", "100000", "-o", "out.json"}, exitTerminated, "hessdens: terminated\n"},
+		{"estimate", os.Interrupt, []string{"estimate", "--probes", "100000"}, exitInterrupted, "hessdens: interrupted\n"},
+		{"terminate", syscall.SIGTERM, []string{"estimate", "--probes", "100000"}, exitTerminated, "hessdens: terminated\n"},
 		{"exact", os.Interrupt, []string{"exact", "--weights", "net.safetensors", "--data", "x.npy,y.npy", "--precision", "float64", "-o", "out.csv"}, exitInterrupted, "hessdens: interrupted\n"},
 		{"stdin", os.Interrupt, []string{"plot", "-"}, exitInterrupted, "hessdens: interrupted\n"},
 	} {

@@ -159,6 +159,7 @@ type subject struct {
 	set      *dataset.Set
 	embedded bool
 	name     string // of the data
+	dataHash string // once it was asked for
 	warnings []warning
 }
 
@@ -507,6 +508,18 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 		return nil, inputf("%s: %w", s.dataName(), err)
 	}
 	return op, nil
+}
+
+// dataSHA256 is the hash of the data, which takes a pass over them.
+func (s *subject) dataSHA256() (string, error) {
+	if s.dataHash == "" {
+		hash, err := s.set.SHA256()
+		if err != nil {
+			return "", err
+		}
+		s.dataHash = hash
+	}
+	return s.dataHash, nil
 }
 
 // dataName is what messages call the data.

@@ -148,7 +148,7 @@ func (o *trackOptions) one(ctx context.Context, a *app, name string) (*spectrum.
 		return nil, err
 	}
 	defer s.close()
-	r, err := s.estimate(ctx, a, &o.estimator, &o.output)
+	r, err := s.estimate(ctx, a, &o.estimator, &o.output, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -15,7 +15,6 @@ import (
 	"hessdens/internal/hvp"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/secondopinion"
-	"hessdens/internal/spectrum"
 	"hessdens/internal/tensor"
 )
 
@@ -98,13 +97,14 @@ func (v *verification) skip(name string, limit float64, why string) {
 
 // Limits of the checks, relative where a size is named.
 const (
-	limitSymmetry64    = 1e-12 // of ‖u‖‖Hv‖: rounding of n terms
-	limitSymmetry32    = 1e-5
-	limitDifference    = 1e-5 // of ‖Hv‖: truncation ε² and rounding 1e-16/ε of a central difference
-	limitGradient      = 1e-9 // of ‖g‖: two programs in float64
-	limitOrthogonality = 1e-12
-	limitExact         = 1e-9 // of ‖H‖, beyond the residual
-	limitSigmas        = 5    // standard errors
+	limitSymmetry64      = 1e-12 // of ‖u‖‖Hv‖: rounding of n terms
+	limitSymmetry32      = 1e-5
+	limitDifference      = 1e-5 // of ‖Hv‖: truncation ε² and rounding 1e-16/ε of a central difference
+	limitGradient        = 1e-9 // of ‖g‖: two programs in float64
+	limitOrthogonality   = 1e-12
+	limitOrthogonality32 = 1e-6 // two columns are rounded by 2⁻²⁴ of their length
+	limitExact           = 1e-9 // of ‖H‖, beyond the residual
+	limitSigmas          = 5    // standard errors
 
 	differenceExamples = 64
 	firstStep          = 1e-4 // of a unit direction
@@ -246,13 +246,14 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	if n > o.exactLimit { // the whole estimate is not needed
 		e.probes = 1
 	}
-	groups, err := lanczos.Groups(e.probes, n, min(e.steps, n), int64(basisShare*float64(availableMemory())))
+	groups, err := e.groups(n, float64(availableMemory()))
 	if err != nil {
 		return err
 	}
 	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
-	probes, err := lanczos.Run(ctx, op, lanczos.Options{Steps: e.steps, Probes: e.probes, Seed: e.seed, Groups: groups, Threads: threads(s.o.threads),
-		ProductError: spectrum.ProductError(s.o.precision), Orthogonality: true, Progress: a.line.lanczos})
+	opt := e.lanczos(groups, s)
+	opt.Progress = a.line.lanczos
+	probes, err := lanczos.Run(ctx, op, opt)
 	if err != nil {
 		return s.product(err)
 	}
@@ -260,7 +261,11 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	for _, p := range probes {
 		worst = max(worst, p.Orthogonality)
 	}
-	v.add("orthogonality", worst, limitOrthogonality)
+	limit = limitOrthogonality
+	if opt.Storage == lanczos.Single {
+		limit = limitOrthogonality32
+	}
+	v.add("orthogonality", worst, limit)
 	if n > o.exactLimit {
 		why := fmt.Sprintf("%d parameters are more than --exact-limit %d", n, o.exactLimit)
 		v.skip("exact_eigenvalues", 0, why)
@@ -272,7 +277,7 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	if err != nil {
 		return err
 	}
-	v.exact(values, probes, spectrum.ProductError(s.o.precision))
+	v.exact(values, probes, opt.Storage.ProductError(opt.ProductError))
 	return nil
 }
 

@@ -66,7 +66,7 @@ func DefaultWidth(d lanczos.Decomposition) Width {
 // runs one on the diagonal matrix of the eigenvalues, whose quadratures have the law of any matrix with that
 // spectrum.
 func ExactWidth(ctx context.Context, eigenvalues []float64, seed uint64, threads int) (Width, error) {
-	groups, err := lanczos.Groups(exactProbes, len(eigenvalues), exactSteps, 1<<29)
+	groups, err := lanczos.Groups(exactProbes, len(eigenvalues), exactSteps, lanczos.Double, 1<<29)
 	if err != nil {
 		groups = slices.Repeat([]int{1}, exactProbes)
 	}

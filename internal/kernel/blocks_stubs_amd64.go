@@ -77,6 +77,16 @@ func tileOutputAVX512(p *byte)
 //go:noescape
 func tileGradientAVX512(p *byte)
 
+// dotsF32AVX512 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF32AVX512(p *byte)
+
+// minusF32AVX512 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF32AVX512(p *byte)
+
 // sparse12F32AVX512 adds up multiples of up to 192 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
@@ -144,6 +154,16 @@ func repeatF64AVX512(p *byte)
 //
 //go:noescape
 func spreadF64AVX512(p *byte)
+
+// dotsF64AVX512 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF64AVX512(p *byte)
+
+// minusF64AVX512 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF64AVX512(p *byte)
 
 // sparse12F64AVX512 adds up multiples of up to 96 columns of the rows that a list names; p points to a sparseArgs.
 //
@@ -293,6 +313,16 @@ func tileOutputAVX2(p *byte)
 //go:noescape
 func tileGradientAVX2(p *byte)
 
+// dotsF32AVX2 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF32AVX2(p *byte)
+
+// minusF32AVX2 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF32AVX2(p *byte)
+
 // sparse6F32AVX2 adds up multiples of up to 48 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
@@ -355,6 +385,16 @@ func repeatF64AVX2(p *byte)
 //
 //go:noescape
 func spreadF64AVX2(p *byte)
+
+// dotsF64AVX2 adds the products of columns with a vector to sums; p points to a columnsArgs.
+//
+//go:noescape
+func dotsF64AVX2(p *byte)
+
+// minusF64AVX2 takes multiples of columns from a vector; p points to a columnsArgs.
+//
+//go:noescape
+func minusF64AVX2(p *byte)
 
 // sparse6F64AVX2 adds up multiples of up to 24 columns of the rows that a list names; p points to a sparseArgs.
 //

@@ -9,6 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
+
+	"hessdens/internal/kernel"
 )
 
 const (
@@ -100,12 +103,15 @@ type Options struct {
 	// below it, or below 100·2⁻⁵², times the running estimate of ‖H‖ ends a probe.
 	ProductError float64
 
-	// Orthogonality asks for Probe.Orthogonality, which costs as much again as the run's own
-	// orthogonalisation.
-	Orthogonality bool
+	// Storage is the type in which the basis is kept; sums are in float64 either way.
+	Storage Storage
 
-	// KeepBasis keeps the Krylov basis of every probe in Probe.Basis: Probes·m·n·8 bytes.
+	// KeepBasis keeps the Krylov basis of every probe in Probe.Basis: Probes·m·n·8 bytes. A group that the Journal has as
+	// finished has none.
 	KeepBasis bool
+
+	// Journal, where there is one, keeps what is done, and knows what was done before.
+	Journal Journal
 
 	// Start sets dst to the starting vector of a probe, which Run then normalises. Left out:
 	// Gaussian(dst, Seed, probe).
@@ -117,9 +123,10 @@ type Options struct {
 
 // Progress says how far a run has come.
 type Progress struct {
-	Step, Steps     int // of the current group
-	Probes          int // of the current group that are still going
-	Products, Total int // of the run; Total is what is left if no probe ends early
+	Step, Steps     int  // of the current group
+	Probes          int  // of the current group that are still going
+	Products, Total int  // of the run; Total if no probe ends early from here on
+	Kept            bool // the step was not done but taken from the journal
 }
 
 // Probe is the outcome of m steps from one starting vector v, ‖v‖ = 1: the Jacobi matrix
@@ -143,7 +150,7 @@ type Probe struct {
 	// step: the quadrature is then exact for every f, up to the error of the products.
 	Exhausted bool
 
-	// Orthogonality is max |QᵀQ − I|; 0 unless Options.Orthogonality.
+	// Orthogonality is max |QᵀQ − I| of the basis as it was kept.
 	Orthogonality float64
 
 	// Basis holds the columns of Q; nil unless Options.KeepBasis.
@@ -155,17 +162,20 @@ type Probe struct {
 // Run does the Lanczos process on op from Options.Probes starting vectors and returns the probes in
 // the order of their indices.
 //
-// Every new direction is orthogonalised twice against the whole basis in float64 (classical
-// Gram-Schmidt, twice is enough: Giraud, Langou and Rozložník 2005). Sums over n are cut into pieces
-// that depend on n alone and added in a fixed order, so a probe's bits depend on the operator and on
-// (Seed, index) and not on Threads, Groups or the other probes. If A is scaled by a power of two, nodes
-// and residuals scale exactly and the weights keep their bits.
+// Every new direction is orthogonalised in float64, against the last two columns and then against the whole basis (classical
+// Gram-Schmidt; another time where the first took out more than half of what is left: Giraud and Langou 2003). Sums over n are cut into
+// pieces that depend on n alone and added in a fixed order, so a probe's bits depend on the operator, on (Seed, index), on
+// Storage and on the path of package kernel, and not on Threads, Groups or the other probes. If A is scaled by a power of two,
+// nodes and residuals scale exactly and the weights keep their bits.
+//
+// With the storage Single a column is rounded to float32 after it was normalised, and what is multiplied is the rounded one. Its
+// rounding is an error of the size of a float32 product's: no β below ProductError32·‖H‖ counts then.
 //
 // A probe whose β falls below the rounding of ‖H‖ has found an invariant subspace: it leaves the group with
 // what it has, an exact result (Probe.Exhausted), and the others go on.
 //
 // Run fails with the context's error when ctx is done, with a *NonFiniteError when a product is not finite,
-// with ErrZeroStart, and with what the operator returns.
+// with ErrZeroStart, with ErrJournal, and with what the operator or the journal returns.
 func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 	n := op.Dim()
 	switch {
@@ -194,16 +204,25 @@ func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 		panic(badGroups)
 	}
 
-	r := &run{op: op, o: o, n: n, m: min(o.Steps, n)}
+	if o.Storage == Single {
+		return runGroups[float32](ctx, op, o, groups, largest)
+	}
+	return runGroups[float64](ctx, op, o, groups, largest)
+}
+
+// runGroups is Run with a basis of type T.
+func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, groups []int, largest int) ([]Probe, error) {
+	n := op.Dim()
+	r := &run[T]{op: op, o: o, n: n, m: min(o.Steps, n), tol: max(breakdown, o.Storage.ProductError(o.ProductError))}
 	r.team = newTeam(max(1, o.Threads))
 	defer r.team.close()
-	r.ortho = newOrthogonaliser(r.team, n, r.m, largest)
-	r.tol = max(breakdown, o.ProductError)
+	r.ortho = newOrthogonaliser[T](r.team, n, r.m, largest)
+	r.src, r.dst, r.live = make([][]float64, largest), make([][]float64, largest), o.Journal == nil
 
 	probes := make([]Probe, o.Probes)
 	at := 0
 	for _, g := range groups {
-		if err := r.group(ctx, probes[at:at+g], o.First+at, total-at-g); err != nil {
+		if err := r.group(ctx, probes[at:at+g], o.First+at, o.Probes-at-g); err != nil {
 			return nil, err
 		}
 		at += g
@@ -212,43 +231,52 @@ func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 }
 
 // run holds what the groups of one call of Run share.
-type run struct {
+type run[T kernel.Float] struct {
 	op       Operator
 	o        Options
 	n, m     int
 	tol      float64
 	team     *team
-	ortho    *orthogonaliser
-	columns  [][][]float64 // per slot of a group: m+1 columns, reused by the next group
+	ortho    *orthogonaliser[T]
+	states   []*state[T] // a slot of a group each, reused by the next group
+	src, dst [][]float64 // a slot of a group each
 	products int
+	live     bool // no step is taken from the journal any more
 }
 
 // state is one probe on its way.
-type state struct {
+type state[T kernel.Float] struct {
 	probe   *Probe
-	columns [][]float64
-	scale   float64 // running estimate of ‖H‖ from the rows of T
+	columns [][]T     // the basis, m columns
+	v, w    []float64 // the last column as it is multiplied, and its product
+	scale   float64   // running estimate of ‖H‖ from the rows of T
+
+	partial []float64 // chunks × m sums
+	coef    []float64 // m coefficients
+	alpha   float64
+	norm    float64 // ‖w‖
+	kept    bool    // the journal has set the next column
 }
 
-func (r *run) basis(slot int) [][]float64 {
-	if r.o.KeepBasis {
-		return newColumns(r.n, r.m+1)
+func (r *run[T]) state(slot int) *state[T] {
+	for len(r.states) <= slot {
+		r.states = append(r.states, &state[T]{
+			columns: newColumns[T](r.n, r.m), v: make([]float64, r.n), w: make([]float64, r.n),
+			partial: make([]float64, r.ortho.count*r.m), coef: make([]float64, r.m),
+		})
 	}
-	for len(r.columns) <= slot {
-		r.columns = append(r.columns, newColumns(r.n, r.m+1))
-	}
-	return r.columns[slot]
+	return r.states[slot]
 }
 
-func newColumns(n, m int) [][]float64 {
-	c := make([][]float64, m)
+func newColumns[T kernel.Float](n, m int) [][]T {
+	c := make([][]T, m)
 	for i := range c {
-		c[i] = make([]float64, n)
+		c[i] = make([]T, n)
 	}
 	return c
 }
 
-func (r *run) start(v []float64, probe int) error {
+func (r *run[T]) start(v []float64, probe int) error {
 	if r.o.Start == nil {
 		Gaussian(v, r.o.Seed, probe)
 		return nil
@@ -265,89 +293,160 @@ func (r *run) start(v []float64, probe int) error {
 }
 
 // group advances the probes first, first+1, … in lockstep; later is the number of probes in groups to come.
-func (r *run) group(ctx context.Context, probes []Probe, first, later int) error {
-	states := make([]*state, len(probes))
-	for i := range probes {
-		probes[i] = Probe{
-			Index: first + i,
-			Alpha: make([]float64, 0, r.m),
-			Beta:  make([]float64, 0, r.m),
+func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) error {
+	fresh := func() {
+		for i := range probes {
+			probes[i] = Probe{Index: first + i, Alpha: make([]float64, 0, r.m), Beta: make([]float64, 0, r.m)}
 		}
-		states[i] = &state{probe: &probes[i], columns: r.basis(i)}
 	}
-	failed := make([]error, len(probes))
-	r.team.do(len(probes), func(i int) { failed[i] = r.start(states[i].columns[0], first+i) })
-	if err := errors.Join(failed...); err != nil {
+	fresh()
+	if r.o.Journal != nil {
+		done, err := r.o.Journal.Finished(probes)
+		if err != nil {
+			return err
+		}
+		if done {
+			for i := range probes {
+				r.products += len(probes[i].Alpha)
+			}
+			r.progress(Progress{Step: r.m, Steps: r.m, Kept: true}, later)
+			return decompose(probes)
+		}
+		fresh()
+	}
+	states, err := r.begin(probes)
+	if err != nil {
 		return err
 	}
-
-	active := append([]*state(nil), states...)
-	src := make([][]float64, len(probes))
-	dst := make([][]float64, len(probes))
+	active, going := slices.Clone(states), make([]*state[T], 0, len(states))
 	for j := 0; j < r.m && len(active) > 0; j++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		for i, s := range active {
-			src[i], dst[i] = s.columns[j], s.columns[j+1]
+		kept := false
+		if !r.live {
+			if kept, err = r.replay(j, active); err != nil {
+				return err
+			}
+			r.live = !kept
 		}
-		if err := r.op.Apply(ctx, dst[:len(active)], src[:len(active)]); err != nil {
+		if !kept {
+			if err := r.step(ctx, j, active); err != nil {
+				return err
+			}
+		}
+		if going, err = r.judge(j, active, going[:0]); err != nil {
 			return err
 		}
+		if kept {
+			if err := restore(j, active, going); err != nil {
+				return err
+			}
+		} else {
+			r.ortho.load(j, going)
+			r.ortho.normalise()
+			if r.o.Journal != nil {
+				if err := r.keep(j, active); err != nil {
+					return err
+				}
+			}
+		}
 		r.products += len(active)
-
-		r.ortho.load(j, active)
-		r.ortho.project()
-		for i, s := range active {
-			alpha := r.ortho.coef[i][j]
-			if math.IsNaN(alpha) || math.IsInf(alpha, 0) {
-				return &NonFiniteError{Probe: s.probe.Index, Step: j + 1}
-			}
-			s.probe.Alpha = append(s.probe.Alpha, alpha)
-		}
-		r.ortho.reproject()
-		going := active[:0]
-		for i, s := range active {
-			p, beta, before := s.probe, r.ortho.norm[i], 0.0
-			if math.IsNaN(beta) || math.IsInf(beta, 0) {
-				return &NonFiniteError{Probe: p.Index, Step: j + 1}
-			}
-			if j > 0 {
-				before = p.Beta[j-1]
-			}
-			s.scale = max(s.scale, math.Abs(p.Alpha[j])+beta+before)
-			switch {
-			case beta <= r.tol*s.scale || j+1 == r.n:
-				p.Exhausted = true
-			case j+1 == r.m:
-				p.BetaLast = beta
-			default:
-				p.Beta = append(p.Beta, beta)
-				going = append(going, s)
-			}
-		}
-		active = going
-		r.ortho.load(j, active)
-		r.ortho.normalise()
-
-		if r.o.Progress != nil {
-			left := len(active)*(r.m-j-1) + later*r.m
-			r.o.Progress(Progress{Step: j + 1, Steps: r.m, Probes: len(active), Products: r.products, Total: r.products + left})
-		}
+		active, going = going, active
+		r.progress(Progress{Step: j + 1, Steps: r.m, Probes: len(active), Kept: kept}, later)
 	}
 
+	r.team.do(len(states), func(i int) {
+		s := states[i]
+		s.probe.Orthogonality = orthogonalityLoss(s.columns[:len(s.probe.Alpha)])
+	})
 	for _, s := range states {
-		p := s.probe
-		q := s.columns[:len(p.Alpha)]
-		if !p.decompose() {
-			return fmt.Errorf("probe %d: eigenvalues of the tridiagonal matrix did not converge", p.Index)
-		}
-		if r.o.Orthogonality {
-			p.Orthogonality = orthogonalityLoss(r.team, q)
-		}
 		if r.o.KeepBasis {
-			p.Basis = q
+			s.probe.Basis = newColumns[float64](r.n, len(s.probe.Alpha))
+			for j, q := range s.probe.Basis {
+				for i, x := range s.columns[j] {
+					q[i] = float64(x)
+				}
+			}
+		}
+	}
+	if err := decompose(probes); err != nil || r.o.Journal == nil {
+		return err
+	}
+	return r.o.Journal.Finish(probes)
+}
+
+func decompose(probes []Probe) error {
+	for i := range probes {
+		if !probes[i].decompose() {
+			return fmt.Errorf("probe %d: eigenvalues of the tridiagonal matrix did not converge", probes[i].Index)
 		}
 	}
 	return nil
+}
+
+// progress completes p and hands it on; later is the number of probes in groups to come.
+func (r *run[T]) progress(p Progress, later int) {
+	if r.o.Progress != nil {
+		p.Products = r.products
+		p.Total = r.products + p.Probes*(p.Steps-p.Step) + later*r.m
+		r.o.Progress(p)
+	}
+}
+
+// begin gives each probe a state with its starting vector.
+func (r *run[T]) begin(probes []Probe) ([]*state[T], error) {
+	states := make([]*state[T], len(probes))
+	for i := range probes {
+		states[i] = r.state(i)
+		states[i].probe, states[i].scale = &probes[i], 0
+	}
+	failed := make([]error, len(probes))
+	r.team.do(len(probes), func(i int) {
+		s := states[i]
+		failed[i] = r.start(s.v, s.probe.Index)
+		for l, x := range s.v {
+			s.columns[0][l] = T(x)
+			s.v[l] = float64(s.columns[0][l])
+		}
+	})
+	return states, errors.Join(failed...)
+}
+
+// step finds α and β of the active probes, and their next directions in w.
+func (r *run[T]) step(ctx context.Context, j int, active []*state[T]) error {
+	for i, s := range active {
+		r.src[i], r.dst[i] = s.v, s.w
+	}
+	if err := r.op.Apply(ctx, r.dst[:len(active)], r.src[:len(active)]); err != nil {
+		return err
+	}
+	r.ortho.load(j, active)
+	r.ortho.orthogonalise()
+	return nil
+}
+
+// judge enters α and β of the step j and appends the probes that go on to going.
+func (r *run[T]) judge(j int, active, going []*state[T]) ([]*state[T], error) {
+	for _, s := range active {
+		p, beta, before := s.probe, s.norm, 0.0
+		if size := math.Abs(s.alpha) + beta; math.IsNaN(size) || math.IsInf(size, 0) {
+			return nil, &NonFiniteError{Probe: p.Index, Step: j + 1}
+		}
+		p.Alpha = append(p.Alpha, s.alpha)
+		if j > 0 {
+			before = p.Beta[j-1]
+		}
+		s.scale = max(s.scale, math.Abs(p.Alpha[j])+beta+before)
+		switch {
+		case beta <= r.tol*s.scale || j+1 == r.n:
+			p.Exhausted = true
+		case j+1 == r.m:
+			p.BetaLast = beta
+		default:
+			p.Beta = append(p.Beta, beta)
+			going = append(going, s)
+		}
+	}
+	return going, nil
 }

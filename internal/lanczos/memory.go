@@ -6,14 +6,46 @@ import (
 	"math/bits"
 )
 
-// BasisBytes returns the memory that k probes of m steps in lockstep take for their bases: m basis vectors
-// and one product of n float64 each. Where that exceeds an int64 it returns the largest int64.
-func BasisBytes(n, m, k int) int64 {
+// Storage is the type in which a basis is kept.
+type Storage int
+
+// The types: float64, and float32 in half the memory.
+const (
+	Double Storage = iota
+	Single
+)
+
+// size returns the bytes of an element.
+func (s Storage) size() int64 {
+	if s == Single {
+		return 4
+	}
+	return 8
+}
+
+// ProductError returns the error of a product relative to ‖H‖, given that of the operator: the rounding of a column is one
+// too, of the size of ProductError32.
+func (s Storage) ProductError(operator float64) float64 {
+	if s == Single {
+		return max(operator, ProductError32)
+	}
+	return operator
+}
+
+// workBytes are those of a coordinate of the vector that is multiplied and of its product.
+const workBytes = 2 * 8
+
+// BasisBytes returns the memory that k probes of m steps in lockstep take for their bases: m basis vectors of n
+// elements, and two float64 vectors to work with. Where that exceeds an int64 it returns the largest int64.
+func BasisBytes(n, m, k int, storage Storage) int64 {
 	if n <= 0 || m <= 0 || k <= 0 {
 		return 0
 	}
-	total := uint64(8)
-	for _, f := range []uint64{uint64(n), uint64(min(m, n)) + 1, uint64(k)} {
+	if m = min(m, n); m > math.MaxInt32 { // times n, that is more than any int64
+		return math.MaxInt64
+	}
+	total := uint64(m)*uint64(storage.size()) + workBytes
+	for _, f := range []uint64{uint64(n), uint64(k)} {
 		hi, lo := bits.Mul64(total, f)
 		if hi != 0 || lo > math.MaxInt64 {
 			return math.MaxInt64
@@ -52,7 +84,7 @@ func size(bytes int64) string {
 // Groups cuts k probes of m steps on an operator of order n into lockstep groups whose bases fit into
 // available bytes: as few groups as possible, and these as even as possible, the larger first. It fails with a
 // *MemoryError when one probe does not fit.
-func Groups(k, n, m int, available int64) ([]int, error) {
+func Groups(k, n, m int, storage Storage, available int64) ([]int, error) {
 	switch {
 	case n <= 0:
 		panic(badDim)
@@ -61,11 +93,11 @@ func Groups(k, n, m int, available int64) ([]int, error) {
 	case k <= 0:
 		panic(badProbes)
 	}
-	need := BasisBytes(n, m, 1)
+	need := BasisBytes(n, m, 1, storage)
 	if need > available || need == math.MaxInt64 {
 		fit := 0
 		if available > 0 {
-			fit = int(min(available/8/int64(n)-1, int64(min(m, n))))
+			fit = int(min((available/int64(n)-workBytes)/storage.size(), int64(min(m, n))))
 		}
 		return nil, &MemoryError{Need: need, Available: available, Steps: m, FitSteps: max(fit, 0)}
 	}

@@ -7,13 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"gonum.org/v1/gonum/blas/gonum"
+	"hessdens/internal/kernel"
 )
 
 const (
-	// blockRows is the number of coordinates that a pass over the basis takes at once: with a
-	// hundred columns a block is 400 kB, so that the second use of it finds it in the cache.
-	blockRows = 512
+	// blockRows is the number of coordinates that a pass over the basis takes at once: the vector's part stays in
+	// the first cache while all columns go by, each long enough to be fetched ahead.
+	blockRows = 2048
 
 	// chunkCount is the most pieces that a sum over n is cut into. Pieces are the unit of
 	// parallel work; they depend on n alone.
@@ -22,6 +22,10 @@ const (
 	// serialWork is the number of multiply-adds below which waking another goroutine costs more
 	// than it saves.
 	serialWork = 1 << 15
+
+	// secondPass is the most Σ|cᵢ|/‖w‖ of the coefficients of a pass that needs no other (Giraud and Langou 2003: any
+	// constant below 1): what is left of the columns in w is then that share of their own loss, and rounding.
+	secondPass = 0.5
 )
 
 // team runs numbered tasks on a fixed number of goroutines, without allocating.
@@ -97,40 +101,39 @@ func chunking(n int) (rows, count int) {
 	return rows, (n + rows - 1) / rows
 }
 
-// orthogonaliser does classical Gram-Schmidt twice on the vectors w of a lockstep group,
+// orthogonaliser takes the basis out of the products w of a lockstep group. With α and β exact, what A q_j holds of the basis
+// is in its last two columns, up to the error of the product; so these come first,
 //
-//	c = Qᵀ w,   w ← w − Q c,   c' = Qᵀ w,   w ← w − Q c',
+//	c = [q_(j−1) q_j]ᵀ w,   w ← w − [q_(j−1) q_j] c,
 //
-// reading each basis three times and not four: the second product is taken while the block of
-// Q that was just subtracted is still in the cache.
-type orthogonaliser struct {
+// and then classical Gram-Schmidt against the whole basis,
+//
+//	c = Qᵀ w,   w ← w − Q c,
+//
+// once, and a second time where Σ|c| > ½‖w‖. α_j is the sum of the coefficients of q_j. What matters is thus taken out twice,
+// and the basis is read twice and not four times.
+type orthogonaliser[T kernel.Float] struct {
 	team        *team
 	n, columns  int
 	rows, count int // of the chunks
-	j           int // q_1, …, q_(j+1) are the basis, q_(j+2) is w
-	active      []*state
-
-	partial [][]float64 // per slot: count × (m + 1) sums of chunks
-	coef    [][]float64 // per slot: c, then c'
-	norm    []float64   // per slot: ‖w‖
+	j           int // the basis is q_1, …, q_(j+1)
+	from        int // the coefficients in use are those of q_(from+1), …
+	active      []*state[T]
+	weak        []*state[T] // that need another pass
 
 	first, second, third, scale func(int)
 }
 
-func newOrthogonaliser(t *team, n, m, slots int) *orthogonaliser {
-	o := &orthogonaliser{team: t, n: n, columns: m + 1, norm: make([]float64, slots)}
+func newOrthogonaliser[T kernel.Float](t *team, n, m, slots int) *orthogonaliser[T] {
+	o := &orthogonaliser[T]{team: t, n: n, columns: m, weak: make([]*state[T], 0, slots)}
 	o.rows, o.count = chunking(n)
-	for range slots {
-		o.partial = append(o.partial, make([]float64, o.count*o.columns))
-		o.coef = append(o.coef, make([]float64, o.columns))
-	}
 	o.first, o.second, o.third, o.scale = o.firstChunk, o.secondChunk, o.thirdChunk, o.scaleChunk
 	return o
 }
 
-func (o *orthogonaliser) load(j int, active []*state) { o.j, o.active = j, active }
+func (o *orthogonaliser[T]) load(j int, active []*state[T]) { o.j, o.active = j, active }
 
-func (o *orthogonaliser) each(f func(int)) {
+func (o *orthogonaliser[T]) each(f func(int)) {
 	tasks := len(o.active) * o.count
 	if o.n*(o.j+1)*len(o.active) < serialWork {
 		for i := range tasks {
@@ -141,119 +144,122 @@ func (o *orthogonaliser) each(f func(int)) {
 	o.team.do(tasks, f)
 }
 
-// project sets coef = Qᵀ w.
-func (o *orthogonaliser) project() {
+// orthogonalise sets α, takes the basis out of w, and sets norm = ‖w‖.
+func (o *orthogonaliser[T]) orthogonalise() {
+	for _, s := range o.active {
+		s.alpha = 0
+	}
+	o.from = max(0, o.j-1)
 	o.each(o.first)
 	o.combine()
+	o.each(o.second)
+	o.from = 0
+	o.combine()
+	o.finish()
+	all, weak := o.active, o.weak[:0]
+	for _, s := range all {
+		sum := 0.0
+		for _, c := range s.coef[:o.j+1] {
+			sum += math.Abs(c)
+		}
+		if sum > secondPass*s.norm {
+			weak = append(weak, s)
+		}
+	}
+	o.active = weak
+	o.each(o.first)
+	o.combine()
+	o.finish()
+	o.active = all
 }
 
-// reproject takes project's coefficients out of w, orthogonalises once more and sets norm = ‖w‖.
-func (o *orthogonaliser) reproject() {
-	o.each(o.second)
-	o.combine()
+// finish takes the coefficients of the whole basis out of w.
+func (o *orthogonaliser[T]) finish() {
 	o.each(o.third)
-	for i, s := range o.active {
+	for _, s := range o.active {
 		sum := 0.0
 		for c := range o.count {
-			sum += o.partial[i][c*o.columns]
+			sum += s.partial[c*o.columns]
 		}
-		o.norm[i] = math.Sqrt(sum)
+		s.norm = math.Sqrt(sum)
 		if !(sum > 0x1p-900 && sum < 0x1p900) {
-			o.norm[i] = stableNorm(s.columns[o.j+1])
+			s.norm = stableNorm(s.w)
 		}
 	}
 }
 
-// normalise divides w by its norm β of the last step.
-func (o *orthogonaliser) normalise() { o.each(o.scale) }
+// normalise makes w, divided by its norm β of the last step, the next column and the vector to multiply.
+func (o *orthogonaliser[T]) normalise() {
+	o.each(o.scale)
+	for _, s := range o.active {
+		s.v, s.w = s.w, s.v
+	}
+}
 
-func (o *orthogonaliser) combine() {
-	for i := range o.active {
-		c := o.coef[i][:o.j+1]
+// combine adds up the sums of the chunks.
+func (o *orthogonaliser[T]) combine() {
+	for _, s := range o.active {
+		c := s.coef[o.from : o.j+1]
 		clear(c)
 		for at := 0; at < o.count*o.columns; at += o.columns {
-			for l, x := range o.partial[i][at : at+len(c)] {
+			for l, x := range s.partial[at : at+len(c)] {
 				c[l] += x
 			}
 		}
+		s.alpha += s.coef[o.j]
 	}
 }
 
-// task splits a task's number into the slot, its chunk of coordinates, the basis, w, and the chunk's sums.
-func (o *orthogonaliser) task(task int) (slot, lo, hi int, q [][]float64, w, sums []float64) {
-	slot, chunk := task/o.count, task%o.count
-	s := o.active[slot]
-	lo, hi = chunk*o.rows, min((chunk+1)*o.rows, o.n)
-	sums = o.partial[slot][chunk*o.columns:][:o.j+1]
-	return slot, lo, hi, s.columns[:o.j+1], s.columns[o.j+1], sums
+// task splits a task's number into the state, its chunk of coordinates, and the chunk's sums.
+func (o *orthogonaliser[T]) task(task int) (s *state[T], lo, hi int, sums []float64) {
+	s, chunk := o.active[task/o.count], task%o.count
+	return s, chunk * o.rows, min((chunk+1)*o.rows, o.n), s.partial[chunk*o.columns:][:o.j+1]
 }
 
-func (o *orthogonaliser) firstChunk(task int) {
-	_, lo, hi, q, w, sums := o.task(task)
+func (o *orthogonaliser[T]) firstChunk(task int) {
+	s, lo, hi, sums := o.task(task)
 	clear(sums)
 	for b := lo; b < hi; b += blockRows {
-		e := min(b+blockRows, hi)
-		addDots(sums, q, w[b:e], b)
+		kernel.Dots(sums, s.columns[o.from:o.j+1], b, s.w[b:min(b+blockRows, hi)])
 	}
 }
 
-func (o *orthogonaliser) secondChunk(task int) {
-	slot, lo, hi, q, w, sums := o.task(task)
+func (o *orthogonaliser[T]) secondChunk(task int) {
+	s, lo, hi, sums := o.task(task)
 	clear(sums)
 	for b := lo; b < hi; b += blockRows {
-		e := min(b+blockRows, hi)
-		subtract(w[b:e], o.coef[slot], q, b)
-		addDots(sums, q, w[b:e], b)
+		w := s.w[b:min(b+blockRows, hi)]
+		kernel.Minus(w, s.coef[o.from:], s.columns[o.from:o.j+1], b)
+		kernel.Dots(sums, s.columns[:o.j+1], b, w)
 	}
 }
 
-func (o *orthogonaliser) thirdChunk(task int) {
-	slot, lo, hi, q, w, sums := o.task(task)
+func (o *orthogonaliser[T]) thirdChunk(task int) {
+	s, lo, hi, sums := o.task(task)
 	sum := 0.0
 	for b := lo; b < hi; b += blockRows {
-		e := min(b+blockRows, hi)
-		subtract(w[b:e], o.coef[slot], q, b)
-		sum += dot(w[b:e], w[b:e])
+		w := s.w[b:min(b+blockRows, hi)]
+		kernel.Minus(w, s.coef, s.columns[:o.j+1], b)
+		sum += dot(w, w)
 	}
 	sums[0] = sum
 }
 
-func (o *orthogonaliser) scaleChunk(task int) {
-	slot, lo, hi, _, w, _ := o.task(task)
-	beta := o.active[slot].probe.Beta[o.j]
-	for i, x := range w[lo:hi] {
-		w[lo+i] = x / beta
-	}
-}
-
-// addDots adds to sums[i] the product of w with q[i][at : at+len(w)].
-func addDots(sums []float64, q [][]float64, w []float64, at int) {
-	for i, c := range q {
-		sums[i] += dot(c[at:][:len(w)], w)
+func (o *orthogonaliser[T]) scaleChunk(task int) {
+	s, lo, hi, _ := o.task(task)
+	beta := s.probe.Beta[o.j]
+	q, w := s.columns[o.j+1][lo:hi], s.w[lo:hi]
+	for i, x := range w {
+		q[i] = T(x / beta)
+		w[i] = float64(q[i])
 	}
 }
 
 // dot returns Σ a_r b_r, in an order that depends on the length alone.
 func dot(a, b []float64) float64 {
-	return gonum.Implementation{}.Ddot(len(a), a, 1, b, 1)
-}
-
-// subtract takes Σ_i c[i]·q[i][at : at+len(w)] from w.
-func subtract(w, c []float64, q [][]float64, at int) {
-	i, n := 0, len(w)
-	for ; i+4 <= len(q); i += 4 {
-		a, b, d, e := q[i][at:][:n], q[i+1][at:][:n], q[i+2][at:][:n], q[i+3][at:][:n]
-		x, y, z, t := c[i], c[i+1], c[i+2], c[i+3]
-		for r := range w {
-			w[r] -= (a[r]*x + b[r]*y) + (d[r]*z + e[r]*t)
-		}
-	}
-	for ; i < len(q); i++ {
-		a, x := q[i][at:][:n], c[i]
-		for r := range w {
-			w[r] -= a[r] * x
-		}
-	}
+	sum, one := [1]float64{}, [1][]float64{a}
+	kernel.Dots(sum[:], one[:], 0, b)
+	return sum[0]
 }
 
 // stableNorm returns ‖v‖ where the squares of its entries leave the range of float64. It scales by a
@@ -287,26 +293,27 @@ func stableNorm(v []float64) float64 {
 	return math.Ldexp(math.Sqrt(sum), exp)
 }
 
-// orthogonalityLoss returns max |QᵀQ − I| over the columns q.
-func orthogonalityLoss(t *team, q [][]float64) float64 {
-	if len(q) == 0 {
-		return 0
+// orthogonalityLoss returns max |QᵀQ − I| over the columns q, the sums in float64.
+func orthogonalityLoss[T kernel.Float](q [][]T) float64 {
+	const rows = 512 // of all columns in float64, for which there is room in a cache
+	m, n := len(q), len(q[0])
+	part, gram := make([]float64, m*rows), make([]float64, m*m)
+	var ws kernel.Workspace[float64]
+	for b := 0; b < n; b += rows {
+		k := min(rows, n-b)
+		for i, column := range q {
+			for r, x := range column[b : b+k] {
+				part[i*rows+r] = float64(x)
+			}
+		}
+		kernel.Mul(&ws, &kernel.MatMul{M: m, N: m, K: k, RowA: rows, ColA: 1, RowB: 1, ColB: rows, RowC: m, Add: true}, gram, part, part)
 	}
-	worst := make([]float64, len(q))
-	t.do(len(q), func(i int) {
-		sums := make([]float64, i+1)
-		n := len(q[i])
-		for b := 0; b < n; b += blockRows {
-			addDots(sums, q[:i+1], q[i][b:min(b+blockRows, n)], b)
-		}
-		sums[i]--
-		for _, s := range sums {
-			worst[i] = max(worst[i], math.Abs(s))
-		}
-	})
 	loss := 0.0
-	for _, w := range worst {
-		loss = max(loss, w)
+	for i := range m {
+		gram[i*m+i]--
+		for _, x := range gram[i*m : (i+1)*m] {
+			loss = max(loss, math.Abs(x))
+		}
 	}
 	return loss
 }

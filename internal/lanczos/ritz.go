@@ -5,6 +5,8 @@ import (
 
 	"gonum.org/v1/gonum/lapack"
 	"gonum.org/v1/gonum/lapack/gonum"
+
+	"hessdens/internal/kernel"
 )
 
 // tridiagonal decomposes T = S Θ Sᵀ. It returns Θ ascending and S by rows: s[i*m+j] is entry i of vector j.
@@ -74,7 +76,7 @@ func (p *Probe) RitzVector(dst []float64, i int) {
 	}
 	clear(dst)
 	for b := 0; b < len(dst); b += blockRows {
-		subtract(dst[b:min(b+blockRows, len(dst))], c, p.Basis, b)
+		kernel.Minus(dst[b:min(b+blockRows, len(dst))], c, p.Basis, b)
 	}
 }
 

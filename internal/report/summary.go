@@ -139,6 +139,9 @@ func how(r *spectrum.Result) string {
 	if r.Estimator.Precision != "" {
 		method = append(method, r.Estimator.Precision)
 	}
+	if b := r.Estimator.Basis; b != nil && *b != spectrum.Float64 {
+		method = append(method, "basis "+*b)
+	}
 	return join(": ", r.Operator, strings.Join(method, ", "))
 }
 

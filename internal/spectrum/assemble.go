@@ -24,6 +24,7 @@ type Settings struct {
 	Steps     int    // of the probes, as asked for
 	Seed      uint64 // of the probes
 	Precision string // of the products: Float32 or Float64
+	Basis     string // as Lanczos keeps it: Float32 or Float64
 
 	Smoothing Smoothing // Scale when empty
 	Sigma2    float64   // variance of the kernel; 0: chosen by the rule
@@ -32,12 +33,20 @@ type Settings struct {
 	Threads int // for FromExact's own quadrature
 }
 
-// ProductError returns the error of a product in a precision, relative to ‖H‖: what a residual is never taken below.
+// ProductError returns the error of a product in a precision, relative to ‖H‖: what a residual of an exact spectrum is never taken below.
 func ProductError(precision string) float64 {
 	if precision == Float32 {
 		return lanczos.ProductError32
 	}
 	return lanczos.ProductError64
+}
+
+// Storage returns the storage that is meant by Float32 or Float64.
+func Storage(basis string) lanczos.Storage {
+	if basis == Float32 {
+		return lanczos.Single
+	}
+	return lanczos.Double
 }
 
 // FromProbes puts a result together from the probes of an operator of order n: Schema, Estimator, Summary,
@@ -46,14 +55,18 @@ func ProductError(precision string) float64 {
 //
 // It fails with density.ErrTooFine when Sigma2 or Points cannot be drawn.
 func FromProbes(probes []lanczos.Probe, n int, s Settings) (*Result, error) {
-	d := lanczos.Decompose(probes, n, ProductError(s.Precision))
+	d := lanczos.Decompose(probes, n, Storage(s.Basis).ProductError(ProductError(s.Precision)))
 	each := density.EachProbe(probes)
 	m := density.Pool(each...)
+	loss := 0.0
+	for _, p := range probes {
+		loss = max(loss, p.Orthogonality)
+	}
 	r := &Result{
 		Schema: Schema,
 		Estimator: Estimator{
 			Method: MethodSLQ, Probes: len(probes), Steps: s.Steps, Seed: new(s.Seed), Precision: s.Precision,
-			Reorthogonalisation: new(Reorthogonalisation),
+			Reorthogonalisation: new(Reorthogonalisation), Basis: new(s.Basis), Orthogonality: new(loss),
 		},
 	}
 	r.Model.Parameters = n

@@ -19,7 +19,7 @@ const (
 	Float32 = "float32"
 	Float64 = "float64"
 
-	Reorthogonalisation = "full" // twice against the whole basis, in float64
+	Reorthogonalisation = "full" // against the whole basis, in float64
 
 	BatchNormEval  = "eval"
 	BatchNormBatch = "batch"
@@ -85,12 +85,14 @@ type Risk struct {
 
 // Estimator says how the spectrum was found. For the method exact Probes and Steps are 0 and the pointers nil.
 type Estimator struct {
-	Method              string  `json:"method"` // slq or exact
-	Probes              int     `json:"probes"`
-	Steps               int     `json:"steps"` // as asked for; a probe may end earlier
-	Seed                *uint64 `json:"seed"`
-	Precision           string  `json:"precision"` // of the products: float32 or float64
-	Reorthogonalisation *string `json:"reorthogonalisation"`
+	Method              string   `json:"method"` // slq or exact
+	Probes              int      `json:"probes"`
+	Steps               int      `json:"steps"` // as asked for; a probe may end earlier
+	Seed                *uint64  `json:"seed"`
+	Precision           string   `json:"precision"` // of the products: float32 or float64
+	Reorthogonalisation *string  `json:"reorthogonalisation"`
+	Basis               *string  `json:"basis"`         // float32 or float64: as the Lanczos vectors are kept
+	Orthogonality       *float64 `json:"orthogonality"` // max |QᵀQ − I| of the bases Q
 }
 
 // Interval is [lower, upper].

@@ -56,7 +56,7 @@ func filled(r *Result) *Result {
 
 func estimate(t testing.TB, e []float64, s Settings) *Result {
 	t.Helper()
-	s.Steps, s.Precision = 40, Float64
+	s.Steps, s.Precision, s.Basis = 40, Float64, Float64
 	r, err := FromProbes(probesOf(t, e, 3, 40), len(e), s)
 	if err != nil {
 		t.Fatal(err)
@@ -287,6 +287,9 @@ func TestWrongResults(t *testing.T) {
 		{"operator: is \"gauss\", not one of hessian", func(m map[string]any) { m["operator"] = "gauss" }},
 		{"estimator.method", func(m map[string]any) { at(m, "estimator")["method"] = "guess" }},
 		{"estimator.precision", func(m map[string]any) { at(m, "estimator")["precision"] = "float16" }},
+		{"estimator.basis", func(m map[string]any) { at(m, "estimator")["basis"] = "float16" }},
+		{"estimator.basis: is missing", func(m map[string]any) { delete(at(m, "estimator"), "basis") }},
+		{"estimator.orthogonality: is negative", func(m map[string]any) { at(m, "estimator")["orthogonality"] = -1e-9 }},
 		{"estimator.seed", func(m map[string]any) { at(m, "estimator")["seed"] = -1 }},
 		{"risk.batchnorm", func(m map[string]any) { at(m, "risk")["batchnorm"] = "train" }},
 		{"summary.trace_stderr: is negative", func(m map[string]any) { at(m, "summary")["trace_stderr"] = -1 }},
@@ -559,7 +562,7 @@ func TestAssemble(t *testing.T) {
 	if zero.Density != nil || len(zero.Warnings) != 1 || zero.Warnings[0].Code != density.ZeroOperator || zero.Summary.NegativeEnergyL1 != nil || zero.Summary.MassZero != 1 {
 		t.Errorf("zero operator: %+v %+v", zero.Summary, zero.Warnings)
 	}
-	if _, err := FromProbes(probesOf(t, e, 1, 10), 300, Settings{Steps: 10, Precision: Float64, Sigma2: 1e-200}); !errors.Is(err, density.ErrTooFine) {
+	if _, err := FromProbes(probesOf(t, e, 1, 10), 300, Settings{Steps: 10, Precision: Float64, Basis: Float64, Sigma2: 1e-200}); !errors.Is(err, density.ErrTooFine) {
 		t.Errorf("tiny sigma2: %v", err)
 	}
 	codes := func(r *Result) []string {
@@ -590,6 +593,21 @@ func TestAssemble(t *testing.T) {
 	}
 }
 
+// The loss of orthogonality is that of the worst probe, and a basis in float32 makes residuals those of float32 products.
+func TestBasis(t *testing.T) {
+	probes := probesOf(t, spectrumOf(300), 3, 40)
+	probes[1].Orthogonality = 3e-8
+	for basis, floor := range map[string]float64{Float32: lanczos.ProductError32, Float64: lanczos.ProductError64} {
+		r, err := FromProbes(probes, 300, Settings{Steps: 40, Precision: Float64, Basis: basis})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if *r.Estimator.Basis != basis || *r.Estimator.Orthogonality != 3e-8 || r.Eigenvalues[0].Residual != floor*r.Eigenvalues[0].Value {
+			t.Errorf("%s: %+v, the first eigenvalue %+v", basis, r.Estimator, r.Eigenvalues[0])
+		}
+	}
+}
+
 // A file's probes give the same result again.
 func TestRecompute(t *testing.T) {
 	r := estimate(t, spectrumOf(300), Settings{})
@@ -601,7 +619,7 @@ func TestRecompute(t *testing.T) {
 	for i, p := range back.Probes {
 		probes = append(probes, lanczos.FromQuadrature(i, p.Nodes, p.Weights, p.BetaLast))
 	}
-	again, err := FromProbes(probes, 300, Settings{Steps: 40, Precision: Float64})
+	again, err := FromProbes(probes, 300, Settings{Steps: 40, Precision: Float64, Basis: Float64})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -645,7 +663,7 @@ func TestCSV(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	// Small, so that an input that is worth keeping is soon minimised.
-	small, err := FromProbes(probesOf(f, []float64{1, 2}, 1, 1), 2, Settings{Steps: 1, Precision: Float32})
+	small, err := FromProbes(probesOf(f, []float64{1, 2}, 1, 1), 2, Settings{Steps: 1, Precision: Float32, Basis: Float32})
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -77,6 +77,10 @@ func (r *Result) Validate() error {
 	c.oneOf(e.Method, methods, "estimator.method")
 	c.oneOf(e.Precision, precisions, "estimator.precision")
 	c.that(e.Reorthogonalisation == nil || *e.Reorthogonalisation == Reorthogonalisation, "estimator.reorthogonalisation", "is not %q", Reorthogonalisation)
+	if e.Basis != nil {
+		c.oneOf(*e.Basis, precisions, "estimator.basis")
+	}
+	c.that(e.Orthogonality == nil || *e.Orthogonality >= 0, "estimator.orthogonality", "is negative")
 	c.that(e.Probes == len(r.Probes), "estimator.probes", "is %d, but probes has %d", e.Probes, len(r.Probes))
 	if e.Method == MethodExact {
 		c.that(len(r.Probes) == 0, "probes", "is not empty, though the method is exact")

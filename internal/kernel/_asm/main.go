@@ -67,6 +67,8 @@ func main() {
 		if !f.double {
 			f.winograd()
 		}
+		f.columns(false)
+		f.columns(true)
 		most := 6
 		if f.wide {
 			most = 12
