@@ -32,8 +32,8 @@ func winogradOf[T kernel.Float](v *value) (d kernel.Winograd, ok bool) {
 		return d, false
 	}
 	d = kernel.Winograd{Images: x.shape[0], Height: w.Size[0], Width: w.Size[1], Cin: x.shape[2], Cout: v.shape[2], K: v.k}
-	// Half of the products of a tile must be of use: of the 36, for what are up to 144.
-	return d, min(d.Cin, d.Cout) >= winogradChannels && d.Images*d.Tiles() >= winogradLeast && 36*d.Tiles()*2 <= 9*geo.Out
+	// Half of the outputs of the tiles must be of use.
+	return d, min(d.Cin, d.Cout) >= winogradChannels && d.Images*d.Tiles() >= winogradLeast && 16*d.Tiles() <= 2*geo.Out
 }
 
 // transformed is the weights of a convolution, transformed when they have changed.

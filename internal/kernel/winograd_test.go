@@ -178,6 +178,9 @@ func testWinograd[T Float](t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 11))
 	var ws Workspace[T]
 	for i, d := range winogradSizes {
+		if stride > 1 && i%4 > 0 {
+			continue
+		}
 		q := newWinograd[T](rng, d, rng.NormFloat64)
 		for set := range termSets {
 			reversed := (i+set)%2 == 1
@@ -240,7 +243,7 @@ func TestWinogradErrors(t *testing.T) {
 			}
 			for _, c := range []int{16, 64, 512} {
 				d := Winograd{2, 8, 8, c, 16, 1}
-				if c == 512 && (p == pathGeneric || stride > 1) {
+				if c == 512 && p == pathGeneric || c > 16 && stride > 1 {
 					continue
 				}
 				for _, kind := range kinds {
@@ -326,7 +329,10 @@ func TestWinogradBits(t *testing.T) {
 func testWinogradBits[T Float](t *testing.T) {
 	rng := rand.New(rand.NewPCG(14, 14))
 	var ws Workspace[T]
-	for _, d := range []Winograd{{3, 5, 7, 17, 20, 5}, {2, 13, 12, 33, 40, 7}, {40, 4, 4, 8, 16, 3}, {1, 4, 8, 400, 16, 2}} {
+	for i, d := range []Winograd{{3, 5, 7, 17, 20, 5}, {2, 13, 12, 33, 40, 7}, {40, 4, 4, 8, 16, 3}, {1, 4, 8, 400, 16, 2}} {
+		if stride > 1 && i > 0 {
+			break
+		}
 		q := newWinograd[T](rng, d, rng.NormFloat64)
 		all := d.Images * d.Tiles()
 		whole, grads := make([]T, len(q.dy.v)), make([]T, len(q.dw.v))

@@ -101,7 +101,7 @@ type tile struct {
 
 func (t *tile) at(off int) Mem { return Mem{Base: t.p, Disp: off} }
 
-// loop runs body over the whole vectors of a pixel's values and then over what is left.
+// tile generates a transform: body for the whole vectors of a pixel's values, then for what is left.
 func (f isa) tile(name, what string, body func(t *tile, mask Op, label string)) {
 	TEXT(name+f.name()[len("F32"):], NOSPLIT, "func(p *byte)")
 	Pragma("noescape")
