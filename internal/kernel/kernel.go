@@ -116,6 +116,9 @@ func (ws *Workspace[T]) Match(other *Workspace[T]) {
 	match(&ws.off, other.off)
 	match(&ws.steps, other.steps)
 	match(&ws.ends, other.ends)
+	match(&ws.winograd.v, other.winograd.v)
+	match(&ws.winograd.m, other.winograd.m)
+	match(&ws.winograd.acc, other.winograd.acc)
 }
 
 // match makes *s as long as another buffer where it is shorter; what it held is lost.

@@ -667,7 +667,14 @@ func testNoAllocations[T Float](t *testing.T) {
 	gt := newGatherT[T](rng, GatherT{Rows: 50, Taps: 9, T1: 9, Width: 16, N: 40, Off: off, RowB: 40, TapC: 640, RowC: 40}, size)
 	small := newMul[T](rng, MatMul{M: 3, N: 5, K: 7, RowA: 7, ColA: 1, RowB: 5, ColB: 1, RowC: 5})
 	tr := newMul[T](rng, MatMul{M: 33, N: 50, K: 70, RowA: 1, ColA: 33, RowB: 1, ColB: 70, RowC: 50})
+	wd := Winograd{Images: 1, Height: 8, Width: 8, Cin: 20, Cout: 20, K: 2}
+	x, y, u := values[T](rng, 64*2*20), make([]T, 64*2*20), make([]T, wd.Weights(1))
+	w, dw := values[T](rng, 9*20*20), make([]T, 9*20*2*20)
+	terms, pairs := []WinogradTerm[T]{{x, 2, u, 1}}, []WinogradPair[T]{{x, 2, values[T](rng, 64*20), 1}}
 	run := func(ws *Workspace[T]) {
+		TransformWeights(ws, &wd, u, w, 1, false, 0, wd.Cin)
+		MulWinograd(ws, &wd, y, terms, 0, wd.Tiles(), 0, wd.K)
+		MulWinogradT(ws, &wd, dw, pairs, 0, wd.Cin, 0, wd.K)
 		MulGather(ws, &g.d, g.c.v, g.a.v, g.b.v)
 		MulGatherT(ws, &gt.d, gt.c.v, gt.a.v, gt.b.v)
 		Mul(ws, &small.d, small.c.v, small.a.v, small.b.v)
