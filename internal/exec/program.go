@@ -461,7 +461,12 @@ func (p *Program[T]) FixedBytes() int {
 func (p *Program[T]) stageBytes(s stage) int { return len(p.arena[s])*sizeof[T]() + 4*len(p.ints[s]) }
 
 // Output is the i-th output, row-major, where it depends on no direction. It is overwritten when a stage runs again.
-func (p *Program[T]) Output(i int) []T { return p.at(p.outs[i].root.buffer.ref) }
+func (p *Program[T]) Output(i int) []T {
+	if p.outs[i].linear {
+		panic("exec: an output along directions is read by AddOutput")
+	}
+	return p.at(p.outs[i].root.buffer.ref)
+}
 
 // IntOutput is the i-th output where that is a tensor of integers.
 func (p *Program[T]) IntOutput(i int) []int32 { return p.intsOf(p.outs[i].value) }

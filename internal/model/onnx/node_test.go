@@ -189,7 +189,8 @@ func (d *derivatives) hold(outs []*graph.Node, at map[*graph.Node][]float64) err
 			if n.Kind() == graph.Int {
 				ints[i] = slices.Clone(p.IntOutput(i))
 			} else {
-				floats[i] = slices.Clone(p.Output(i))
+				floats[i] = make([]float64, n.Size())
+				p.AddOutput(floats[i], i, 0)
 			}
 		}
 		return floats, ints
