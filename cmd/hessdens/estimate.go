@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hessdens/internal/density"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/spectrum"
 )
@@ -16,6 +17,7 @@ import (
 type estimatorOptions struct {
 	probes, steps int
 	seed          uint64
+	growth        *growthOptions // nil: the command's runs have a fixed size
 }
 
 func (o *estimatorOptions) register(cmd *cobra.Command) {
@@ -26,12 +28,16 @@ func (o *estimatorOptions) register(cmd *cobra.Command) {
 	heading(f, "Estimator")
 }
 
-func (o *estimatorOptions) check() error {
+func (o *estimatorOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.probes < 1:
 		return usagef("--probes %d: at least one probe is needed (give 1 or more, 10 by default)", o.probes)
 	case o.steps < 1:
 		return usagef("--steps %d: at least one step is needed (give 1 or more, 90 by default)", o.steps)
+	}
+	if o.growth != nil {
+		o.growth.given(cmd)
+		return o.growth.check(o)
 	}
 	return nil
 }
@@ -49,7 +55,9 @@ func newEstimate(a *app) *cobra.Command {
 		Short: "The density of one checkpoint by stochastic Lanczos quadrature",
 		Long: `estimate measures the eigenvalue density of the Hessian of the mean loss at a
 checkpoint: exact Hessian-vector products over the whole data set, --probes random
-vectors with --steps Lanczos steps each, a Gaussian-smoothed density.
+vectors with --steps Lanczos steps each, a Gaussian-smoothed density. Eigenvalues that
+the probes agree on are exact; everything else has a band or an interval of --confidence.
+With --tolerance the run chooses its own size.
 
 Without --model, --weights and --data it measures the embedded example: an MLP
 784-20-10 trained on 1,000 images of Fashion-MNIST. On a terminal it prints a summary
@@ -58,13 +66,15 @@ and a picture; in a pipeline, JSON.`,
   hessdens estimate --weights mlp.safetensors --data ~/mnist -o mlp.json
   hessdens estimate --weights resnet20.safetensors --data cifar-10-batches-bin --examples 1000 \
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 | jq .summary.lambda_max
-  hessdens estimate --weights net.safetensors --data x.npy,y.npy --format csv > density.csv`,
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --format csv > density.csv
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --tolerance 0.05
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --top 20`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.subject.check(cmd); err != nil {
 				return err
 			}
-			if err := o.estimator.check(); err != nil {
+			if err := o.estimator.check(cmd); err != nil {
 				return err
 			}
 			if err := o.output.check(a); err != nil {
@@ -84,6 +94,7 @@ and a picture; in a pipeline, JSON.`,
 	}
 	o.subject.register(cmd)
 	o.estimator.register(cmd)
+	o.estimator.grows(cmd)
 	o.output.register(cmd)
 	return cmd
 }
@@ -111,28 +122,46 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	}
 	defer op.Close()
 	n := op.Dim()
-	groups, err := lanczos.Groups(e.probes, n, min(e.steps, n), int64(basisShare*memory))
-	if err != nil {
-		return nil, err
+	goal := e.growth.goal(e, int64(basisShare*memory))
+	var groups []int
+	if goal == nil {
+		if groups, err = lanczos.Groups(e.probes, n, min(e.steps, n), int64(basisShare*memory)); err != nil {
+			return nil, err
+		}
 	}
 	a.line.begin("loss and gradient", 1)
 	loss, grad, err := s.gradient(ctx, op)
 	if err != nil {
 		return nil, err
 	}
-	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
 	products := 0
-	progress := func(p lanczos.Progress) {
-		products = p.Products
-		a.line.lanczos(p)
+	options := lanczos.Options{Steps: e.steps, Probes: e.probes, Seed: e.seed, Groups: groups, Threads: threads(s.o.threads),
+		ProductError: spectrum.ProductError(s.o.precision), Progress: func(p lanczos.Progress) {
+			products = p.Products
+			a.line.lanczos(p)
+		}}
+	round := func(probes, steps int) {
+		a.line.begin(fmt.Sprintf("%d probes x %d steps", probes, min(steps, n)), max(1, len(groups))*min(steps, n))
 	}
-	probes, err := lanczos.Run(ctx, op, lanczos.Options{Steps: e.steps, Probes: e.probes, Seed: e.seed, Groups: groups, Threads: threads(s.o.threads),
-		ProductError: spectrum.ProductError(s.o.precision), Progress: progress})
+	settings := out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads))
+	var probes []lanczos.Probe
+	if goal == nil {
+		round(e.probes, e.steps)
+		probes, err = lanczos.Run(ctx, op, options)
+	} else {
+		goal.Round = round
+		settings.Goal = goal
+		probes, settings.Stopped, err = density.Grow(ctx, op, options, *goal)
+		settings.Steps = 1
+		for _, p := range probes {
+			settings.Steps = max(settings.Steps, len(p.Nodes))
+		}
+	}
 	if err != nil {
 		return nil, s.product(err)
 	}
 	a.line.clear()
-	r, err := spectrum.FromProbes(probes, n, out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads)))
+	r, err := spectrum.FromProbes(probes, n, settings)
 	if err != nil {
 		return nil, out.refused(err)
 	}

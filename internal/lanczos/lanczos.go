@@ -146,9 +146,17 @@ type Probe struct {
 	// Orthogonality is max |QᵀQ − I|; 0 unless Options.Orthogonality.
 	Orthogonality float64
 
+	// Asymmetry is the Frobenius norm of what QᵀAQ, with its columns as the products gave them, has above
+	// the diagonal and T has not: the part of the products' error that the run shows.
+	Asymmetry float64
+
+	// Overlaps[l] holds v_lᵀ q_1, …, v_lᵀ q_m for the start v_l of the l-th probe of the run.
+	Overlaps [][]float64
+
 	// Basis holds the columns of Q; nil unless Options.KeepBasis.
 	Basis [][]float64
 
+	s           []float64 // S by rows
 	first, last []float64 // S_1i and S_mi with their signs
 }
 
@@ -160,6 +168,9 @@ type Probe struct {
 // that depend on n alone and added in a fixed order, so a probe's bits depend on the operator and on
 // (Seed, index) and not on Threads, Groups or the other probes. If A is scaled by a power of two, nodes
 // and residuals scale exactly and the weights keep their bits.
+//
+// Each basis is multiplied with the starts of all probes of the run (Probe.Overlaps), which is how eigenvectors of
+// different probes are compared when their bases no longer exist: k·m·n multiplications a probe, and no product.
 //
 // A probe whose β falls below the rounding of ‖H‖ has found an invariant subspace: it leaves the group with
 // what it has, an exact result (Probe.Exhausted), and the others go on.
@@ -194,11 +205,9 @@ func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 		panic(badGroups)
 	}
 
-	r := &run{op: op, o: o, n: n, m: min(o.Steps, n)}
-	r.team = newTeam(max(1, o.Threads))
+	r := newRun(op, o)
 	defer r.team.close()
 	r.ortho = newOrthogonaliser(r.team, n, r.m, largest)
-	r.tol = max(breakdown, o.ProductError)
 
 	probes := make([]Probe, o.Probes)
 	at := 0
@@ -209,6 +218,10 @@ func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 		at += g
 	}
 	return probes, nil
+}
+
+func newRun(op Operator, o Options) *run {
+	return &run{op: op, o: o, n: op.Dim(), m: min(o.Steps, op.Dim()), tol: max(breakdown, o.ProductError), team: newTeam(max(1, o.Threads))}
 }
 
 // run holds what the groups of one call of Run share.
@@ -228,6 +241,17 @@ type state struct {
 	probe   *Probe
 	columns [][]float64
 	scale   float64 // running estimate of ‖H‖ from the rows of T
+}
+
+// asymmetry takes account of step j, whose coefficients Qᵀ A q_(j+1) would be 0, …, 0, β_j, α_(j+1) if the products
+// were exact.
+func (s *state) asymmetry(coef []float64, j int) {
+	for l, c := range coef[:j] {
+		if l == j-1 {
+			c -= s.probe.Beta[l]
+		}
+		s.probe.Asymmetry = math.Hypot(s.probe.Asymmetry, c)
+	}
 }
 
 func (r *run) basis(slot int) [][]float64 {
@@ -266,6 +290,18 @@ func (r *run) start(v []float64, probe int) error {
 
 // group advances the probes first, first+1, … in lockstep; later is the number of probes in groups to come.
 func (r *run) group(ctx context.Context, probes []Probe, first, later int) error {
+	states, err := r.begin(probes, first)
+	if err != nil {
+		return err
+	}
+	if err := r.advance(ctx, states, 0, later); err != nil {
+		return err
+	}
+	return r.finish(states, r.o.First, r.o.Probes)
+}
+
+// begin makes the probes first, first+1, … and their starts.
+func (r *run) begin(probes []Probe, first int) ([]*state, error) {
 	states := make([]*state, len(probes))
 	for i := range probes {
 		probes[i] = Probe{
@@ -277,14 +313,15 @@ func (r *run) group(ctx context.Context, probes []Probe, first, later int) error
 	}
 	failed := make([]error, len(probes))
 	r.team.do(len(probes), func(i int) { failed[i] = r.start(states[i].columns[0], first+i) })
-	if err := errors.Join(failed...); err != nil {
-		return err
-	}
+	return states, errors.Join(failed...)
+}
 
+// advance takes probes that have done from steps to m.
+func (r *run) advance(ctx context.Context, states []*state, from, later int) error {
 	active := append([]*state(nil), states...)
-	src := make([][]float64, len(probes))
-	dst := make([][]float64, len(probes))
-	for j := 0; j < r.m && len(active) > 0; j++ {
+	src := make([][]float64, len(states))
+	dst := make([][]float64, len(states))
+	for j := from; j < r.m && len(active) > 0; j++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -304,6 +341,7 @@ func (r *run) group(ctx context.Context, probes []Probe, first, later int) error
 				return &NonFiniteError{Probe: s.probe.Index, Step: j + 1}
 			}
 			s.probe.Alpha = append(s.probe.Alpha, alpha)
+			s.asymmetry(r.ortho.coef[i], j)
 		}
 		r.ortho.reproject()
 		going := active[:0]
@@ -336,6 +374,14 @@ func (r *run) group(ctx context.Context, probes []Probe, first, later int) error
 		}
 	}
 
+	return nil
+}
+
+// finish computes what is read off the probes; the run has those from first to first+count−1.
+func (r *run) finish(states []*state, first, count int) error {
+	if err := r.overlaps(states, first, count); err != nil {
+		return err
+	}
 	for _, s := range states {
 		p := s.probe
 		q := s.columns[:len(p.Alpha)]
@@ -348,6 +394,29 @@ func (r *run) group(ctx context.Context, probes []Probe, first, later int) error
 		if r.o.KeepBasis {
 			p.Basis = q
 		}
+	}
+	return nil
+}
+
+// overlaps multiplies the bases with the starts of the probes first, …, first+count−1, as far as that has not been done.
+func (r *run) overlaps(states []*state, first, count int) error {
+	v := make([]float64, r.n)
+	for l := range count {
+		if err := r.start(v, first+l); err != nil {
+			return err
+		}
+		r.team.do(len(states), func(i int) {
+			p := states[i].probe
+			for len(p.Overlaps) <= l {
+				p.Overlaps = append(p.Overlaps, nil)
+			}
+			done := len(p.Overlaps[l])
+			sums := make([]float64, len(p.Alpha)-done)
+			for b := 0; b < r.n; b += blockRows {
+				addDots(sums, states[i].columns[done:len(p.Alpha)], v[b:min(b+blockRows, r.n)], b)
+			}
+			p.Overlaps[l] = append(p.Overlaps[l], sums...)
+		})
 	}
 	return nil
 }
