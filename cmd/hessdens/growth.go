@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"math"
 	"strconv"
 
@@ -30,8 +31,8 @@ func (o *estimatorOptions) grows(cmd *cobra.Command) {
 	f := cmd.Flags()
 	steps := f.Lookup("steps")
 	steps.Value = &stepsValue{&o.steps, &g.autoSteps}
-	steps.Usage = "`M` Lanczos steps for each probe; auto: until they leave less than the probes do"
-	f.Float64Var(&g.tolerance, "tolerance", 0, "probes and steps grow until the error foretold is within `T` of the mean |λ|\n(Wasserstein-1); --probes or --steps holds that number fixed")
+	steps.Usage = "`M` Lanczos steps for each probe, or auto"
+	f.Float64Var(&g.tolerance, "tolerance", 0, "probes and steps grow until the error foretold is within `T` of the mean |λ| (Wasserstein-1); --probes or --steps holds that number fixed")
 	f.IntVar(&g.top, "top", 0, "more steps until the `K` largest eigenvalues are known")
 	f.IntVar(&g.bottom, "bottom", 0, "and the `K` smallest")
 	f.IntVar(&g.maxProducts, "max-products", defaultProducts, "most products `P` of a run that grows")
@@ -45,7 +46,7 @@ func (g *growthOptions) given(cmd *cobra.Command) {
 	g.stepsGiven = f.Changed("steps") && !g.autoSteps
 }
 
-// grows says whether a run chooses its size.
+// any says whether a run chooses its size.
 func (g *growthOptions) any() bool {
 	return g.tolerance > 0 || g.autoSteps || g.top > 0 || g.bottom > 0
 }
@@ -104,13 +105,13 @@ func (v *stepsValue) Set(s string) error {
 	if *v.auto = s == "auto"; *v.auto {
 		return nil
 	}
-	n, err := strconv.Atoi(s)
+	n, err := strconv.ParseInt(s, 0, strconv.IntSize) // as flags of whole numbers do
 	if err != nil {
-		return usagef("not a number of steps (give a number, or auto)")
+		return errors.Unwrap(err)
 	}
-	*v.steps = n
+	*v.steps = int(n)
 	return nil
 }
 
-// Type names the value in the help.
-func (v *stepsValue) Type() string { return "M" }
+// Type names the value for messages.
+func (v *stepsValue) Type() string { return "steps" }

@@ -17,7 +17,7 @@ func NewProcess(op Operator, o Options) *Process {
 	case o.First < 0:
 		panic(badFirst)
 	}
-	o.KeepBasis = true
+	o.Steps, o.KeepBasis = 0, true
 	return &Process{run: newRun(op, o)}
 }
 
