@@ -227,15 +227,114 @@ func (a *tally) log(t testing.TB, c *calibration, k, m int) {
 		a.known/s, a.beyond, a.l1/s, a.l1Plain/s, math.Sqrt(a.traceErr/s), math.Sqrt(a.plainErr/s), a.w1/s, a.w1Plain/s, a.foretold/s, a.worst)
 }
 
+// Bands and intervals cover as often as they say, exact eigenvalues are exact, and the error is a fraction of the plain
+// method's: 10 × 90 is 900 products.
 func TestCalibration(t *testing.T) {
-	seeds, names := 10, []string{"smallcnn-nobn", "mp-spikes"}
+	type limits struct{ k10, k1, traceLow, traceHigh, once float64 }
+	seeds, names, limit := 6, []string{"smallcnn-nobn", "mp-spikes"}, limits{0.86, 0.86, 0.6, 1, 3}
 	if long() {
-		seeds, names = 200, []string{"smallcnn-nobn", "mp-spikes", "mlp-mnist-exact"}
+		seeds, names = 200, []string{"smallcnn-nobn", "mp-spikes", "mlp-mnist-exact", "smallcnn-bn-eval-512"}
+		limit = limits{0.93, 0.92, 0.91, 0.985, 3}
 	}
+	product, networks := 1.0, 0.0
 	for _, c := range spectra(t, names...) {
+		network := c.name != "mp-spikes"
 		for _, k := range []int{10, 1} {
 			a := c.tally(t, k, 90, seeds)
 			a.log(t, &c, k, 90)
+			least := limit.k10
+			if k == 1 {
+				least = limit.k1
+			}
+			if band := a.covered / a.points; !(band >= least) || !(band <= 0.97) {
+				t.Errorf("%s, k = %d: the band covers %.3f", c.name, k, band)
+			}
+			if cover := a.trace / a.seeds; !(cover >= limit.traceLow) || !(cover <= limit.traceHigh) {
+				t.Errorf("%s, k = %d: the trace's interval covers %.3f", c.name, k, cover)
+			}
+			if !(a.beyond <= 1e-12) {
+				t.Errorf("%s, k = %d: an eigenvalue is %.1e ‖H‖ beyond its bound", c.name, k, a.beyond)
+			}
+			// Functions with a kink or a step: what the last steps disagree about is in the interval.
+			for name, x := range map[string]float64{"mean |λ|": a.abs, "mass within ±σ": a.masses, "negative energy": a.energy} {
+				if !(x/a.seeds >= limit.traceLow) {
+					t.Errorf("%s, k = %d: the interval of the %s covers %.3f", c.name, k, name, x/a.seeds)
+				}
+			}
+			if k == 1 {
+				continue
+			}
+			if !(a.l1/a.seeds <= 1e-4) {
+				t.Errorf("%s: L1 %.1e at the outliers", c.name, a.l1/a.seeds)
+			}
+			if gain := a.w1Plain / a.w1; network {
+				product, networks = product*gain, networks+1
+				if !(gain >= limit.once) {
+					t.Errorf("%s: W1 is %.1f times smaller than the plain method's", c.name, gain)
+				}
+				if fall := math.Sqrt(a.plainErr / a.traceErr); !(fall >= 5) {
+					t.Errorf("%s: the trace's error falls %.1f times", c.name, fall)
+				}
+			}
+		}
+	}
+	if gain := math.Pow(product, 1/networks); !(gain >= 5) {
+		t.Errorf("W1 is %.1f times smaller than the plain method's (geometric mean)", gain)
+	}
+}
+
+// The trace's interval, over more seeds.
+func TestTraceCalibration(t *testing.T) {
+	if !long() {
+		t.Skip("takes minutes (set HESSDENS_LONG=1)")
+	}
+	const seeds = 2000
+	for _, c := range spectra(t, "smallcnn-nobn", "mp-spikes", "mlp-mnist-exact") {
+		for _, k := range []int{1, 3} {
+			want, covered := NewExact(c.exact, 0, Width{}).Numbers(0, 0.95).Trace.Value, 0.0
+			for seed := range uint64(seeds) {
+				if got := estimateOf(c.run(t, k, 40, seed+1000), c.n()).Numbers(0, 0.95).Trace; got.Lower <= want && want <= got.Upper {
+					covered++
+				}
+			}
+			t.Logf("%s, k = %d: %.4f", c.name, k, covered/seeds)
+			if !(covered/seeds >= 0.93) || !(covered/seeds <= 0.97) {
+				t.Errorf("%s, k = %d: the interval covers %.4f", c.name, k, covered/seeds)
+			}
+		}
+	}
+}
+
+// A run that ends by its tolerance is within it.
+func TestTolerance(t *testing.T) {
+	seeds, names, tolerances := 2, []string{"smallcnn-nobn"}, []float64{0.1}
+	if long() {
+		seeds, names, tolerances = 20, []string{"smallcnn-nobn", "mlp-mnist-exact", "smallcnn-bn-eval-512"}, []float64{0.1, 0.05, 0.025}
+	}
+	for _, c := range spectra(t, names...) {
+		whole := Exact(c.exact)
+		mean := NewExact(c.exact, 0, Width{}).Numbers(0, 0.95).MeanAbs.Value
+		for _, tolerance := range tolerances {
+			held, products, largest := 0, 0, 0.0
+			for seed := range uint64(seeds) {
+				probes, stop, err := Grow(context.Background(), lanczos.Diagonal(c.exact), lanczos.Options{Seed: seed, ProductError: lanczos.ProductError64},
+					Goal{Probes: FirstProbes, Steps: FirstSteps, MoreProbes: true, MoreSteps: true, Tolerance: tolerance, MaxProducts: 4000, Memory: 1 << 30})
+				if err != nil || stop != Reached {
+					t.Fatalf("%s: %v, %v", c.name, stop, err)
+				}
+				for _, p := range probes {
+					products += len(p.Nodes)
+				}
+				w1 := W1(estimateOf(probes, c.n()).Measure(), whole) / mean
+				largest = max(largest, w1)
+				if w1 <= tolerance {
+					held++
+				}
+			}
+			t.Logf("%s, tolerance %v: held %d of %d, largest W1 %.4f, %d products", c.name, tolerance, held, seeds, largest, products/seeds)
+			if least := seeds; tolerance < 0.05 && held < least-2 || tolerance >= 0.05 && held < least {
+				t.Errorf("%s: the tolerance %v held for %d of %d", c.name, tolerance, held, seeds)
+			}
 		}
 	}
 }
