@@ -117,7 +117,7 @@ func (c *calibration) tally(t testing.TB, k, m, seeds int) tally {
 	whole := truth.Measure()
 	size := max(-whole.Min(), whole.Max())
 	for seed := range uint64(seeds) {
-		probes := c.run(t, k, m, seed)
+		probes := c.run(t, k, m, seed+100)
 		e := estimateOf(probes, c.n())
 		plain := FromProbes(probes)
 		sigma := math.Sqrt(e.Width().Sigma2)
