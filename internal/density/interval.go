@@ -80,7 +80,7 @@ func shape(u, p float64) float64 {
 //	lower = θ a₁ with P(Gamma(a₁) ≥ est/θ) = (1 − level)/2,   upper = θ a₂ with P(Gamma(a₂) ≤ est/θ) = (1 − level)/2.
 //
 // That is exact for one eigenvalue, whose weight in k probes is χ²_k/k, it is normal where many contribute, and never
-// negative.
+// negative. An est far below θ, which says that the mean is larger, is kept within the interval all the same.
 func (l *gammaLaw) interval(est, variance float64) (lower, upper float64) {
 	if !(est > 0) || !(variance > negligible*est*est) {
 		return est, est
@@ -94,7 +94,7 @@ func (l *gammaLaw) interval(est, variance float64) (lower, upper float64) {
 	case u < 0:
 		u = 0
 	}
-	return theta * math.Exp(at(l.lower, u)), theta * math.Exp(at(l.upper, u))
+	return min(est, theta*math.Exp(at(l.lower, u))), theta * math.Exp(at(l.upper, u))
 }
 
 // at interpolates a table by cubics through four points.
