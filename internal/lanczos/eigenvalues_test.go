@@ -1,6 +1,7 @@
 package lanczos
 
 import (
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -219,4 +220,54 @@ func TestFromQuadrature(t *testing.T) {
 			t.Errorf("residual %d: %v", i, r)
 		}
 	}
+}
+
+// spiked is diag(5, 4, 3, 0, …) + ZZᵀ/n, Z n × n of normal numbers: above the bulk, which ends at 4, stand θ + θ/(θ − 1)
+// of the spikes θ (Baik and Silverstein 2006, for the additive form), each alone.
+type spiked struct {
+	n int
+	z []float32
+}
+
+func (s spiked) Dim() int { return s.n }
+func (s spiked) Apply(_ context.Context, dst, src [][]float64) error {
+	for k, x := range src {
+		u := make([]float64, s.n) // Zᵀ x
+		for i, a := range x {
+			for j, z := range s.z[i*s.n : (i+1)*s.n] {
+				u[j] += float64(z) * a
+			}
+		}
+		for i := range x {
+			sum := 0.0
+			for j, z := range s.z[i*s.n : (i+1)*s.n] {
+				sum += float64(z) * u[j]
+			}
+			dst[k][i] = sum / float64(s.n)
+			if i < 3 {
+				dst[k][i] += float64(5-i) * x[i]
+			}
+		}
+	}
+	return nil
+}
+
+func TestSpikes(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a second")
+	}
+	s := spiked{n: 2000}
+	s.z = make([]float32, s.n*s.n)
+	rng := rand.New(rand.NewPCG(9, 9))
+	for i := range s.z {
+		s.z[i] = float32(rng.NormFloat64())
+	}
+	probes, e := agree(t, s, 2, 70, 0, ProductError64)
+	for i, want := range []float64{6.25, 5 + 1./3, 4.5} {
+		// The matrix's own fluctuation is of order 1/√n.
+		if i >= len(e.List) || !(math.Abs(e.List[i].Value-want) <= 0.25) || e.List[i].Probes != 2 {
+			t.Fatalf("%+v, want %v", e.List, want)
+		}
+	}
+	checkRest(t, probes, e)
 }
