@@ -230,11 +230,11 @@ func (a *tally) log(t testing.TB, c *calibration, k, m int) {
 // Bands and intervals cover as often as they say, exact eigenvalues are exact, and the error is a fraction of the plain
 // method's: 10 × 90 is 900 products.
 func TestCalibration(t *testing.T) {
-	type limits struct{ k10, k1, traceLow, traceHigh, once float64 }
-	seeds, names, limit := 6, []string{"smallcnn-nobn", "mp-spikes"}, limits{0.86, 0.86, 0.6, 1, 3}
+	type limits struct{ k10, k1, most, traceLow, traceHigh, once float64 }
+	seeds, names, limit := 6, []string{"smallcnn-nobn", "mp-spikes"}, limits{0.86, 0.86, 1, 0.5, 1, 3}
 	if long() {
 		seeds, names = 200, []string{"smallcnn-nobn", "mp-spikes", "mlp-mnist-exact", "smallcnn-bn-eval-512"}
-		limit = limits{0.93, 0.92, 0.91, 0.985, 3}
+		limit = limits{0.93, 0.92, 0.97, 0.91, 0.985, 3}
 	}
 	product, networks := 1.0, 0.0
 	for _, c := range spectra(t, names...) {
@@ -246,7 +246,7 @@ func TestCalibration(t *testing.T) {
 			if k == 1 {
 				least = limit.k1
 			}
-			if band := a.covered / a.points; !(band >= least) || !(band <= 0.97) {
+			if band := a.covered / a.points; !(band >= least) || !(band <= limit.most) {
 				t.Errorf("%s, k = %d: the band covers %.3f", c.name, k, band)
 			}
 			if cover := a.trace / a.seeds; !(cover >= limit.traceLow) || !(cover <= limit.traceHigh) {

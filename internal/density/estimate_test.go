@@ -149,4 +149,12 @@ func TestGrow(t *testing.T) {
 	if w := Short(estimateOf(probes, 400), g, stop); stop != Exhausted || len(w) != 1 || w[0].Code != EigenvaluesMissing {
 		t.Errorf("%v, %+v", stop, w)
 	}
+
+	// Products that cannot tell the next ones apart: more steps would not.
+	close := []float64{9, 7, 7.0001, 7.0002}
+	op = lanczos.Diagonal(append(close, bulk(400)...))
+	probes, stop, err := Grow(context.Background(), op, lanczos.Options{ProductError: 1e-6}, Goal{Probes: 3, Steps: 10, Top: 8, MaxProducts: 9999, Memory: 1 << 30})
+	if err != nil || stop != Exhausted || count(probes) > 600 {
+		t.Errorf("%v, %v after %d products", err, stop, count(probes))
+	}
 }

@@ -19,7 +19,7 @@ const (
 	Found       Stop = "found"        // the eigenvalues that were asked for have converged
 	OutOf       Stop = "max_products" // more would exceed the products that were allowed
 	OutOfMemory Stop = "memory"       // more would not fit
-	Exhausted   Stop = "exhausted"    // every probe has found an invariant subspace
+	Exhausted   Stop = "exhausted"    // more steps change nothing: every probe has found an invariant subspace, or all that it can tell apart
 )
 
 // Stops lists what can end a run.
@@ -54,7 +54,7 @@ type Goal struct {
 // With a tolerance: until the error that is foretold is within it, twice in a row where steps can be added. While the
 // part of the steps is the larger one (q > s), all probes go on by ten steps; otherwise probes are added, k times
 // (2s/tolerance)² within 1.2 and 2. MoreSteps without a tolerance stops when q ≤ s, twice in a row. Then all probes go on by ten
-// steps at a time until Top and Bottom are known. Where the first probes do not fit into memory at once, they are run in
+// steps at a time until Top and Bottom are known, or cannot be. Where the first probes do not fit into memory at once, they are run in
 // groups and none is added.
 func Grow(ctx context.Context, op lanczos.Operator, o lanczos.Options, g Goal) ([]lanczos.Probe, Stop, error) {
 	n := op.Dim()
@@ -118,7 +118,8 @@ type size struct{ probes, steps int }
 
 // next returns the size of the next round, or what ends the run.
 func (g *grower) next(probes []lanczos.Probe, m int) (size, Stop) {
-	e := NewEstimate(probes, lanczos.Agree(probes, g.n, g.productError))
+	agreed := lanczos.Agree(probes, g.n, g.productError)
+	e := NewEstimate(probes, agreed)
 	exhausted := m >= g.n
 	if !exhausted {
 		exhausted = true
@@ -160,7 +161,8 @@ func (g *grower) next(probes []lanczos.Probe, m int) (size, Stop) {
 		}
 	}
 	if top, bottom := e.Ends(); top < min(g.Top, g.n) || bottom < min(g.Bottom, g.n) {
-		if exhausted {
+		above, below := agreed.Settled(probes)
+		if exhausted || (top >= g.Top || above) && (bottom >= g.Bottom || below) {
 			return size{}, Exhausted
 		}
 		return more, ""
@@ -204,8 +206,14 @@ func Short(e *Estimate, g Goal, stop Stop) []Warning {
 				(s+q)/mean, s/mean, q/mean, g.Tolerance, stop.remedy()))
 		}
 	}
-	if top, bottom := e.Ends(); top < min(g.Top, e.n) || bottom < min(g.Bottom, e.n) {
-		w = append(w, warn(EigenvaluesMissing, "of the largest eigenvalues %d are known, %d asked for; of the smallest %d, %d asked for: %s", top, g.Top, bottom, g.Bottom, stop.remedy()))
+	top, bottom := e.Ends()
+	for _, end := range []struct {
+		name         string
+		known, asked int
+	}{{"largest", top, min(g.Top, e.n)}, {"smallest", bottom, min(g.Bottom, e.n)}} {
+		if end.known < end.asked {
+			w = append(w, warn(EigenvaluesMissing, "of the %s eigenvalues %d are known, %d were asked for: %s", end.name, end.known, end.asked, stop.remedy()))
+		}
 	}
 	return w
 }
@@ -218,7 +226,7 @@ func (s Stop) remedy() string {
 	case OutOfMemory:
 		return "more would not fit into memory (give it more)"
 	case Exhausted:
-		return "more steps change nothing: eigenvalues that repeat cannot be counted (take more --probes)"
+		return "more steps would not tell the next ones apart (take --precision float64, or more --probes for those that repeat)"
 	case Balanced:
 		return "more steps would not help (give more --probes)"
 	}

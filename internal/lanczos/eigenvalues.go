@@ -338,6 +338,24 @@ func (e *Eigenvalues) Rest(probes []Probe) []Measure {
 	return rest
 }
 
+// Settled says that more steps will not make more of the largest (or smallest) eigenvalues known: in every probe the
+// outermost pair that none of them has taken has converged as far as the products are good, or there is none. Such an
+// eigenvalue repeats, or has neighbours that cannot be told from it.
+func (e *Eigenvalues) Settled(probes []Probe) (top, bottom bool) {
+	top, bottom = true, true
+	for i := range probes {
+		pairs := probes[i].pairs(e.Order, e.Norm, e.Rounding)
+		left := slices.DeleteFunc(pairs, func(p pair) bool {
+			return slices.ContainsFunc(e.List, func(v Eigenvalue) bool { return math.Abs(p.value-v.Value) <= p.residual+v.Bound })
+		})
+		if len(left) > 0 {
+			top = top && left[len(left)-1].residual <= e.Rounding
+			bottom = bottom && left[0].residual <= e.Rounding
+		}
+	}
+	return top, bottom
+}
+
 // pairs joins and ignores nodes; floor is the least residual.
 func (p *Probe) pairs(n int, norm, floor float64) []pair {
 	var out []pair
