@@ -122,7 +122,7 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	}
 	defer op.Close()
 	n := op.Dim()
-	goal := e.growth.goal(e, int64(basisShare*memory))
+	goal := e.growth.goal(e, out.confidence, int64(basisShare*memory))
 	var groups []int
 	if goal == nil {
 		if groups, err = lanczos.Groups(e.probes, n, min(e.steps, n), int64(basisShare*memory)); err != nil {

@@ -64,18 +64,18 @@ func (g *growthOptions) check(e *estimatorOptions) error {
 	case g.productsGiven && !g.any():
 		return usagef("--max-products %d: the run has a fixed size (add --tolerance, --steps auto, --top or --bottom)", g.maxProducts)
 	}
-	if goal := g.goal(e, 0); goal != nil && g.maxProducts < goal.Probes*goal.Steps {
+	if goal := g.goal(e, 0.5, 0); goal != nil && g.maxProducts < goal.Probes*goal.Steps {
 		return usagef("--max-products %d: the run begins with %d (%d probes of %d steps; allow as many)", g.maxProducts, goal.Probes*goal.Steps, goal.Probes, goal.Steps)
 	}
 	return nil
 }
 
-// goal is what a run is to reach with memory bytes for its bases; nil: it has a fixed size.
-func (g *growthOptions) goal(e *estimatorOptions, memory int64) *density.Goal {
+// goal is what a run is to reach with a confidence and memory bytes for its bases; nil: it has a fixed size.
+func (g *growthOptions) goal(e *estimatorOptions, confidence float64, memory int64) *density.Goal {
 	if g == nil || !g.any() {
 		return nil
 	}
-	goal := &density.Goal{Probes: e.probes, Steps: e.steps, Tolerance: g.tolerance, Top: g.top, Bottom: g.bottom, MaxProducts: g.maxProducts, Memory: memory}
+	goal := &density.Goal{Probes: e.probes, Steps: e.steps, Tolerance: g.tolerance, Confidence: confidence, Top: g.top, Bottom: g.bottom, MaxProducts: g.maxProducts, Memory: memory}
 	if g.tolerance > 0 && !g.probesGiven {
 		goal.Probes, goal.MoreProbes = density.FirstProbes, true
 	}

@@ -318,7 +318,7 @@ func TestTolerance(t *testing.T) {
 			held, products, largest := 0, 0, 0.0
 			for seed := range uint64(seeds) {
 				probes, stop, err := Grow(context.Background(), lanczos.Diagonal(c.exact), lanczos.Options{Seed: seed, ProductError: lanczos.ProductError64},
-					Goal{Probes: FirstProbes, Steps: FirstSteps, MoreProbes: true, MoreSteps: true, Tolerance: tolerance, MaxProducts: 4000, Memory: 1 << 30})
+					Goal{Probes: FirstProbes, Steps: FirstSteps, MoreProbes: true, MoreSteps: true, Tolerance: tolerance, Confidence: 0.95, MaxProducts: 4000, Memory: 1 << 30})
 				if err != nil || stop != Reached {
 					t.Fatalf("%s: %v, %v", c.name, stop, err)
 				}

@@ -114,7 +114,7 @@ func TestGrow(t *testing.T) {
 	if want := run(t, e, 3, steps, 0); !slices.Equal(probes[2].Nodes, want[2].Nodes) || !slices.Equal(probes[2].Weights, want[2].Weights) {
 		t.Error("other nodes than those of a run of that size")
 	}
-	g := Goal{Probes: 2, Steps: 30, Tolerance: 1e-6, MoreProbes: true, MoreSteps: true, MaxProducts: 143}
+	g := Goal{Probes: 2, Steps: 30, Tolerance: 1e-6, Confidence: 0.95, MoreProbes: true, MoreSteps: true, MaxProducts: 143}
 	probes, stop = grow(g)
 	if stop != OutOf || count(probes) > 143 || count(probes) < 130 {
 		t.Errorf("%v after %d products", stop, count(probes))
@@ -122,10 +122,10 @@ func TestGrow(t *testing.T) {
 	if w := Short(estimateOf(probes, 400), g, stop); len(w) != 1 || w[0].Code != ToleranceMissed {
 		t.Errorf("%+v", w)
 	}
-	if probes, stop = grow(Goal{Probes: 2, Steps: 30, Tolerance: 0.05, MoreSteps: true, MaxProducts: 9999}); len(probes) != 2 || stop != Reached && stop != Balanced {
+	if probes, stop = grow(Goal{Probes: 2, Steps: 30, Tolerance: 0.05, Confidence: 0.95, MoreSteps: true, MaxProducts: 9999}); len(probes) != 2 || stop != Reached && stop != Balanced {
 		t.Errorf("%v with %d probes", stop, len(probes))
 	}
-	if probes, stop = grow(Goal{Probes: 2, Steps: 40, Tolerance: 0.1, MoreProbes: true, MaxProducts: 9999}); len(probes[0].Nodes) != 40 || stop != Reached {
+	if probes, stop = grow(Goal{Probes: 2, Steps: 40, Tolerance: 0.1, Confidence: 0.95, MoreProbes: true, MaxProducts: 9999}); len(probes[0].Nodes) != 40 || stop != Reached {
 		t.Errorf("%v with %d steps", stop, len(probes[0].Nodes))
 	}
 	if _, stop = grow(Goal{Probes: 5, Steps: 30, MoreSteps: true, MaxProducts: 9999}); stop != Balanced {

@@ -39,7 +39,8 @@ const (
 type Goal struct {
 	Probes, Steps         int     // to begin with
 	MoreProbes, MoreSteps bool    // whether Tolerance may add any
-	Tolerance             float64 // of Foretell's sum over the mean |λ|; 0: none
+	Tolerance             float64 // of the distance to the spectrum over the mean |λ|; 0: none
+	Confidence            float64 // with which it is to hold
 	Top, Bottom           int     // so many of the largest and of the smallest eigenvalues are to be known
 
 	MaxProducts int   // of the run, at least Probes·Steps
@@ -51,9 +52,9 @@ type Goal struct {
 // Grow runs probes on op until the goal is reached or what it may take is used up, and says which. Of the options,
 // Probes, Steps and Groups are the goal's.
 //
-// With a tolerance: until the error that is foretold is within it, twice in a row where steps can be added. While the
-// part of the steps is the larger one (q > s), all probes go on by ten steps; otherwise probes are added, k times
-// (2s/tolerance)² within 1.2 and 2. MoreSteps without a tolerance stops when q ≤ s, twice in a row. Then all probes go on by ten
+// With a tolerance: until the error that is foretold is within it (see within), twice in a row where steps can be added.
+// While the part of the steps is the larger one (q > s), all probes go on by ten steps; otherwise probes are added, k
+// times (2s/tolerance)² within 1.2 and 2. MoreSteps without a tolerance stops when q ≤ s, twice in a row. Then all probes go on by ten
 // steps at a time until Top and Bottom are known, or cannot be. Where the first probes do not fit into memory at once, they are run in
 // groups and none is added.
 func Grow(ctx context.Context, op lanczos.Operator, o lanczos.Options, g Goal) ([]lanczos.Probe, Stop, error) {
@@ -106,6 +107,16 @@ func Grow(ctx context.Context, op lanczos.Operator, o lanczos.Options, g Goal) (
 	}
 }
 
+// within says that an error foretold as s + q is within the tolerance, for a spectrum of a mean |λ|: the sum, and, s
+// being what the probes err by on average, what they err by with the goal's confidence, were their error a single normal
+// number (of standard deviation √(π/2)·s), beside q.
+func (g *Goal) within(s, q, mean float64) bool {
+	return s+q <= g.Tolerance*mean && math.Hypot(g.chance()*s, q) <= g.Tolerance*mean
+}
+
+// chance times s is the error of the probes with the goal's confidence.
+func (g *Goal) chance() float64 { return normalQuantile(g.Confidence) * math.Sqrt(math.Pi/2) }
+
 // grower decides how a run goes on.
 type grower struct {
 	Goal
@@ -135,7 +146,7 @@ func (g *grower) next(probes []lanczos.Probe, m int) (size, Stop) {
 		good := q <= s
 		stop = Balanced
 		if g.Tolerance > 0 {
-			good = s+q <= g.Tolerance*mean
+			good = g.within(s, q, mean)
 			stop = Reached
 		}
 		needed := 1
@@ -148,7 +159,7 @@ func (g *grower) next(probes []lanczos.Probe, m int) (size, Stop) {
 		if g.calm < needed {
 			addSteps := g.MoreSteps && !exhausted && (q > s || g.calm > 0 || !g.MoreProbes)
 			switch {
-			case addSteps && g.Tolerance > 0 && !g.MoreProbes && s > g.Tolerance*mean && q <= s/4:
+			case addSteps && g.Tolerance > 0 && !g.MoreProbes && g.chance()*s > g.Tolerance*mean && q <= s/4:
 				return size{}, Balanced // these probes cannot do better
 			case addSteps:
 				return more, ""
@@ -201,9 +212,9 @@ func Short(e *Estimate, g Goal, stop Stop) []Warning {
 	if g.Tolerance > 0 && stop != Reached && stop != Found {
 		s, q := e.Foretell()
 		mean := e.Mean(math.Abs, 0.5).Value
-		if !(s+q <= g.Tolerance*mean) {
-			w = append(w, warn(ToleranceMissed, "the error foretold is %.3g of the mean |λ| (%.3g by the probes, %.3g by the steps), not %g: %s",
-				(s+q)/mean, s/mean, q/mean, g.Tolerance, stop.remedy()))
+		if !g.within(s, q, mean) {
+			w = append(w, warn(ToleranceMissed, "the error foretold is %.3g of the mean |λ| (%.3g by the probes, up to %.3g by chance; %.3g by the steps), not surely within %g: %s",
+				(s+q)/mean, s/mean, g.chance()*s/mean, q/mean, g.Tolerance, stop.remedy()))
 		}
 	}
 	top, bottom := e.Ends()
