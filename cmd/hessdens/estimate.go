@@ -160,12 +160,36 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err != nil {
 		return nil, s.product(err)
 	}
+	if s.o.precision == spectrum.Float32 {
+		if probes[0].ProductError, err = s.productError(ctx, a, &probes[0]); err != nil {
+			return nil, err
+		}
+	}
 	a.line.clear()
 	r, err := spectrum.FromProbes(probes, n, settings)
 	if err != nil {
 		return nil, out.refused(err)
 	}
 	return r, s.fill(a, r, op, loss, norm(grad), products, start)
+}
+
+// productError measures the error of products in float32 by one in float64: its residual at the outermost Ritz vector.
+func (s *subject) productError(ctx context.Context, a *app, p *lanczos.Probe) (float64, error) {
+	o := *s.o
+	o.precision = spectrum.Float64
+	exact := *s
+	exact.o = &o
+	op, err := exact.operator(a, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer op.Close()
+	a.line.begin("one product in float64", 1)
+	y := make([]float64, op.Dim())
+	if err := op.Apply(ctx, [][]float64{y}, [][]float64{p.Outermost}); err != nil {
+		return 0, s.product(err)
+	}
+	return p.Residual(y), nil
 }
 
 func norm(x []float64) float64 {

@@ -31,6 +31,10 @@ const (
 	// dimensions.
 	tooHeavy = 1e-6
 
+	// joinedNoise times the error of the products as the run shows it is how far from one another probes may see one
+	// eigenvalue, beyond their residuals. That is well below the distances that candidates keep in a probe.
+	joinedNoise = 4
+
 	// blurred is the residual, relative to the distance to the next node, from which a node is no single
 	// eigenvector any more.
 	blurred = 0.1
@@ -84,7 +88,8 @@ func (p *pair) bound() float64 { return min(p.residual, p.residual*(p.residual/p
 // weighs less than 1e-8/n is ignored. A node is a candidate when its residual is at most 1e-4 of the distance
 // to the next one. No residual is taken below productError·‖H‖.
 //
-// Across probes: candidates within the sum of their residuals are a cluster. A Krylov space meets an eigenspace in
+// Across probes: candidates within the sum of their residuals and four times the error of a product are a cluster. A
+// Krylov space meets an eigenspace in
 // one direction, that of its start v, so the Ritz vectors x of a cluster have
 //
 //	x_pᵀ x_q = v_pᵀ x_q / √w_p,   w_p = (v_pᵀ x_p)²,
@@ -93,8 +98,8 @@ func (p *pair) bound() float64 { return min(p.residual, p.residual*(p.residual/p
 //
 //   - d below the number of candidates: no probe saw a direction of its own, and there are d eigenvalues, those of
 //     H in the span of the vectors (Rayleigh-Ritz with Xᵀ H X = G∘(θ_p + θ_q)/2, no product). Their Bound is the
-//     largest min(e, e²/gap) of the candidates plus the error of a product, the largest Probe.Asymmetry and at
-//     least productError·‖H‖;
+//     largest min(e, e²/gap) of the candidates plus the error of a product: the largest Probe.Asymmetry, at least
+//     productError·‖H‖, and the largest Probe.ProductError;
 //   - d equal to it: an eigenvalue of multiplicity d or more, or a cluster that is not resolved. It is left alone;
 //   - n times the mean weight above the 1 − 1e-6 quantile of χ² over its d·count degrees of freedom: left alone.
 //
@@ -102,7 +107,7 @@ func (p *pair) bound() float64 { return min(p.residual, p.residual*(p.residual/p
 // is set.
 func Agree(probes []Probe, n int, productError float64) Eigenvalues {
 	e := Eigenvalues{Order: n, Largest: math.Inf(-1), Smallest: math.Inf(1)}
-	pooled, noise := true, 0.0
+	pooled, noise, apart := true, 0.0, 0.0
 	for i := range probes {
 		p := &probes[i]
 		for _, x := range p.Nodes {
@@ -111,7 +116,7 @@ func Agree(probes []Probe, n int, productError float64) Eigenvalues {
 			e.Smallest = min(e.Smallest, x)
 		}
 		pooled = pooled && len(p.Overlaps) == len(probes)
-		noise = max(noise, p.Asymmetry)
+		noise, apart = max(noise, p.Asymmetry), max(apart, p.ProductError)
 	}
 	e.Rounding = productError * e.Norm
 	noise = max(noise, e.Rounding)
@@ -125,14 +130,15 @@ func Agree(probes []Probe, n int, productError float64) Eigenvalues {
 	}
 
 	// |a − b| ≤ e_a + e_b is an overlap of intervals: clusters are the connected unions of them.
+	reachOf := func(p candidate) float64 { return p.residual + joinedNoise/2*noise }
 	slices.SortStableFunc(candidates, func(a, b candidate) int {
-		return cmp.Compare(a.value-a.residual, b.value-b.residual)
+		return cmp.Compare(a.value-reachOf(a), b.value-reachOf(b))
 	})
 	var clusters [][]candidate
 	for i := 0; i < len(candidates); {
-		reach, j := candidates[i].value+candidates[i].residual, i+1
-		for ; j < len(candidates) && candidates[j].value-candidates[j].residual <= reach; j++ {
-			reach = max(reach, candidates[j].value+candidates[j].residual)
+		reach, j := candidates[i].value+reachOf(candidates[i]), i+1
+		for ; j < len(candidates) && candidates[j].value-reachOf(candidates[j]) <= reach; j++ {
+			reach = max(reach, candidates[j].value+reachOf(candidates[j]))
 		}
 		c := candidates[i:j:j]
 		slices.SortFunc(c, func(a, b candidate) int { return a.probe - b.probe })
@@ -167,7 +173,7 @@ func Agree(probes []Probe, n int, productError float64) Eigenvalues {
 			bound = max(bound, p.bound())
 		}
 		for _, x := range taken[i] {
-			e.List = append(e.List, Eigenvalue{Value: x, Bound: bound + noise, Probes: len(c)})
+			e.List = append(e.List, Eigenvalue{Value: x, Bound: bound + noise + apart, Probes: len(c)})
 		}
 	}
 	slices.SortFunc(e.List, func(a, b Eigenvalue) int { return cmp.Compare(b.Value, a.Value) })

@@ -271,3 +271,56 @@ func TestSpikes(t *testing.T) {
 	}
 	checkRest(t, probes, e)
 }
+
+// Products that are worse than their stated error: probes see an eigenvalue further apart than that, and it is listed once.
+func TestAgreeOnNoisyProducts(t *testing.T) {
+	const n, k, noise = 2000, 5, 3e-6
+	d := outlierSpectrum(n)
+	noisy := func(_ context.Context, dst, src [][]float64) error {
+		for j, x := range src {
+			for i := range x {
+				// Neither linear nor symmetric, of a size that depends on the low bits of x.
+				bits := math.Float64bits(x[i]) * 0x9e3779b97f4a7c15
+				dst[j][i] = d[i] * x[i] * (1 + noise*(float64(bits>>11)*0x1p-53-0.5))
+			}
+		}
+		return nil
+	}
+	probes, e := agree(t, operatorFunc{n, noisy}, k, 60, 1, ProductError32)
+	for _, want := range []float64{10, 8, 7.5, 3, -2, -5} {
+		count := 0
+		for _, v := range e.List {
+			if math.Abs(v.Value-want) < 0.1 {
+				count++
+				if !(math.Abs(v.Value-want) <= v.Bound) || !(v.Bound <= 1e-3) {
+					t.Errorf("%+v, want %v", v, want)
+				}
+			}
+		}
+		if count != 1 {
+			t.Errorf("%v found %d times", want, count)
+		}
+	}
+
+	// An error that all products share is not seen by them, but by a better product.
+	scaled := func(_ context.Context, dst, src [][]float64) error {
+		for j, x := range src {
+			for i := range x {
+				dst[j][i] = 1.00001 * d[i] * x[i]
+			}
+		}
+		return nil
+	}
+	probes = mustRun(t, operatorFunc{n, scaled}, Options{Steps: 60, Probes: 2})
+	if probes[0].Outermost == nil || probes[1].Outermost != nil || !(probes[0].Asymmetry < 1e-12) {
+		t.Fatalf("asymmetry %v", probes[0].Asymmetry)
+	}
+	y := make([]float64, n)
+	if err := d.Apply(t.Context(), [][]float64{y}, [][]float64{probes[0].Outermost}); err != nil {
+		t.Fatal(err)
+	}
+	probes[0].ProductError = probes[0].Residual(y)
+	if v := Agree(probes, n, ProductError64).List[0]; !(math.Abs(v.Value-10) <= v.Bound) || !(v.Bound <= 1.1e-4) {
+		t.Errorf("%+v, want 10", v)
+	}
+}

@@ -150,6 +150,15 @@ type Probe struct {
 	// the diagonal and T has not: the part of the products' error that the run shows.
 	Asymmetry float64
 
+	// ProductError is what was measured of the products' error besides, in the same unit: an error that all products
+	// share, as of activations in float32, is one of a symmetric matrix, which Asymmetry does not show. The caller
+	// sets it.
+	ProductError float64
+
+	// Outermost is the Ritz vector of the node of largest modulus, of the first probe of the run; nil for others. The
+	// residual of a better product at it is a ProductError.
+	Outermost []float64
+
 	// Overlaps[l] holds v_lᵀ q_1, …, v_lᵀ q_m for the start v_l of the l-th probe of the run.
 	Overlaps [][]float64
 
@@ -390,6 +399,10 @@ func (r *run) finish(states []*state, first, count int) error {
 		}
 		if r.o.Orthogonality {
 			p.Orthogonality = orthogonalityLoss(r.team, q)
+		}
+		if p.Index == r.o.First {
+			p.Outermost = make([]float64, r.n)
+			p.combine(p.Outermost, q, p.outermost())
 		}
 		if r.o.KeepBasis {
 			p.Basis = q

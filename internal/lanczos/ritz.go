@@ -62,19 +62,41 @@ func (p *Probe) decompose() bool {
 
 // RitzVector sets dst = Q S e_i, the Ritz vector of node i, of length 1. It needs Options.KeepBasis.
 func (p *Probe) RitzVector(dst []float64, i int) {
-	m := len(p.Alpha)
-	if len(p.Basis) != m {
+	if len(p.Basis) != len(p.Alpha) {
 		panic(noBasis)
 	}
 	if len(dst) != len(p.Basis[0]) {
 		panic(badLength)
 	}
+	p.combine(dst, p.Basis, i)
+}
+
+// combine is RitzVector for a basis.
+func (p *Probe) combine(dst []float64, basis [][]float64, i int) {
+	m := len(p.Alpha)
 	c := make([]float64, m)
 	for j := range c {
 		c[j] = -p.s[j*m+i]
 	}
 	clear(dst)
 	for b := 0; b < len(dst); b += blockRows {
-		subtract(dst[b:min(b+blockRows, len(dst))], c, p.Basis, b)
+		subtract(dst[b:min(b+blockRows, len(dst))], c, basis, b)
 	}
+}
+
+// outermost returns the node of largest modulus.
+func (p *Probe) outermost() int {
+	if last := len(p.Nodes) - 1; -p.Nodes[0] < p.Nodes[last] {
+		return last
+	}
+	return 0
+}
+
+// Residual returns ‖y − θx‖, where x is Outermost, θ its node, and y a product A x of another precision.
+func (p *Probe) Residual(y []float64) float64 {
+	theta, sum := p.Nodes[p.outermost()], 0.0
+	for i, x := range p.Outermost {
+		sum = math.Hypot(sum, y[i]-theta*x)
+	}
+	return sum
 }

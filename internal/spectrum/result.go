@@ -177,7 +177,7 @@ type Provenance struct {
 	KernelPath string  `json:"kernel_path"`
 	Threads    int     `json:"threads"`
 	Seconds    float64 `json:"seconds"`
-	Products   int     `json:"products"` // Hessian-vector products
+	Products   int     `json:"products"` // Hessian-vector products of the probes
 	Command    string  `json:"command"`
 }
 
