@@ -161,8 +161,11 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 		return nil, s.product(err)
 	}
 	if s.o.precision == spectrum.Float32 {
-		if probes[0].ProductError, err = s.productError(ctx, a, &probes[0]); err != nil {
+		switch probes[0].ProductError, err = s.productError(ctx, a, &probes[0]); {
+		case ctx.Err() != nil:
 			return nil, err
+		case err != nil: // no reason to lose the run
+			s.warn(a, "product_error_unknown", "what float32 costs could not be measured: %v (the eigenvalues' bounds hold what the products scatter, and no more)", err)
 		}
 	}
 	a.line.clear()
