@@ -286,7 +286,7 @@ func TestAgreeOnNoisyProducts(t *testing.T) {
 		}
 		return nil
 	}
-	probes, e := agree(t, operatorFunc{n, noisy}, k, 60, 1, ProductError32)
+	_, e := agree(t, operatorFunc{n, noisy}, k, 60, 1, ProductError32)
 	for _, want := range []float64{10, 8, 7.5, 3, -2, -5} {
 		count := 0
 		for _, v := range e.List {
@@ -311,7 +311,7 @@ func TestAgreeOnNoisyProducts(t *testing.T) {
 		}
 		return nil
 	}
-	probes = mustRun(t, operatorFunc{n, scaled}, Options{Steps: 60, Probes: 2})
+	probes := mustRun(t, operatorFunc{n, scaled}, Options{Steps: 60, Probes: 2})
 	if probes[0].Outermost == nil || probes[1].Outermost != nil || !(probes[0].Asymmetry < 1e-12) {
 		t.Fatalf("asymmetry %v", probes[0].Asymmetry)
 	}
