@@ -160,22 +160,17 @@ func (t *matmul[T]) cut() {
 	}
 }
 
-// together makes one task of a matrix product and another that is added to it, where it can; k is the number of directions.
-func together(before, after []task, k int) bool {
-	if len(before) != 1 || len(after) != 1 {
+// join makes one task of a matrix product, the only one of tasks, and another that is added to it, where it can; k is the number of
+// directions.
+func (p *Program[T]) join(tasks, more []task, k int) bool {
+	if len(tasks) != 1 || len(more) != 1 {
 		return false
 	}
-	switch t := before[0].(type) {
-	case *matmul[float32]:
-		return join(before, t, after[0], k)
-	case *matmul[float64]:
-		return join(before, t, after[0], k)
+	t, ok := tasks[0].(*matmul[T])
+	if !ok {
+		return false
 	}
-	return false
-}
-
-func join[T kernel.Float](tasks []task, t *matmul[T], after task, k int) bool {
-	u, ok := after.(*matmul[T])
+	u, ok := more[0].(*matmul[T])
 	if !ok || u.one != t.one || t.sparse != nil || u.sparse != nil {
 		return false
 	}

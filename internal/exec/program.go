@@ -581,7 +581,7 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 		t, products := p.winograd(h.members[:h.products], y)
 		for _, x := range products {
 			more := p.product(x, y, len(t) > 0)
-			if !together(t, more, x.k) {
+			if !p.join(t, more, x.k) {
 				t = append(t, more...)
 			}
 		}

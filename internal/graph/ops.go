@@ -402,7 +402,7 @@ func firstOrSecond(g *Graph, m *Node, i int) *Node {
 	return m
 }
 
-// whereEntry selects derivatives instead of multiplying by the mask, so that an infinite
+// whereEntry selects cotangents, and factors of derivatives, instead of multiplying by the mask, so that an infinite
 // derivative of the branch not taken does no harm.
 func whereEntry() entry {
 	e := pointwise("where", func(m, x, y, _ float64) float64 {

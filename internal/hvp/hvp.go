@@ -813,30 +813,33 @@ func (e *engineOf[T]) primal(p *program[T], b, lo, hi, batches int) error {
 		p.UsePrimal(m)
 		p.kept[b] = m
 	}
-	err := e.load(p, lo, hi)
-	if err == nil {
-		p.RunPrimal()
-		if !finite(p.Output(0)[0]) {
-			err = &NonFiniteError{"loss", lo, hi}
-		}
-	}
+	_, err := e.forward(p, lo, hi)
 	if err != nil && keep {
 		p.kept[b] = nil
 	}
 	return err
 }
 
+// forward reads a batch, computes the primal part, and returns the batch's share of the loss, the first output.
+func (e *engineOf[T]) forward(p *program[T], lo, hi int) (loss float64, err error) {
+	if err := e.load(p, lo, hi); err != nil {
+		return 0, err
+	}
+	p.RunPrimal()
+	l := p.Output(0)[0]
+	if !finite(l) {
+		return 0, &NonFiniteError{"loss", lo, hi}
+	}
+	return float64(l), nil
+}
+
 func (e *engineOf[T]) gradient(ctx context.Context, grad []float64) (loss float64, err error) {
 	err = e.batches(ctx, 1, purposeGradient, func(p *program[T], _, lo, hi int) error {
-		if err := e.load(p, lo, hi); err != nil {
+		l, err := e.forward(p, lo, hi)
+		if err != nil {
 			return err
 		}
-		p.RunPrimal()
-		l := p.Output(0)[0]
-		if !finite(l) {
-			return &NonFiniteError{"loss", lo, hi}
-		}
-		loss += float64(l)
+		loss += l
 		for i, g := range e.o.groups {
 			if p.outs[i] >= 0 {
 				p.AddOutput(grad[g.Offset:g.Offset+g.Size], p.outs[i], 0)
@@ -868,15 +871,11 @@ func (e *engineOf[T]) wide(x []T) []float64 {
 
 func (e *engineOf[T]) evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error) {
 	err = e.batches(ctx, 1, purposeLoss, func(p *program[T], _, lo, hi int) error {
-		if err := e.load(p, lo, hi); err != nil {
+		l, err := e.forward(p, lo, hi)
+		if err != nil {
 			return err
 		}
-		p.RunPrimal()
-		l := p.Output(0)[0]
-		if !finite(l) {
-			return &NonFiniteError{"loss", lo, hi}
-		}
-		loss += float64(l)
+		loss += l
 		if visit == nil || p.graph.Outputs == nil {
 			return nil
 		}
