@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 PKG ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint generate bench race purego exact-large kill-test test-onnx fuzz ci clean
+.PHONY: help build test lint generate bench race purego exact-large calibrate kill-test test-onnx fuzz ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ purego: ## run the tests with the assembly left out
 
 exact-large: ## the long checks against exact spectra of thousands of eigenvalues (an hour, gigabytes)
 	HESSDENS_LONG=1 $(GO) test -count=1 -timeout 120m -run Large -v $(PKG)
+
+calibrate: ## bands, intervals and tolerances against exact spectra, over hundreds of seeds (HESSDENS_REFERENCE=DIR: more spectra)
+	HESSDENS_LONG=1 $(GO) test -count=1 -timeout 180m -run 'Calibration|Tolerance' -v ./internal/density ./cmd/hessdens
 
 kill-test: ## a hundred runs killed at random moments and resumed: the same bits (minutes)
 	HESSDENS_LONG=1 $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./cmd/hessdens ./internal/journal

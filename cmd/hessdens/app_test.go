@@ -223,7 +223,7 @@ func TestLimits(t *testing.T) {
 // Every number of a summary that can be limited is one of the result file's.
 func TestFields(t *testing.T) {
 	r := &spectrum.Summary{}
-	if got := len(fields(r)); got != 11 {
+	if got := len(fields(r)); got != 12 {
 		t.Errorf("%d fields", got)
 	}
 	for _, name := range shown {

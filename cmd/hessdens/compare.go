@@ -29,7 +29,8 @@ func newCompare(a *app) *cobra.Command {
 		Short: "Two results to distances; exit 1 beyond a limit",
 		Long: `compare says how far two spectra are apart: the Wasserstein-1 distance of their
 quadratures (in units of λ, and relative to the mean |λ| of OLD), the L1 distance of their
-densities smoothed alike (0 to 2), and the differences of the numbers that both report.
+densities smoothed alike (0 to 2), and the differences of the numbers that both report,
+each with its interval: one that holds 0 may be chance, as between two seeds.
 With a limit it is a gate: exit 1 when one is exceeded. - is standard input.`,
 		Example: `  hessdens compare main.json branch.json
   hessdens compare main.json branch.json --max-w1-rel 0.1 --max-rel lambda_max=20%
@@ -51,8 +52,8 @@ With a limit it is a gate: exit 1 when one is exceeded. - is standard input.`,
 	return cmd
 }
 
-// row is one line of a comparison. Interval and Significant are null where the error of a
-// quantity is not known.
+// row is one line of a comparison. Interval is that of Delta, and Significant says that it does not hold 0; both are
+// null where the error of a quantity is not known, or the levels differ.
 type row struct {
 	Quantity    string             `json:"quantity"`
 	Old         *float64           `json:"old"`
@@ -69,12 +70,41 @@ type comparison struct {
 	OK   bool  `json:"ok"`
 }
 
-// fields are the numbers of a summary by their names in the result file; nil where not known.
-func fields(s *spectrum.Summary) map[string]*float64 {
-	return map[string]*float64{
-		"lambda_max": &s.LambdaMax, "lambda_min": &s.LambdaMin, "trace": &s.Trace, "frobenius_sq": &s.FrobeniusSq,
-		"mean": &s.Mean, "variance": &s.Variance, "mass_negative": &s.MassNegative, "mass_zero": &s.MassZero, "mass_positive": &s.MassPositive,
-		"negative_energy_l1": s.NegativeEnergyL1, "negative_energy_l2": s.NegativeEnergyL2,
+// field is a number of a summary, nil where not known, with its interval. A bound is what the number lies within for
+// certain.
+type field struct {
+	value    *float64
+	interval *spectrum.Interval
+	bound    bool
+}
+
+// fields are the numbers of a summary by their names in the result file.
+func fields(s *spectrum.Summary) map[string]field {
+	return map[string]field{
+		"lambda_max": {&s.LambdaMax, s.LambdaMaxInterval, true}, "lambda_min": {&s.LambdaMin, s.LambdaMinInterval, true},
+		"trace": {&s.Trace, s.TraceInterval, false}, "frobenius_sq": {&s.FrobeniusSq, s.FrobeniusSqInterval, false},
+		"mean": {&s.Mean, s.MeanInterval, false}, "mean_abs": {&s.MeanAbs, s.MeanAbsInterval, false}, "variance": {&s.Variance, s.VarianceInterval, false},
+		"mass_negative": {&s.MassNegative, s.MassNegativeInterval, false}, "mass_zero": {&s.MassZero, s.MassZeroInterval, false},
+		"mass_positive":      {&s.MassPositive, s.MassPositiveInterval, false},
+		"negative_energy_l1": {s.NegativeEnergyL1, s.NegativeEnergyL1Interval, false},
+		"negative_energy_l2": {s.NegativeEnergyL2, s.NegativeEnergyL2Interval, false},
+	}
+}
+
+// difference is the interval around after − before, of the level of both: the root of the sum of the squares of what each
+// adds, or the sum for bounds; nil where one of them is not known. The two runs are taken as independent.
+func difference(before, after field) *spectrum.Interval {
+	if before.value == nil || after.value == nil || before.interval == nil || after.interval == nil {
+		return nil
+	}
+	add := math.Hypot
+	if before.bound {
+		add = func(a, b float64) float64 { return a + b }
+	}
+	d := *after.value - *before.value
+	return &spectrum.Interval{
+		d - add(*after.value-after.interval[0], before.interval[1]-*before.value),
+		d + add(after.interval[1]-*after.value, *before.value-before.interval[0]),
 	}
 }
 
@@ -192,10 +222,17 @@ func (o *compareOptions) compare(before, after *spectrum.Result, limits map[stri
 		}
 	}
 	for _, name := range names {
-		r := row{Quantity: name, Old: fb[name], New: fa[name], OK: true}
+		r := row{Quantity: name, Old: fb[name].value, New: fa[name].value, OK: true}
 		if r.Old != nil && r.New != nil {
 			d := *r.New - *r.Old
 			r.Delta = &d
+		}
+		if before.Estimator.Confidence == after.Estimator.Confidence {
+			r.Interval = difference(fb[name], fa[name])
+		}
+		if r.Interval != nil {
+			outside := r.Interval[0] > 0 || r.Interval[1] < 0
+			r.Significant = &outside
 		}
 		if limit, ok := limits[name]; ok {
 			r.OK = r.Delta != nil && math.Abs(*r.Delta) <= limit*math.Abs(*r.Old)
@@ -236,7 +273,7 @@ func (c comparison) text(a *app, before, after *spectrum.Result) error {
 		fmt.Fprintf(a.stdout, "note: %d and %d parameters vary\n", before.Model.Parameters, after.Model.Parameters)
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(w, "\told\tnew\tdelta\tlimit\t\t")
+	fmt.Fprintln(w, "\told\tnew\tdelta\tinterval\tlimit\t\t")
 	number := func(x *float64) string {
 		if x == nil {
 			return "-"
@@ -251,7 +288,14 @@ func (c comparison) text(a *app, before, after *spectrum.Result) error {
 		if !r.OK {
 			verdict = "EXCEEDED"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Quantity, number(r.Old), number(r.New), number(r.Delta), number(r.Limit), verdict)
+		interval := "-"
+		if r.Interval != nil {
+			interval = fmt.Sprintf("[%.3g, %.3g]", r.Interval[0], r.Interval[1])
+			if !*r.Significant {
+				interval += " may be 0"
+			}
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", r.Quantity, number(r.Old), number(r.New), number(r.Delta), interval, number(r.Limit), verdict)
 	}
 	return w.Flush()
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hessdens/internal/density"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/spectrum"
 )
@@ -17,6 +18,7 @@ type estimatorOptions struct {
 	probes, steps int
 	seed          uint64
 	basis         string
+	growth        *growthOptions // nil: the command's runs have a fixed size
 }
 
 func (o *estimatorOptions) register(cmd *cobra.Command) {
@@ -28,7 +30,7 @@ func (o *estimatorOptions) register(cmd *cobra.Command) {
 	heading(f, "Estimator")
 }
 
-func (o *estimatorOptions) check() error {
+func (o *estimatorOptions) check(cmd *cobra.Command) error {
 	switch {
 	case o.probes < 1:
 		return usagef("--probes %d: at least one probe is needed (give 1 or more, 10 by default)", o.probes)
@@ -36,6 +38,10 @@ func (o *estimatorOptions) check() error {
 		return usagef("--steps %d: at least one step is needed (give 1 or more, 90 by default)", o.steps)
 	case o.basis != spectrum.Float32 && o.basis != spectrum.Float64:
 		return usagef("--basis %s: float32 or float64", o.basis)
+	}
+	if o.growth != nil {
+		o.growth.given(cmd)
+		return o.growth.check(o)
 	}
 	return nil
 }
@@ -65,7 +71,9 @@ func newEstimate(a *app) *cobra.Command {
 		Short: "The density of one checkpoint by stochastic Lanczos quadrature",
 		Long: `estimate measures the eigenvalue density of the Hessian of the mean loss at a
 checkpoint: exact Hessian-vector products over the whole data set, --probes random
-vectors with --steps Lanczos steps each, a Gaussian-smoothed density.
+vectors with --steps Lanczos steps each, a Gaussian-smoothed density. Eigenvalues that
+the probes agree on are exact; everything else has a band or an interval of --confidence.
+With --tolerance the run chooses its own size.
 
 Without --model, --weights and --data it measures the embedded example: an MLP
 784-20-10 trained on 1,000 images of Fashion-MNIST. On a terminal it prints a summary
@@ -78,13 +86,15 @@ with --checkpoint in the file named there. After an interruption the same comman
   hessdens estimate --weights mlp.safetensors --data ~/mnist -o mlp.json
   hessdens estimate --weights resnet20.safetensors --data cifar-10-batches-bin --examples 1000 \
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 | jq .summary.lambda_max
-  hessdens estimate --weights net.safetensors --data x.npy,y.npy --format csv > density.csv`,
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --format csv > density.csv
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --tolerance 0.05
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --top 20`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.subject.check(cmd); err != nil {
 				return err
 			}
-			if err := o.estimator.check(); err != nil {
+			if err := o.estimator.check(cmd); err != nil {
 				return err
 			}
 			if err := o.output.check(a); err != nil {
@@ -113,6 +123,7 @@ with --checkpoint in the file named there. After an interruption the same comman
 	}
 	o.subject.register(cmd)
 	o.estimator.register(cmd)
+	o.estimator.grows(cmd)
 	o.keep.register(cmd)
 	o.output.register(cmd)
 	return cmd
@@ -141,7 +152,12 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	}
 	defer op.Close()
 	n := op.Dim()
-	groups, err := e.groups(n, memory)
+	goal := e.growth.goal(e, out.confidence, int64(basisShare*memory))
+	first := *e // the run to begin with
+	if goal != nil {
+		first.probes, first.steps = goal.Probes, goal.Steps
+	}
+	groups, err := first.groups(n, memory)
 	if err != nil {
 		return nil, err
 	}
@@ -151,17 +167,16 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 		return nil, err
 	}
 	if k != nil {
-		run, err := s.journalOf(e, op, groups, loss, norm(grad))
+		run, err := s.journalOf(&first, op, goal, groups, loss, norm(grad))
 		if err != nil {
 			return nil, err
 		}
-		if groups, err = k.begin(run); err != nil {
+		if groups, err = k.begin(run, goal); err != nil {
 			return nil, err
 		}
 	}
-	a.line.begin(fmt.Sprintf("%d probes x %d steps", e.probes, min(e.steps, n)), len(groups)*min(e.steps, n))
 	var done lanczos.Progress
-	opt := e.lanczos(groups, s)
+	opt := first.lanczos(groups, s)
 	opt.Progress = func(p lanczos.Progress) {
 		done = p
 		a.line.lanczos(p)
@@ -169,21 +184,63 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if k != nil {
 		opt.Journal = k
 	}
-	probes, err := lanczos.Run(ctx, op, opt)
+	round := func(probes, steps int) {
+		a.line.begin(fmt.Sprintf("%d probes x %d steps", probes, min(steps, n)), len(groups)*min(steps, n))
+	}
+	settings := out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads))
+	settings.Basis = e.basis
+	var probes []lanczos.Probe
+	if goal == nil {
+		round(e.probes, e.steps)
+		probes, err = lanczos.Run(ctx, op, opt)
+	} else {
+		goal.Round = round
+		settings.Goal = goal
+		probes, settings.Stopped, err = density.Grow(ctx, op, opt, *goal)
+		settings.Steps = 1
+		for _, p := range probes {
+			settings.Steps = max(settings.Steps, len(p.Nodes))
+		}
+	}
 	if err != nil && k != nil {
 		err = k.ended(ctx, err, done)
 	}
 	if err != nil {
 		return nil, s.product(err)
 	}
+	if s.o.precision == spectrum.Float32 {
+		switch probes[0].ProductError, err = s.productError(ctx, a, &probes[0]); {
+		case ctx.Err() != nil:
+			return nil, err
+		case err != nil: // no reason to lose the run
+			s.warn(a, "product_error_unknown", "what float32 costs could not be measured: %v (the eigenvalues' bounds hold what the products scatter, and no more)", err)
+		}
+	}
 	a.line.clear()
-	settings := out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads))
-	settings.Basis = e.basis
 	r, err := spectrum.FromProbes(probes, n, settings)
 	if err != nil {
 		return nil, out.refused(err)
 	}
 	return r, s.fill(a, r, op, loss, norm(grad), done.Products, start)
+}
+
+// productError measures the error of products in float32 by one in float64: its residual at the outermost Ritz vector.
+func (s *subject) productError(ctx context.Context, a *app, p *lanczos.Probe) (float64, error) {
+	o := *s.o
+	o.precision = spectrum.Float64
+	exact := *s
+	exact.o = &o
+	op, err := exact.operator(a, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer op.Close()
+	a.line.begin("one product in float64", 1)
+	y := make([]float64, op.Dim())
+	if err := op.Apply(ctx, [][]float64{y}, [][]float64{p.Outermost}); err != nil {
+		return 0, s.product(err)
+	}
+	return p.Residual(y), nil
 }
 
 func norm(x []float64) float64 {

@@ -61,7 +61,7 @@ data are not prepared as they were there (--mean, --std).`,
 			if err := o.subject.check(cmd); err != nil {
 				return err
 			}
-			if err := o.estimator.check(); err != nil {
+			if err := o.estimator.check(cmd); err != nil {
 				return err
 			}
 			if len(args) == 1 {

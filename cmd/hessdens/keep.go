@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hessdens/internal/density"
 	"hessdens/internal/hvp"
 	"hessdens/internal/journal"
 	"hessdens/internal/kernel"
@@ -48,6 +49,7 @@ type keeper struct {
 	decided bool // whether to keep a run that nobody asked to keep
 	began   time.Time
 	run     journal.Run
+	most    int // products
 	file    *os.File
 	journal *journal.Journal
 }
@@ -119,8 +121,11 @@ func (k *keeper) unread(err error) error {
 }
 
 // begin is told what is run, and goes on from what is there. It returns the groups of probes: those of the run that is gone on with.
-func (k *keeper) begin(run journal.Run) ([]int, error) {
-	k.run, k.began = run, time.Now()
+func (k *keeper) begin(run journal.Run, goal *density.Goal) ([]int, error) {
+	k.run, k.began, k.most = run, time.Now(), run.Probes*run.Steps
+	if goal != nil {
+		k.most = goal.MaxProducts
+	}
 	if !k.asked {
 		return run.Groups, nil
 	}
@@ -196,8 +201,8 @@ func (k *keeper) Next(steps []lanczos.Step) (bool, error) {
 func (k *keeper) Step(steps []lanczos.Step) error {
 	if !k.asked && !k.decided {
 		k.decided = true
-		products := float64(k.run.Probes) * float64(k.run.Steps) / float64(len(steps))
-		if k.name != "" && time.Since(k.began).Seconds()*products > keepAfter.Seconds() {
+		seconds := time.Since(k.began).Seconds() / float64(len(steps)) * float64(k.most)
+		if k.name != "" && seconds > keepAfter.Seconds() {
 			if err := k.create(); err != nil {
 				return k.giveUp(err)
 			}
@@ -309,8 +314,9 @@ func commit() string {
 }
 
 // journalOf is what a keeper is told of an estimate.
-func (s *subject) journalOf(e *estimatorOptions, op *hvp.Operator, groups []int, loss, gradientNorm float64) (journal.Run, error) {
+func (s *subject) journalOf(e *estimatorOptions, op *hvp.Operator, goal *density.Goal, groups []int, loss, gradientNorm float64) (journal.Run, error) {
 	identity, err := s.identity(e, op, loss, gradientNorm)
+	identity = append(identity, journal.Field{Name: "goal", Value: words(goal)})
 	n := op.Dim()
 	return journal.Run{Identity: identity, N: n, Probes: e.probes, Steps: min(e.steps, n), Storage: spectrum.Storage(e.basis), Groups: groups}, err
 }

@@ -21,7 +21,7 @@ func kept(t *testing.T, k *keeper, took time.Duration, left int) error {
 	for i := range d {
 		d[i] = float64(i)
 	}
-	groups, err := k.begin(journal.Run{N: 50, Probes: 3, Steps: 6, Groups: []int{2, 1}})
+	groups, err := k.begin(journal.Run{N: 50, Probes: 3, Steps: 6, Groups: []int{2, 1}}, nil)
 	if err != nil {
 		return err
 	}
@@ -111,11 +111,11 @@ func TestKeepLocked(t *testing.T) {
 	}
 	name := filepath.Join(t.TempDir(), "run.checkpoint")
 	first := &keeper{a: &app{}, name: name, asked: true}
-	if _, err := first.begin(journal.Run{N: 5, Probes: 1, Steps: 2, Groups: []int{1}}); err != nil {
+	if _, err := first.begin(journal.Run{N: 5, Probes: 1, Steps: 2, Groups: []int{1}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	second := &keeper{keepOptions: keepOptions{resume: true}, a: &app{}, name: name, asked: true}
-	_, err := second.begin(journal.Run{N: 5, Probes: 1, Steps: 2, Groups: []int{1}})
+	_, err := second.begin(journal.Run{N: 5, Probes: 1, Steps: 2, Groups: []int{1}}, nil)
 	if exitCode(err) != exitInput {
 		t.Errorf("got %v", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"hessdens/internal/density"
 	"hessdens/internal/hvp"
@@ -32,6 +33,7 @@ type outputOptions struct {
 	sigma2              string
 	points              int
 	smoothing           string
+	confidence          float64
 }
 
 func (o *outputOptions) register(cmd *cobra.Command) {
@@ -42,7 +44,12 @@ func (o *outputOptions) register(cmd *cobra.Command) {
 	f.StringVar(&o.sigma2, "sigma2", "auto", "variance `V` of the smoothing kernel: auto or a number")
 	f.IntVar(&o.points, "points", 0, "`N` points of the density's grid (default and least: two to a σ where there is density)")
 	f.StringVar(&o.smoothing, "smoothing", "scale", "`RULE` of width and grid: scale, or ghorbani (that of the paper's code)")
+	o.confidenceFlag(f)
 	heading(f, "Output")
+}
+
+func (o *outputOptions) confidenceFlag(f *pflag.FlagSet) {
+	f.Float64Var(&o.confidence, "confidence", spectrum.DefaultConfidence, "level `C` of bands and intervals, between 0 and 1")
 }
 
 // check validates the flags, and that the file can be written, before any work.
@@ -66,6 +73,9 @@ func (o *outputOptions) check(a *app) error {
 	}
 	if o.smoothing != string(spectrum.Scale) && o.smoothing != string(spectrum.Ghorbani) {
 		return usagef("--smoothing %s: no such rule (give scale or ghorbani)", o.smoothing)
+	}
+	if !(o.confidence > 0 && o.confidence < 1) {
+		return usagef("--confidence %v: a level between 0 and 1 is needed (0.95 by default)", o.confidence)
 	}
 	if _, err := o.variance(); err != nil {
 		return err
@@ -117,7 +127,8 @@ func (o *outputOptions) variance() (float64, error) {
 // settings are what a result is put together with.
 func (o *outputOptions) settings(steps int, seed uint64, precision string, threads int) spectrum.Settings {
 	v, _ := o.variance()
-	return spectrum.Settings{Steps: steps, Seed: seed, Precision: precision, Smoothing: spectrum.Smoothing(o.smoothing), Sigma2: v, Points: o.points, Threads: threads}
+	return spectrum.Settings{Steps: steps, Seed: seed, Precision: precision, Smoothing: spectrum.Smoothing(o.smoothing), Sigma2: v, Points: o.points,
+		Confidence: o.confidence, Threads: threads}
 }
 
 // writable finds out, before hours of work, whether the file that a flag names could be written.

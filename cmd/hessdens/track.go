@@ -41,6 +41,7 @@ density moves in training.`,
 	o.subject.register(cmd)
 	cmd.Flags().MarkHidden("weights") //nolint:errcheck // the flag is there
 	o.estimator.register(cmd)
+	o.estimator.grows(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&o.output.file, "output", "o", "", "write `FILE`.jsonl, whole or not at all")
 	f.StringVar(&o.output.format, "format", "", "`FORM` of standard output: json (lines) or text (default text on a terminal, else json)")
@@ -50,6 +51,7 @@ density moves in training.`,
 	f.StringVar(&o.output.sigma2, "sigma2", "auto", "variance `V` of the smoothing kernel: auto or a number")
 	f.IntVar(&o.output.points, "points", 0, "`N` points of the density's grid")
 	f.StringVar(&o.output.smoothing, "smoothing", "scale", "`RULE` of width and grid: scale or ghorbani")
+	o.output.confidenceFlag(f)
 	heading(f, "Output")
 	return cmd
 }
@@ -62,7 +64,7 @@ func (o *trackOptions) run(cmd *cobra.Command, a *app, files []string) error {
 	if err := o.subject.check(cmd); err != nil {
 		return err
 	}
-	if err := o.estimator.check(); err != nil {
+	if err := o.estimator.check(cmd); err != nil {
 		return err
 	}
 	file := o.output.file

@@ -103,6 +103,8 @@ func flagError(cmd *cobra.Command, err error) error {
 			what = "out of range"
 		case f.Value.Type() == "int":
 			what = "a whole number is needed"
+		case f.Value.Type() == "steps":
+			what = "a whole number, or auto, is needed"
 		case f.Value.Type() == "uint64":
 			what = "a whole number of at least 0 is needed"
 		case f.Value.Type() == "float64":

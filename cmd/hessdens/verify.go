@@ -53,7 +53,7 @@ It exits 1 when a check does not hold.`,
 			if err := o.subject.check(cmd); err != nil {
 				return err
 			}
-			if err := o.estimator.check(); err != nil {
+			if err := o.estimator.check(cmd); err != nil {
 				return err
 			}
 			if o.exactLimit < 0 {
@@ -286,7 +286,8 @@ func (v *verification) exact(values []float64, probes []lanczos.Probe, productEr
 	n := len(values)
 	size := max(-values[0], values[n-1])
 	beyond := 0.0
-	for _, e := range lanczos.Eigenvalues(probes, n, productError) {
+	agreed := lanczos.Agree(probes, n, productError)
+	for _, e := range agreed.List {
 		i, _ := slices.BinarySearch(values, e.Value)
 		d := math.Inf(1)
 		for _, j := range []int{i - 1, i} {
@@ -294,20 +295,20 @@ func (v *verification) exact(values []float64, probes []lanczos.Probe, productEr
 				d = min(d, math.Abs(values[j]-e.Value))
 			}
 		}
-		beyond = max(beyond, d-e.Residual)
+		beyond = max(beyond, d-e.Bound)
 	}
 	v.add("exact_eigenvalues", beyond, limitExact*size)
-	// The standard errors are those of the exact spectrum: n² · 2/(k(n+2)) · variance.
-	truth := density.Summarise(density.Exact(values), n, len(probes), 0)
-	got := density.Summarise(density.FromProbes(probes), n, len(probes), 0)
-	deviation := func(d, stderr float64) float64 {
-		if math.Abs(d) <= limitExact*size*float64(n) {
+	truth := density.NewExact(values, 0, density.Width{}).Numbers(0, 0.95)
+	got := density.NewEstimate(probes, agreed).Numbers(0, 0.95)
+	deviation := func(got, want density.Number) float64 {
+		d := math.Abs(got.Value - want.Value)
+		if d <= limitExact*size*float64(n) {
 			return 0 // equal but for rounding, were the standard error zero
 		}
-		return math.Abs(d) / stderr
+		return d / got.Stderr
 	}
-	v.add("exact_trace", deviation(got.Trace-truth.Trace, truth.TraceStderr), limitSigmas)
-	v.add("exact_frobenius_sq", deviation(got.FrobeniusSq-truth.FrobeniusSq, truth.FrobeniusSqStderr), limitSigmas)
+	v.add("exact_trace", deviation(got.Trace, truth.Trace), limitSigmas)
+	v.add("exact_frobenius_sq", deviation(got.FrobeniusSq, truth.FrobeniusSq), limitSigmas)
 }
 
 // few makes the checks on a few examples in float64: differences of gradients, ours and

@@ -30,6 +30,7 @@ const (
 type Curve struct {
 	Sigma2        float64
 	Grid, Density []float64
+	Lower, Upper  []float64 // of a band around Density, or nil
 }
 
 // stretch is a part of the axis that a grid covers evenly; between stretches there is nothing to see.
@@ -72,6 +73,16 @@ func count(s []stretch, h float64) float64 {
 //
 // It fails with ErrTooFine when σ is below the spacing of float64 numbers at the nodes, or the grid above 2²² points.
 func Smooth(m Measure, sigma2 float64, points int) (Curve, error) {
+	grid, err := gridOf(m, sigma2, points)
+	if err != nil {
+		return Curve{}, err
+	}
+	y, _ := evaluate(m, math.Sqrt(sigma2), grid)
+	return Curve{Sigma2: sigma2, Grid: grid, Density: y}, nil
+}
+
+// gridOf returns the grid of Smooth.
+func gridOf(m Measure, sigma2 float64, points int) ([]float64, error) {
 	if !(sigma2 > 0) || math.IsInf(sigma2, 0) {
 		panic(badSigma2)
 	}
@@ -94,22 +105,21 @@ func Smooth(m Measure, sigma2 float64, points int) (Curve, error) {
 		}
 	}
 	if !(h > 0x1p-50*size) || count(s, widestStep*sigma) > maxPoints {
-		return Curve{}, fmt.Errorf("%w: sigma2 = %g, that is σ = %g, on nodes up to %g", ErrTooFine, sigma2, sigma, size)
+		return nil, fmt.Errorf("%w: sigma2 = %g, that is σ = %g, on nodes up to %g", ErrTooFine, sigma2, sigma, size)
 	}
 	if points > maxPoints || count(s, h) > maxPoints {
-		return Curve{}, fmt.Errorf("%w: a grid of more than %d points", ErrTooFine, maxPoints)
+		return nil, fmt.Errorf("%w: a grid of more than %d points", ErrTooFine, maxPoints)
 	}
-	c := Curve{Sigma2: sigma2}
+	var grid []float64
 	for _, t := range s {
 		n := int(t.cells(h))
 		step := (t.hi - t.lo) / float64(n)
 		for i := range n {
-			c.Grid = append(c.Grid, t.lo+float64(i)*step)
+			grid = append(grid, t.lo+float64(i)*step)
 		}
-		c.Grid = append(c.Grid, t.hi)
+		grid = append(grid, t.hi)
 	}
-	c.Density = evaluate(m, sigma, c.Grid)
-	return c, nil
+	return grid, nil
 }
 
 // FewestPoints returns the number of points of the coarsest grid that Smooth makes, steps of σ/2: below that a
@@ -119,9 +129,9 @@ func FewestPoints(m Measure, sigma2 float64) int {
 	return int(min(count(stretches(m.Nodes, sigma), widestStep*sigma), math.MaxInt32))
 }
 
-// evaluate returns the density of m at ascending points.
-func evaluate(m Measure, sigma float64, grid []float64) []float64 {
-	out := make([]float64, len(grid))
+// evaluate returns Σ w_i g(t − x_i) and Σ w_i g(t − x_i)² at ascending points t.
+func evaluate(m Measure, sigma float64, grid []float64) (density, squares []float64) {
+	density, squares = make([]float64, len(grid)), make([]float64, len(grid))
 	lo, hi := 0, 0
 	height := 1 / (math.Sqrt(2*math.Pi) * sigma)
 	for i, t := range grid {
@@ -131,19 +141,22 @@ func evaluate(m Measure, sigma float64, grid []float64) []float64 {
 		for hi < len(m.Nodes) && m.Nodes[hi] <= t+underflow*sigma {
 			hi++
 		}
-		sum := 0.0
+		sum, sum2 := 0.0, 0.0
 		for j := lo; j < hi; j++ {
 			z := (t - m.Nodes[j]) / sigma
-			sum += m.Weights[j] * math.Exp(-0.5*z*z)
+			y := math.Exp(-0.5 * z * z)
+			sum += m.Weights[j] * y
+			sum2 += m.Weights[j] * y * y
 		}
-		out[i] = sum * height
+		density[i], squares[i] = sum*height, sum2*height*height
 	}
-	return out
+	return density, squares
 }
 
 // At returns the density of m under a kernel of variance sigma2 at t.
 func (m Measure) At(t, sigma2 float64) float64 {
-	return evaluate(m, math.Sqrt(sigma2), []float64{t})[0]
+	y, _ := evaluate(m, math.Sqrt(sigma2), []float64{t})
+	return y[0]
 }
 
 // Integral returns ∫ c by the trapezoid rule.
@@ -188,7 +201,7 @@ func Ghorbani(probes []Measure, sigma2 float64, points int) Curve {
 		c.Grid[i] = a + float64(i)*step
 	}
 	c.Grid[points-1] = b
-	c.Density = evaluate(Pool(probes...), math.Sqrt(sigma2), c.Grid)
+	c.Density, _ = evaluate(Pool(probes...), math.Sqrt(sigma2), c.Grid)
 	sum := 0.0
 	for _, y := range c.Density {
 		sum += y
@@ -217,7 +230,8 @@ func L1(a, b Measure, sigma2 float64) (float64, error) {
 		fine = append(fine, t)
 	}
 	sigma := math.Sqrt(sigma2)
-	fa, fb := evaluate(a, sigma, fine), evaluate(b, sigma, fine)
+	fa, _ := evaluate(a, sigma, fine)
+	fb, _ := evaluate(b, sigma, fine)
 	sum := 0.0
 	for i := 1; i < len(fine); i++ {
 		if fine[i]-fine[i-1] <= defaultStep*sigma {

@@ -101,69 +101,6 @@ func (m Measure) Mass(lo, hi float64) float64 {
 	return sum
 }
 
-// Numbers are the properties of a spectrum that need no smoothed curve. A share of a total that is 0 is NaN.
-type Numbers struct {
-	LambdaMax, LambdaMin float64 // the largest and the smallest node, signed
-	Trace                float64 // n E[λ]
-	FrobeniusSq          float64 // n E[λ²] = ‖H‖²_F
-	Mean, Variance       float64 // E[λ], E[(λ − E[λ])²]
-	Moment3, Moment4     float64 // E[λ³], E[λ⁴]
-
-	// Standard errors √V of n·mean_p Σ w F(x) over k probes,
-	// V = n² · 2/(k (n + 2)) · max(E[F²] − E[F]², 0), with F(x) = x and x².
-	TraceStderr, FrobeniusSqStderr float64
-
-	MassNegative, MassZero, MassPositive float64 // below −σ, within ±σ, above σ
-	NegativeEnergyL1, NegativeEnergyL2   float64 // shares of the negative part in ∫|λ| and ∫λ²
-}
-
-// Summarise computes the numbers of the mean measure m of k probes of an operator of order n; the masses at zero
-// are split at ±sigma. k = 0 says that m is the whole spectrum: the standard errors are then 0.
-func Summarise(m Measure, n, k int, sigma float64) Numbers {
-	if len(m.Nodes) == 0 {
-		panic(empty)
-	}
-	s := Numbers{LambdaMax: m.Max(), LambdaMin: m.Min()}
-	var second, l1, l2, negative1, negative2 float64
-	for i, x := range m.Nodes {
-		w := m.Weights[i]
-		s.Mean += w * x
-		second += w * x * x
-		s.Moment3 += w * x * x * x
-		s.Moment4 += w * x * x * x * x
-		l1 += w * math.Abs(x)
-		l2 += w * x * x
-		if x < 0 {
-			negative1 -= w * x
-			negative2 += w * x * x
-		}
-		switch {
-		case x < -sigma:
-			s.MassNegative += w
-		case x > sigma:
-			s.MassPositive += w
-		default:
-			s.MassZero += w
-		}
-	}
-	for i, x := range m.Nodes {
-		s.Variance += m.Weights[i] * (x - s.Mean) * (x - s.Mean)
-	}
-	s.Trace, s.FrobeniusSq = float64(n)*s.Mean, float64(n)*second
-	if k > 0 {
-		factor := float64(n) * math.Sqrt(2/(float64(k)*(float64(n)+2)))
-		spread := 0.0 // E[F²] − E[F]² for F = x², without its cancellation
-		for i, x := range m.Nodes {
-			d := x*x - second
-			spread += m.Weights[i] * d * d
-		}
-		s.TraceStderr = factor * math.Sqrt(s.Variance)
-		s.FrobeniusSqStderr = factor * math.Sqrt(spread)
-	}
-	s.NegativeEnergyL1, s.NegativeEnergyL2 = negative1/l1, negative2/l2
-	return s
-}
-
 // W1 returns the Wasserstein-1 distance of two measures, ∫ |F_a − F_b| dλ over their distribution functions:
 // exact for the atoms, in units of λ.
 func W1(a, b Measure) float64 {

@@ -17,6 +17,10 @@ const (
 	PointsTooFew     = "points_too_few"    // --points would be coarser than σ/2
 	GridTooCoarse    = "grid_coarse"       // the paper's grid is coarser than σ/2
 	PeaksCut         = "density_cut"       // the paper's grid ends before the density does
+	Multiplicity     = "multiplicity_one"  // one probe: that eigenvalues are single is assumed
+
+	ToleranceMissed    = "tolerance_missed"    // the run ended before the error it foretells was within the tolerance
+	EigenvaluesMissing = "eigenvalues_missing" // or before the eigenvalues asked for were known
 )
 
 const (
@@ -62,10 +66,10 @@ func Shape(m Measure, c Curve) []Warning {
 
 // Close returns the warning about converged eigenvalues, descending, that a kernel of variance sigma2 does not
 // separate.
-func Close(rows []lanczos.Eigenvalue, sigma2 float64) []Warning {
+func Close(rows []float64, sigma2 float64) []Warning {
 	pairs, first := 0, 0
 	for i := 1; i < len(rows); i++ {
-		if rows[i-1].Value-rows[i].Value < 2*math.Sqrt(sigma2) {
+		if rows[i-1]-rows[i] < 2*math.Sqrt(sigma2) {
 			if pairs == 0 {
 				first = i
 			}
@@ -76,7 +80,15 @@ func Close(rows []lanczos.Eigenvalue, sigma2 float64) []Warning {
 		return nil
 	}
 	return []Warning{warn(EigenvaluesClose, "converged eigenvalues closer than 2σ, as %.6g and %.6g are: the density does not separate %d such neighbours, the list of eigenvalues does",
-		rows[first-1].Value, rows[first].Value, pairs)}
+		rows[first-1], rows[first], pairs)}
+}
+
+// Agreement returns the warning about eigenvalues that one probe alone has found.
+func Agreement(e lanczos.Eigenvalues) []Warning {
+	if !e.Assumed {
+		return nil
+	}
+	return []Warning{warn(Multiplicity, "multiplicity assumed 1: one probe cannot see how often an eigenvalue stands there (take two --probes or more)")}
 }
 
 // Grids returns the warnings about the grid of a curve of m for which a number of points was asked (0: none).

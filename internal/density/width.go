@@ -26,7 +26,7 @@ type Width struct {
 	Rest       int     // median number of nodes of a probe's rest
 }
 
-// DefaultWidth returns the Lanczos resolution of what has not converged,
+// defaultWidth returns the Lanczos resolution of what is not known,
 //
 //	σ = (largest − smallest node of the rest, over all probes) / (median number of nodes of a probe's rest).
 //
@@ -36,10 +36,10 @@ type Width struct {
 //
 // Where the median rest has fewer than 5 nodes, or its σ is below the rounding of the products, there is no bulk: the
 // width is then 0.005·(λmax − λmin), and 0.005·|λ| when that difference is itself rounding, that is for H = c·I.
-func DefaultWidth(d lanczos.Decomposition) Width {
-	sizes := make([]int, len(d.Rest))
+func defaultWidth(e lanczos.Eigenvalues, rest []lanczos.Measure) Width {
+	sizes := make([]int, len(rest))
 	lo, hi := math.Inf(1), math.Inf(-1)
-	for i, r := range d.Rest {
+	for i, r := range rest {
 		sizes[i] = len(r.Nodes)
 		for _, x := range r.Nodes {
 			lo, hi = min(lo, x), max(hi, x)
@@ -49,13 +49,13 @@ func DefaultWidth(d lanczos.Decomposition) Width {
 	// The median of an even number of probes is the mean of the two in the middle, as usual.
 	median := 0.5 * float64(sizes[(len(sizes)-1)/2]+sizes[len(sizes)/2])
 	w := Width{Rest: int(median)}
-	rounding := max(d.ProductError, 0x1p-52*100) * d.Norm
+	rounding := max(e.Rounding, 0x1p-52*100*e.Norm)
 	sigma := (hi - lo) / median
 	if !(median >= fewNodes) || !(sigma > rounding) {
 		w.Degenerate = true
-		sigma = degenerateWidth * (d.Largest - d.Smallest)
-		if !(d.Largest-d.Smallest > 10*rounding) {
-			sigma = degenerateWidth * d.Norm
+		sigma = degenerateWidth * (e.Largest - e.Smallest)
+		if !(e.Largest-e.Smallest > 10*rounding) {
+			sigma = degenerateWidth * e.Norm
 		}
 	}
 	w.Sigma2 = sigma * sigma
@@ -76,5 +76,6 @@ func ExactWidth(ctx context.Context, eigenvalues []float64, seed uint64, threads
 	if err != nil {
 		return Width{}, err
 	}
-	return DefaultWidth(lanczos.Decompose(probes, len(eigenvalues), lanczos.ProductError64)), nil
+	e := lanczos.Agree(probes, len(eigenvalues), lanczos.ProductError64)
+	return defaultWidth(e, e.Rest(probes)), nil
 }

@@ -3,14 +3,15 @@
 //
 // All numbers are little-endian. A file is
 //
-//	"hessdens checkpoint 1\n"
+//	"hessdens checkpoint 2\n"
 //	head       length (uint32), JSON: what the run is, and its groups of probes; CRC
-//	results    for each probe, 24 + 16·m bytes and a CRC: what it found, zeros until it has
+//	results    for each of k probes, 32 + 16·m + 8·k·m bytes and a CRC: what it found, zeros until it has
+//	outermost  n float64 and a CRC: a Ritz vector of the first probe, zeros until it is there
 //	steps      of the group in progress, one after another: "step", number of the step, number of probes (uint32); for
-//	           each probe its index, whether it goes on (uint32), α and β (float64); the next basis vector of each that
-//	           goes on (n float64 or float32); CRC
+//	           each probe its index, whether it goes on (uint32), α, β and the asymmetry so far (float64); the next basis
+//	           vector of each that goes on (n float64 or float32); CRC
 //
-// for m steps and n parameters; a CRC is CRC-32C of the part that it ends. Steps are appended and never changed, so that the file
+// for k probes of m steps and n parameters, of a run that grows those that it begins with; a CRC is CRC-32C of the part that it ends. Steps are appended and never changed, so that the file
 // grows to the size of the basis in memory; when a group has ended and another follows, its results are written, then its steps are cut off. What is
 // incomplete or damaged is not there: a run that is killed at any moment leaves a file to go on from. Every step is handed to the system at
 // once, and to the disk every ten seconds, which is what a loss of power may cost.
@@ -32,7 +33,7 @@ import (
 
 const (
 	family = "hessdens checkpoint "
-	magic  = family + "1\n"
+	magic  = family + "2\n"
 
 	// maxHead bounds the head: class weights and patterns of parameters are the longest that it holds.
 	maxHead = 1 << 20
@@ -103,16 +104,17 @@ type head struct {
 
 // Journal keeps a run in a file.
 type Journal struct {
-	f      File
-	run    Run
-	slots  int64 // where the results begin,
-	steps  int64 // where the steps begin,
-	at     int64 // where the next one does,
-	size   int64 // and where what is there ends
-	live   bool  // no step is read any more
-	taken  int   // steps that were read
-	synced time.Time
-	buf    []byte
+	f         File
+	run       Run
+	slots     int64 // where the results begin,
+	outermost int64 // the vector behind them,
+	steps     int64 // and the steps;
+	at        int64 // where the next one does,
+	size      int64 // and where what is there ends
+	live      bool  // no step is read any more
+	taken     int   // steps that were read
+	synced    time.Time
+	buf       []byte
 }
 
 // Create makes an empty file the journal of a run.
@@ -212,7 +214,8 @@ func compare(kept, given []Field) error {
 
 func newJournal(f File, run Run, slots int64) *Journal {
 	j := &Journal{f: f, run: run, slots: slots, synced: time.Now()}
-	j.steps = slots + int64(run.Probes)*j.slotSize()
+	j.outermost = slots + int64(run.Probes)*j.slotSize()
+	j.steps = j.outermost + 8*int64(run.N) + 4
 	j.at, j.size = j.steps, j.steps
 	return j
 }

@@ -270,7 +270,7 @@ func TestHostileHeads(t *testing.T) {
 	}{
 		"empty":             {nil, "is no checkpoint of hessdens"},
 		"another file":      {[]byte(strings.Repeat("PK\x03\x04", 100)), "is no checkpoint of hessdens"},
-		"another version":   {[]byte("hessdens checkpoint 2\n\x00\x00\x00\x00\x00\x00"), "is a checkpoint of another version"},
+		"another version":   {[]byte("hessdens checkpoint 9\n\x00\x00\x00\x00\x00\x00"), "is a checkpoint of another version"},
 		"cut in the magic":  {[]byte(family), "is a checkpoint of another version"},
 		"a head of 4 GiB":   {append([]byte(magic), 0xff, 0xff, 0xff, 0xff, 1, 2, 3), "its head is too long"},
 		"a head of 1 MiB":   {append([]byte(magic), 0, 0, 0x10, 0, 1, 2, 3), "its head is too long"},
@@ -306,6 +306,7 @@ func TestHostileSteps(t *testing.T) {
 		"neither goes on":       func(b []byte) { b[prefix+4] = 7 },
 		"α is not a number":     func(b []byte) { binary.LittleEndian.PutUint64(b[prefix+8:], math.Float64bits(math.NaN())) },
 		"β is infinite":         func(b []byte) { binary.LittleEndian.PutUint64(b[prefix+16:], math.Float64bits(math.Inf(1))) },
+		"asymmetry is negative": func(b []byte) { binary.LittleEndian.PutUint64(b[prefix+24:], math.Float64bits(-1)) },
 		"β is negative":         func(b []byte) { binary.LittleEndian.PutUint64(b[prefix+16:], math.Float64bits(-1)) },
 		"a vector of NaN":       func(b []byte) { binary.LittleEndian.PutUint64(b[prefix+3*perProbe+8:], math.Float64bits(math.NaN())) },
 		"a vector that is long": func(b []byte) { binary.LittleEndian.PutUint64(b[prefix+3*perProbe+8:], math.Float64bits(3)) },
@@ -364,8 +365,10 @@ func TestHostileResults(t *testing.T) {
 		"more steps":             func(b []byte) { b[0] = steps + 1 },
 		"four thousand millions": func(b []byte) { copy(b, "\xff\xff\xff\xff") },
 		"half exhausted":         func(b []byte) { b[4] = 2 },
-		"α is not a number":      func(b []byte) { binary.LittleEndian.PutUint64(b[24:], math.Float64bits(math.NaN())) },
-		"β is zero":              func(b []byte) { binary.LittleEndian.PutUint64(b[24+8*steps:], 0) },
+		"α is not a number":      func(b []byte) { binary.LittleEndian.PutUint64(b[32:], math.Float64bits(math.NaN())) },
+		"β is zero":              func(b []byte) { binary.LittleEndian.PutUint64(b[32+8*steps:], 0) },
+		"asymmetry is negative":  func(b []byte) { binary.LittleEndian.PutUint64(b[24:], math.Float64bits(-1)) },
+		"an overlap of 2":        func(b []byte) { binary.LittleEndian.PutUint64(b[32+8*(2*steps-1):], math.Float64bits(2)) },
 		"the last β is negative": func(b []byte) { binary.LittleEndian.PutUint64(b[8:], math.Float64bits(-1)) },
 		"exhausted with a β":     func(b []byte) { b[4] = 1 },
 	} {
@@ -374,6 +377,17 @@ func TestHostileResults(t *testing.T) {
 		spoil(slot)
 		copy(slot[len(slot)-4:], appendCRC(nil, slot[:len(slot)-4]))
 		resume(t, name, lanczos.Double, d, want, full.b)
+	}
+	for name, spoil := range map[string]func(b []byte){
+		"not a number": func(b []byte) { binary.LittleEndian.PutUint64(b, math.Float64bits(math.NaN())) },
+		"long":         func(b []byte) { binary.LittleEndian.PutUint64(b, math.Float64bits(3)) },
+		"zero":         func(b []byte) { clear(b) },
+	} {
+		d := &disk{b: slices.Clone(full.b)}
+		vector := d.b[j.outermost:j.steps]
+		spoil(vector[:len(vector)-4])
+		copy(vector[len(vector)-4:], appendCRC(nil, vector[:len(vector)-4]))
+		resume(t, "outermost: "+name, lanczos.Double, d, want, full.b)
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // slotSize is the size of a probe's results.
-func (j *Journal) slotSize() int64 { return 24 + 16*int64(j.run.Steps) + 4 }
+func (j *Journal) slotSize() int64 { return 32 + 8*int64(j.run.Steps)*int64(2+j.run.Probes) + 4 }
 
 // Finished implements lanczos.Journal.
 func (j *Journal) Finished(group []lanczos.Probe) (bool, error) {
@@ -29,6 +29,22 @@ func (j *Journal) Finished(group []lanczos.Probe) (bool, error) {
 		p := &group[i]
 		p.Alpha, p.Beta = append(p.Alpha[:0], found.Alpha...), append(p.Beta[:0], found.Beta...)
 		p.BetaLast, p.Exhausted, p.Orthogonality = found.BetaLast, found.Exhausted, found.Orthogonality
+		p.Asymmetry, p.Overlaps = found.Asymmetry, found.Overlaps
+		if p.Index > 0 {
+			continue
+		}
+		p.Outermost = make([]float64, j.run.N)
+		r := &reader{j: j, at: j.outermost, end: j.steps}
+		err := r.vector(p.Outermost, nil)
+		if err == nil {
+			err = r.checksum()
+		}
+		switch {
+		case errors.Is(err, errDamaged) || errors.Is(err, io.EOF):
+			return false, nil
+		case err != nil:
+			return false, err
+		}
 	}
 	return true, nil
 }
@@ -46,7 +62,7 @@ func (j *Journal) result(b []byte) (p lanczos.Probe, ok bool) {
 		return x
 	}
 	ok = true
-	p.BetaLast, p.Orthogonality, p.Exhausted = next(), next(), exhausted == 1
+	p.BetaLast, p.Orthogonality, p.Asymmetry, p.Exhausted = next(), next(), next(), exhausted == 1
 	for range count {
 		p.Alpha = append(p.Alpha, next())
 	}
@@ -54,7 +70,15 @@ func (j *Journal) result(b []byte) (p lanczos.Probe, ok bool) {
 		p.Beta = append(p.Beta, next())
 		ok = ok && p.Beta[len(p.Beta)-1] > 0
 	}
-	return p, ok && p.BetaLast >= 0 && p.Orthogonality >= 0 && (p.BetaLast == 0 || !p.Exhausted)
+	p.Overlaps = make([][]float64, j.run.Probes)
+	for l := range p.Overlaps {
+		for range count {
+			x := next()
+			p.Overlaps[l] = append(p.Overlaps[l], x)
+			ok = ok && math.Abs(x) <= 1+lengthError
+		}
+	}
+	return p, ok && p.BetaLast >= 0 && p.Orthogonality >= 0 && p.Asymmetry >= 0 && (p.BetaLast == 0 || !p.Exhausted)
 }
 
 // Finish implements lanczos.Journal. The steps of the last group stay, and need not be on the disk: all that is left to do is to write a
@@ -68,7 +92,7 @@ func (j *Journal) Finish(group []lanczos.Probe) error {
 		}
 		b = binary.LittleEndian.AppendUint32(b[:0], uint32(len(p.Alpha)))
 		b = binary.LittleEndian.AppendUint32(b, exhausted)
-		for _, list := range [][]float64{{p.BetaLast, p.Orthogonality}, p.Alpha, p.Beta} {
+		for _, list := range append([][]float64{{p.BetaLast, p.Orthogonality, p.Asymmetry}, p.Alpha, p.Beta}, p.Overlaps...) {
 			for _, x := range list {
 				b = binary.LittleEndian.AppendUint64(b, math.Float64bits(x))
 			}
@@ -76,6 +100,15 @@ func (j *Journal) Finish(group []lanczos.Probe) error {
 		b = append(b, make([]byte, cap(b)-4-len(b))...)
 		if _, err := j.f.WriteAt(appendCRC(b, b), j.slots+int64(p.Index)*j.slotSize()); err != nil {
 			return err
+		}
+		if p.Index == 0 {
+			w := &writer{j: j, at: j.outermost, b: j.buffer()[:0]}
+			if err := w.vector(p.Outermost, nil); err != nil {
+				return err
+			}
+			if err := w.checksum(); err != nil {
+				return err
+			}
 		}
 	}
 	if group[len(group)-1].Index == j.run.Probes-1 {

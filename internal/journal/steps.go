@@ -14,7 +14,7 @@ import (
 const (
 	tag       = "step"
 	prefix    = len(tag) + 8 // and the number of the step, and of probes
-	perProbe  = 8 + 16
+	perProbe  = 8 + 24
 	chunkSize = 1 << 18 // of what is read or written at once
 
 	// lengthError is how far a basis vector's square may be from 1: more than the rounding of any, less than what another vector has.
@@ -29,7 +29,7 @@ func (j *Journal) Next(steps []lanczos.Step) (bool, error) {
 	if j.live {
 		return false, nil
 	}
-	r := &reader{j: j, at: j.at}
+	r := &reader{j: j, at: j.at, end: j.size}
 	switch err := r.step(steps); {
 	case err == nil:
 		j.at = r.at
@@ -42,16 +42,16 @@ func (j *Journal) Next(steps []lanczos.Step) (bool, error) {
 	}
 }
 
-// reader reads a step.
+// reader reads what lies before an end.
 type reader struct {
-	j   *Journal
-	at  int64
-	crc uint32
+	j       *Journal
+	at, end int64
+	crc     uint32
 }
 
 // take reads so many bytes, at most chunkSize, which are valid until the next call.
 func (r *reader) take(n int) ([]byte, error) {
-	if int64(n) > r.j.size-r.at {
+	if int64(n) > r.end-r.at {
 		return nil, errDamaged
 	}
 	b := r.j.buffer()[:n]
@@ -77,21 +77,27 @@ func (r *reader) step(steps []lanczos.Step) error {
 			return err
 		}
 		going := binary.LittleEndian.Uint32(b[4:])
-		s.Alpha, s.Beta, s.Going = float(b[8:]), float(b[16:]), going == 1
+		s.Alpha, s.Beta, s.Asymmetry, s.Going = float(b[8:]), float(b[16:]), float(b[24:]), going == 1
 		if binary.LittleEndian.Uint32(b) != uint32(s.Probe) || going > 1 || s.Going && s.Double == nil && s.Single == nil ||
-			!(math.Abs(s.Alpha)+s.Beta <= math.MaxFloat64) || s.Beta < 0 {
+			!(math.Abs(s.Alpha)+s.Beta+s.Asymmetry <= math.MaxFloat64) || s.Beta < 0 || s.Asymmetry < 0 {
 			return errDamaged
 		}
 	}
 	for i := range steps {
 		if s := &steps[i]; s.Going {
-			if err := r.vector(s); err != nil {
+			if err := r.vector(s.Double, s.Single); err != nil {
 				return err
 			}
 		}
 	}
+	return r.checksum()
+}
+
+// checksum reads the CRC of all that was taken.
+func (r *reader) checksum() error {
 	sum := r.crc
-	if b, err = r.take(4); err != nil {
+	b, err := r.take(4)
+	if err != nil {
 		return err
 	}
 	if binary.LittleEndian.Uint32(b) != sum {
@@ -100,29 +106,29 @@ func (r *reader) step(steps []lanczos.Step) error {
 	return nil
 }
 
-// vector reads the vector of a step, which must have length 1.
-func (r *reader) vector(s *lanczos.Step) error {
+// vector reads a vector of length 1, in one of the types.
+func (r *reader) vector(double []float64, single []float32) error {
 	square := 0.0
-	for at := 0; at < len(s.Double); {
-		b, err := r.take(8 * min(chunkSize/8, len(s.Double)-at))
+	for at := 0; at < len(double); {
+		b, err := r.take(8 * min(chunkSize/8, len(double)-at))
 		if err != nil {
 			return err
 		}
 		for ; len(b) > 0; b = b[8:] {
 			x := float(b)
-			s.Double[at] = x
+			double[at] = x
 			square += x * x
 			at++
 		}
 	}
-	for at := 0; at < len(s.Single); {
-		b, err := r.take(4 * min(chunkSize/4, len(s.Single)-at))
+	for at := 0; at < len(single); {
+		b, err := r.take(4 * min(chunkSize/4, len(single)-at))
 		if err != nil {
 			return err
 		}
 		for ; len(b) > 0; b = b[4:] {
 			x := math.Float32frombits(binary.LittleEndian.Uint32(b))
-			s.Single[at] = x
+			single[at] = x
 			square += float64(x) * float64(x)
 			at++
 		}
@@ -156,7 +162,7 @@ func (j *Journal) Step(steps []lanczos.Step) error {
 	return nil
 }
 
-// writer appends a step.
+// writer writes what belongs together.
 type writer struct {
 	j   *Journal
 	at  int64
@@ -178,26 +184,39 @@ func (w *writer) step(steps []lanczos.Step) error {
 		}
 		w.b = binary.LittleEndian.AppendUint32(w.b, uint32(s.Probe))
 		w.b = binary.LittleEndian.AppendUint32(w.b, going)
-		w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(s.Alpha))
-		w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(s.Beta))
+		for _, x := range []float64{s.Alpha, s.Beta, s.Asymmetry} {
+			w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(x))
+		}
 	}
 	for _, s := range steps {
 		if !s.Going {
 			continue
 		}
-		for _, x := range s.Double {
-			if err := w.room(8); err != nil {
-				return err
-			}
-			w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(x))
-		}
-		for _, x := range s.Single {
-			if err := w.room(4); err != nil {
-				return err
-			}
-			w.b = binary.LittleEndian.AppendUint32(w.b, math.Float32bits(x))
+		if err := w.vector(s.Double, s.Single); err != nil {
+			return err
 		}
 	}
+	return w.checksum()
+}
+
+func (w *writer) vector(double []float64, single []float32) error {
+	for _, x := range double {
+		if err := w.room(8); err != nil {
+			return err
+		}
+		w.b = binary.LittleEndian.AppendUint64(w.b, math.Float64bits(x))
+	}
+	for _, x := range single {
+		if err := w.room(4); err != nil {
+			return err
+		}
+		w.b = binary.LittleEndian.AppendUint32(w.b, math.Float32bits(x))
+	}
+	return nil
+}
+
+// checksum ends what was written.
+func (w *writer) checksum() error {
 	if err := w.flush(); err != nil {
 		return err
 	}

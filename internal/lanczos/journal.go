@@ -13,10 +13,11 @@ var ErrJournal = errors.New("what was kept is not of this run")
 // Run calls Finished once for each group; where that says false, Next for each step until that says false, for the rest of the
 // run; then Step after each step, and Finish after each group. An error of a Journal ends the run and is returned as it is.
 type Journal interface {
-	// Finished sets Alpha, Beta, BetaLast, Exhausted and Orthogonality of the probes of a group to what an earlier run found,
-	// or says that it found not all of them: the probes may then hold anything. Alpha and Beta have room.
+	// Finished sets Alpha, Beta, BetaLast, Exhausted, Orthogonality, Asymmetry, Overlaps and, of the first probe of a run,
+	// Outermost of the probes of a group to what an earlier run found, or says that it found not all of them: the probes may
+	// then hold anything. Alpha and Beta have room.
 	Finished(group []Probe) (bool, error)
-	// Next sets Alpha, Beta, Going and the vector of steps to what an earlier run kept of them, or says that it kept nothing:
+	// Next sets Alpha, Beta, Asymmetry, Going and the vector of steps to what an earlier run kept of them, or says that it kept nothing:
 	// the vectors may then hold anything.
 	Next(steps []Step) (bool, error)
 	// Step keeps a step of a group. It must not keep the slices.
@@ -30,10 +31,11 @@ type Step struct {
 	Probe, Step int // Step from 1
 	Alpha       float64
 	Beta        float64 // as measured, whatever is made of it
+	Asymmetry   float64 // of the probe after the step
 	Going       bool    // the probe goes on with the vector
 
-	// The vector is the next column of the basis, in the type that it is kept in; the other is nil. Both are after the last
-	// step.
+	// The vector is the next column of the basis, in the type that it is kept in; the other is nil. Both are after the
+	// last step of a run that does not grow.
 	Double []float64
 	Single []float32
 }
@@ -42,8 +44,8 @@ type Step struct {
 func (r *run[T]) steps(j int, active []*state[T]) []Step {
 	steps := make([]Step, len(active))
 	for i, s := range active {
-		steps[i] = Step{Probe: s.probe.Index, Step: j + 1, Alpha: s.alpha, Beta: s.norm}
-		if j+1 < r.m {
+		steps[i] = Step{Probe: s.probe.Index, Step: j + 1, Alpha: s.total[j], Beta: s.norm, Asymmetry: s.probe.Asymmetry, Going: s.going}
+		if j+1 < len(s.columns) {
 			steps[i].setVector(s.columns[j+1])
 		}
 	}
@@ -67,35 +69,27 @@ func (r *run[T]) replay(j int, active []*state[T]) (bool, error) {
 		return false, err
 	}
 	for i, s := range active {
-		s.alpha, s.norm, s.kept = steps[i].Alpha, steps[i].Beta, steps[i].Going
+		s.total[j], s.norm, s.kept = steps[i].Alpha, steps[i].Beta, steps[i].Going
+		s.probe.Asymmetry = steps[i].Asymmetry
 	}
 	return true, nil
 }
 
 // restore makes the next columns, which the journal has set, the vectors to multiply.
-func restore[T kernel.Float](j int, all, going []*state[T]) error {
-	for _, s := range going {
-		if !s.kept {
+func restore[T kernel.Float](j int, states []*state[T]) error {
+	for _, s := range states {
+		if s.kept != s.going { // a vector is missing, or is one too many
 			return ErrJournal
 		}
-		s.kept = false
+		if !s.kept {
+			continue
+		}
 		for i, x := range s.columns[j+1] {
 			s.v[i] = float64(x)
-		}
-	}
-	for _, s := range all {
-		if s.kept { // with a vector, but it ends here
-			return ErrJournal
 		}
 	}
 	return nil
 }
 
-// keep gives the step j of the active probes, some of which go on, to the journal.
-func (r *run[T]) keep(j int, active []*state[T]) error {
-	steps := r.steps(j, active)
-	for i, s := range active {
-		steps[i].Going = len(s.probe.Beta) == j+1
-	}
-	return r.o.Journal.Step(steps)
-}
+// keep gives the step j of the active probes to the journal.
+func (r *run[T]) keep(j int, active []*state[T]) error { return r.o.Journal.Step(r.steps(j, active)) }

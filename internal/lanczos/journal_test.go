@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -34,6 +35,7 @@ func (m *memory) Finished(group []Probe) (bool, error) {
 		}
 		group[i].Alpha, group[i].Beta = append(p.Alpha, f.Alpha...), append(p.Beta, f.Beta...)
 		group[i].BetaLast, group[i].Exhausted, group[i].Orthogonality = f.BetaLast, f.Exhausted, f.Orthogonality
+		group[i].Asymmetry, group[i].Overlaps, group[i].Outermost = f.Asymmetry, f.Overlaps, f.Outermost
 	}
 	return true, nil
 }
@@ -53,7 +55,7 @@ func (m *memory) Next(steps []Step) (bool, error) {
 		}
 		copy(steps[i].Double, s.Double)
 		copy(steps[i].Single, s.Single)
-		steps[i].Alpha, steps[i].Beta, steps[i].Going = s.Alpha, s.Beta, s.Going
+		steps[i].Alpha, steps[i].Beta, steps[i].Asymmetry, steps[i].Going = s.Alpha, s.Beta, s.Asymmetry, s.Going
 	}
 	m.read++
 	return true, nil
@@ -125,9 +127,8 @@ func TestJournal(t *testing.T) {
 				}
 			}
 			for i, p := range mustRun(t, op, o) {
-				sameProbe(t, fmt.Sprintf("storage %d, stop after %d", storage, stop), p, want[i])
-				if p.Orthogonality != want[i].Orthogonality {
-					t.Errorf("stop after %d: orthogonality %v, want %v", stop, p.Orthogonality, want[i].Orthogonality)
+				if !reflect.DeepEqual(p, want[i]) {
+					t.Errorf("storage %d, stop after %d: probe %d is %+v, want %+v", storage, stop, i, p, want[i])
 				}
 			}
 			o.Progress = nil
@@ -137,6 +138,64 @@ func TestJournal(t *testing.T) {
 			}
 			if (kept > 0) != (stop > 0) {
 				t.Errorf("stop after %d: %d steps from the journal", stop, kept)
+			}
+		}
+	}
+}
+
+// A process that ends after any step, and one that grows anew from its journal, have the same bits; so has the run of its size.
+func TestJournalOfProcess(t *testing.T) {
+	const n = 200
+	d := make(Diagonal, n)
+	rng := rand.New(rand.NewPCG(1, 4))
+	for i := range d {
+		d[i] = rng.NormFloat64()
+	}
+	sizes := [][2]int{{2, 3}, {2, 5}, {4, 5}, {4, 9}}
+	for _, storage := range storages {
+		o := Options{Storage: storage, Start: func(dst []float64, p int) {
+			Gaussian(dst, 1, p)
+			if p == 1 {
+				clear(dst)
+				dst[10], dst[20], dst[30], dst[40] = 1, 2, 3, 4 // ends with its fourth step
+			}
+		}}
+		grow := func() ([]Probe, int, error) {
+			p := NewProcess(d, o)
+			defer p.Close()
+			for _, size := range sizes {
+				if err := p.Grow(context.Background(), size[0], size[1]); err != nil {
+					return nil, 0, err
+				}
+			}
+			p.Orthogonal()
+			return p.Probes(), p.Products(), nil
+		}
+		want, products, err := grow()
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := o
+		whole.Probes, whole.Steps = 4, 9
+		for i, p := range mustRun(t, d, whole) {
+			if !reflect.DeepEqual(p, want[i]) {
+				t.Errorf("storage %d: probe %d is %+v, of a run %+v", storage, i, want[i], p)
+			}
+		}
+		const steps = 3 + 2 + 5 + 4 // in lockstep
+		for stop := range steps + 1 {
+			journal := &memory{left: stop}
+			o.Journal = journal
+			if _, _, err := grow(); (err == nil) != (stop == steps) || err != nil && !errors.Is(err, errCrash) {
+				t.Fatalf("stop after %d: %v", stop, err)
+			}
+			journal.left = 1000
+			got, count, err := grow()
+			if err != nil || count != products || !reflect.DeepEqual(got, want) {
+				t.Errorf("storage %d, stop after %d: %d products, want %d; %+v, want %+v; %v", storage, stop, count, products, got, want, err)
+			}
+			if journal.read != stop {
+				t.Errorf("stop after %d: %d steps from the journal", stop, journal.read)
 			}
 		}
 	}

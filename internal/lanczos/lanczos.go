@@ -153,9 +153,26 @@ type Probe struct {
 	// Orthogonality is max |QᵀQ − I| of the basis as it was kept.
 	Orthogonality float64
 
+	// Asymmetry is the Frobenius norm of what QᵀAQ, with its columns as the products gave them, has above
+	// the diagonal and T has not: the part of the products' error that the run shows.
+	Asymmetry float64
+
+	// ProductError is what was measured of the products' error besides, in the same unit: an error that all products
+	// share, as of activations in float32, is one of a symmetric matrix, which Asymmetry does not show. The caller
+	// sets it.
+	ProductError float64
+
+	// Outermost is the Ritz vector of the node of largest modulus, of the first probe of the run; nil for others. The
+	// residual of a better product at it is a ProductError.
+	Outermost []float64
+
+	// Overlaps[l] holds v_lᵀ q_1, …, v_lᵀ q_m for the start v_l of the l-th probe of the run.
+	Overlaps [][]float64
+
 	// Basis holds the columns of Q; nil unless Options.KeepBasis.
 	Basis [][]float64
 
+	s           []float64 // S by rows
 	first, last []float64 // S_1i and S_mi with their signs
 }
 
@@ -170,6 +187,9 @@ type Probe struct {
 //
 // With the storage Single a column is rounded to float32 after it was normalised, and what is multiplied is the rounded one. Its
 // rounding is an error of the size of a float32 product's: no β below ProductError32·‖H‖ counts then.
+//
+// Each basis is multiplied with the starts of all probes of the run (Probe.Overlaps), which is how eigenvectors of
+// different probes are compared when their bases no longer exist: k·m·n multiplications a probe, and no product.
 //
 // A probe whose β falls below the rounding of ‖H‖ has found an invariant subspace: it leaves the group with
 // what it has, an exact result (Probe.Exhausted), and the others go on.
@@ -192,32 +212,27 @@ func Run(ctx context.Context, op Operator, o Options) ([]Probe, error) {
 	if groups == nil {
 		groups = []int{o.Probes}
 	}
-	total, largest := 0, 0
+	total := 0
 	for _, g := range groups {
 		if g <= 0 {
 			panic(badGroups)
 		}
 		total += g
-		largest = max(largest, g)
 	}
 	if total != o.Probes {
 		panic(badGroups)
 	}
 
 	if o.Storage == Single {
-		return runGroups[float32](ctx, op, o, groups, largest)
+		return runGroups[float32](ctx, op, o, groups)
 	}
-	return runGroups[float64](ctx, op, o, groups, largest)
+	return runGroups[float64](ctx, op, o, groups)
 }
 
 // runGroups is Run with a basis of type T.
-func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, groups []int, largest int) ([]Probe, error) {
-	n := op.Dim()
-	r := &run[T]{op: op, o: o, n: n, m: min(o.Steps, n), tol: max(breakdown, o.Storage.ProductError(o.ProductError))}
-	r.team = newTeam(max(1, o.Threads))
+func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, groups []int) ([]Probe, error) {
+	r := newRun[T](op, o, min(o.Steps, op.Dim()))
 	defer r.team.close()
-	r.ortho = newOrthogonaliser[T](r.team, n, r.m, largest)
-	r.src, r.dst, r.live = make([][]float64, largest), make([][]float64, largest), o.Journal == nil
 
 	probes := make([]Probe, o.Probes)
 	at := 0
@@ -230,6 +245,13 @@ func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, grou
 	return probes, nil
 }
 
+func newRun[T kernel.Float](op Operator, o Options, m int) *run[T] {
+	r := &run[T]{op: op, o: o, n: op.Dim(), m: m, tol: max(breakdown, o.Storage.ProductError(o.ProductError)), live: o.Journal == nil}
+	r.team = newTeam(max(1, o.Threads))
+	r.ortho = newOrthogonaliser[T](r.team, r.n)
+	return r
+}
+
 // run holds what the groups of one call of Run share.
 type run[T kernel.Float] struct {
 	op       Operator
@@ -238,34 +260,57 @@ type run[T kernel.Float] struct {
 	tol      float64
 	team     *team
 	ortho    *orthogonaliser[T]
-	states   []*state[T] // a slot of a group each, reused by the next group
+	slots    []*state[T] // of a group, reused by the next one
 	src, dst [][]float64 // a slot of a group each
 	products int
+	open     bool // more steps may come: the next vector is made after the last one too
 	live     bool // no step is taken from the journal any more
 }
 
 // state is one probe on its way.
 type state[T kernel.Float] struct {
 	probe   *Probe
-	columns [][]T     // the basis, m columns
+	columns [][]T     // the basis, m columns, and one more in an open run
 	v, w    []float64 // the last column as it is multiplied, and its product
 	scale   float64   // running estimate of ‖H‖ from the rows of T
 
 	partial []float64 // chunks × m sums
-	coef    []float64 // m coefficients
-	alpha   float64
-	norm    float64 // ‖w‖
-	kept    bool    // the journal has set the next column
+	coef    []float64 // m coefficients of a pass,
+	total   []float64 // and of all passes of a step
+	norm    float64   // ‖w‖
+	going   bool      // there is a next column
+	kept    bool      // the journal has set it
 }
 
-func (r *run[T]) state(slot int) *state[T] {
-	for len(r.states) <= slot {
-		r.states = append(r.states, &state[T]{
-			columns: newColumns[T](r.n, r.m), v: make([]float64, r.n), w: make([]float64, r.n),
-			partial: make([]float64, r.ortho.count*r.m), coef: make([]float64, r.m),
-		})
+// measure adds the step j, whose coefficients Qᵀ A q_(j+1) would be 0, …, 0, β_j, α_(j+1) if the products were exact, to
+// the probe's Asymmetry.
+func (s *state[T]) measure(j int) {
+	for l, c := range s.total[:j] {
+		if l == j-1 {
+			c -= s.probe.Beta[l]
+		}
+		s.probe.Asymmetry = math.Hypot(s.probe.Asymmetry, c)
 	}
-	return r.states[slot]
+}
+
+// prepare gives s room for the steps of r.
+func (r *run[T]) prepare(s *state[T]) {
+	columns := r.m
+	if r.open {
+		columns = min(r.m+1, r.n)
+	}
+	s.columns = append(s.columns, newColumns[T](r.n, columns-len(s.columns))...)
+	s.partial, s.coef, s.total = make([]float64, r.ortho.count*r.m), make([]float64, r.m), make([]float64, r.m)
+}
+
+// slot returns a state of the group, as the last group left it.
+func (r *run[T]) slot(i int) *state[T] {
+	for len(r.slots) <= i {
+		s := &state[T]{v: make([]float64, r.n), w: make([]float64, r.n)}
+		r.prepare(s)
+		r.slots = append(r.slots, s)
+	}
+	return r.slots[i]
 }
 
 func newColumns[T kernel.Float](n, m int) [][]T {
@@ -292,14 +337,11 @@ func (r *run[T]) start(v []float64, probe int) error {
 	return nil
 }
 
-// group advances the probes first, first+1, … in lockstep; later is the number of probes in groups to come.
+// group does all steps of the probes first, first+1, … in lockstep; later is the number of probes in groups to come.
 func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) error {
-	fresh := func() {
-		for i := range probes {
-			probes[i] = Probe{Index: first + i, Alpha: make([]float64, 0, r.m), Beta: make([]float64, 0, r.m)}
-		}
+	for i := range probes {
+		probes[i] = r.fresh(first + i)
 	}
-	fresh()
 	if r.o.Journal != nil {
 		done, err := r.o.Journal.Finished(probes)
 		if err != nil {
@@ -312,19 +354,70 @@ func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) er
 			r.progress(Progress{Step: r.m, Steps: r.m, Kept: true}, later)
 			return decompose(probes)
 		}
-		fresh()
+		for i := range probes {
+			probes[i] = r.fresh(first + i)
+		}
 	}
-	states, err := r.begin(probes)
-	if err != nil {
+	states := make([]*state[T], len(probes))
+	for i := range probes {
+		states[i] = r.slot(i)
+		states[i].probe = &probes[i]
+	}
+	if err := r.begin(states); err != nil {
 		return err
 	}
+	if err := r.advance(ctx, states, 0, later); err != nil {
+		return err
+	}
+	if err := r.finish(states, r.o.Probes); err != nil {
+		return err
+	}
+	r.orthogonality(states)
+	if r.o.KeepBasis {
+		for _, s := range states {
+			s.probe.Basis = newColumns[float64](r.n, len(s.probe.Alpha))
+			for j, q := range s.probe.Basis {
+				for i, x := range s.columns[j] {
+					q[i] = float64(x)
+				}
+			}
+		}
+	}
+	if r.o.Journal == nil {
+		return nil
+	}
+	return r.o.Journal.Finish(probes)
+}
+
+func (r *run[T]) fresh(index int) Probe {
+	return Probe{Index: index, Alpha: make([]float64, 0, r.m), Beta: make([]float64, 0, r.m)}
+}
+
+// begin makes the starts of the probes.
+func (r *run[T]) begin(states []*state[T]) error {
+	failed := make([]error, len(states))
+	r.team.do(len(states), func(i int) {
+		s := states[i]
+		s.scale = 0
+		failed[i] = r.start(s.v, s.probe.Index)
+		for l, x := range s.v {
+			s.columns[0][l] = T(x)
+			s.v[l] = float64(s.columns[0][l])
+		}
+	})
+	return errors.Join(failed...)
+}
+
+// advance takes probes that have done from steps to m.
+func (r *run[T]) advance(ctx context.Context, states []*state[T], from, later int) error {
 	active, going := slices.Clone(states), make([]*state[T], 0, len(states))
-	for j := 0; j < r.m && len(active) > 0; j++ {
+	for j := from; j < r.m && len(active) > 0; j++ {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		kept := false
 		if !r.live {
+			var err error
 			if kept, err = r.replay(j, active); err != nil {
 				return err
 			}
@@ -335,52 +428,88 @@ func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) er
 				return err
 			}
 		}
+		var err error
 		if going, err = r.judge(j, active, going[:0]); err != nil {
 			return err
 		}
 		if kept {
-			if err := restore(j, active, going); err != nil {
-				return err
-			}
+			err = restore(j, active)
 		} else {
 			r.ortho.load(j, going)
 			r.ortho.normalise()
 			if r.o.Journal != nil {
-				if err := r.keep(j, active); err != nil {
-					return err
-				}
+				err = r.keep(j, active)
 			}
+		}
+		if err != nil {
+			return err
 		}
 		r.products += len(active)
 		active, going = going, active
 		r.progress(Progress{Step: j + 1, Steps: r.m, Probes: len(active), Kept: kept}, later)
 	}
+	return nil
+}
 
-	r.team.do(len(states), func(i int) {
-		s := states[i]
-		s.probe.Orthogonality = orthogonalityLoss(s.columns[:len(s.probe.Alpha)])
-	})
-	for _, s := range states {
-		if r.o.KeepBasis {
-			s.probe.Basis = newColumns[float64](r.n, len(s.probe.Alpha))
-			for j, q := range s.probe.Basis {
-				for i, x := range s.columns[j] {
-					q[i] = float64(x)
-				}
-			}
-		}
-	}
-	if err := decompose(probes); err != nil || r.o.Journal == nil {
+// finish computes what is read off the probes; the run has count of them.
+func (r *run[T]) finish(states []*state[T], count int) error {
+	if err := r.overlaps(states, count); err != nil {
 		return err
 	}
-	return r.o.Journal.Finish(probes)
+	for _, s := range states {
+		if p := s.probe; !p.decompose() {
+			return notDecomposed(p)
+		} else if p.Index == r.o.First {
+			p.Outermost = make([]float64, r.n)
+			combine(p, p.Outermost, s.columns, p.outermost())
+		}
+	}
+	return nil
 }
 
 func decompose(probes []Probe) error {
 	for i := range probes {
 		if !probes[i].decompose() {
-			return fmt.Errorf("probe %d: eigenvalues of the tridiagonal matrix did not converge", probes[i].Index)
+			return notDecomposed(&probes[i])
 		}
+	}
+	return nil
+}
+
+func notDecomposed(p *Probe) error {
+	return fmt.Errorf("probe %d: eigenvalues of the tridiagonal matrix did not converge", p.Index)
+}
+
+// orthogonality measures the bases.
+func (r *run[T]) orthogonality(states []*state[T]) {
+	r.team.do(len(states), func(i int) {
+		s := states[i]
+		s.probe.Orthogonality = orthogonalityLoss(s.columns[:len(s.probe.Alpha)])
+	})
+}
+
+// overlaps multiplies the bases with the starts of the count probes of the run, as far as that has not been done.
+func (r *run[T]) overlaps(states []*state[T], count int) error {
+	v := make([]float64, r.n)
+	for l := range count {
+		if err := r.start(v, r.o.First+l); err != nil {
+			return err
+		}
+		for i, x := range v {
+			v[i] = float64(T(x)) // as the basis has it
+		}
+		r.team.do(len(states), func(i int) {
+			p := states[i].probe
+			for len(p.Overlaps) <= l {
+				p.Overlaps = append(p.Overlaps, nil)
+			}
+			done := len(p.Overlaps[l])
+			sums := make([]float64, len(p.Alpha)-done)
+			for b := 0; b < r.n; b += blockRows {
+				kernel.Dots(sums, states[i].columns[done:len(p.Alpha)], b, v[b:min(b+blockRows, r.n)])
+			}
+			p.Overlaps[l] = append(p.Overlaps[l], sums...)
+		})
 	}
 	return nil
 }
@@ -394,57 +523,46 @@ func (r *run[T]) progress(p Progress, later int) {
 	}
 }
 
-// begin gives each probe a state with its starting vector.
-func (r *run[T]) begin(probes []Probe) ([]*state[T], error) {
-	states := make([]*state[T], len(probes))
-	for i := range probes {
-		states[i] = r.state(i)
-		states[i].probe, states[i].scale = &probes[i], 0
-	}
-	failed := make([]error, len(probes))
-	r.team.do(len(probes), func(i int) {
-		s := states[i]
-		failed[i] = r.start(s.v, s.probe.Index)
-		for l, x := range s.v {
-			s.columns[0][l] = T(x)
-			s.v[l] = float64(s.columns[0][l])
-		}
-	})
-	return states, errors.Join(failed...)
-}
-
 // step finds α and β of the active probes, and their next directions in w.
 func (r *run[T]) step(ctx context.Context, j int, active []*state[T]) error {
-	for i, s := range active {
-		r.src[i], r.dst[i] = s.v, s.w
+	r.src, r.dst = r.src[:0], r.dst[:0]
+	for _, s := range active {
+		r.src, r.dst = append(r.src, s.v), append(r.dst, s.w)
 	}
-	if err := r.op.Apply(ctx, r.dst[:len(active)], r.src[:len(active)]); err != nil {
+	if err := r.op.Apply(ctx, r.dst, r.src); err != nil {
 		return err
 	}
 	r.ortho.load(j, active)
 	r.ortho.orthogonalise()
+	for _, s := range active {
+		s.measure(j)
+	}
 	return nil
 }
 
-// judge enters α and β of the step j and appends the probes that go on to going.
+// judge enters α and β of the step j and appends the probes that have a next column to going.
 func (r *run[T]) judge(j int, active, going []*state[T]) ([]*state[T], error) {
 	for _, s := range active {
-		p, beta, before := s.probe, s.norm, 0.0
-		if size := math.Abs(s.alpha) + beta; math.IsNaN(size) || math.IsInf(size, 0) {
+		p, alpha, beta, before := s.probe, s.total[j], s.norm, 0.0
+		if size := math.Abs(alpha) + beta; math.IsNaN(size) || math.IsInf(size, 0) {
 			return nil, &NonFiniteError{Probe: p.Index, Step: j + 1}
 		}
-		p.Alpha = append(p.Alpha, s.alpha)
+		p.Alpha = append(p.Alpha, alpha)
 		if j > 0 {
 			before = p.Beta[j-1]
 		}
-		s.scale = max(s.scale, math.Abs(p.Alpha[j])+beta+before)
-		switch {
+		s.scale = max(s.scale, math.Abs(alpha)+beta+before)
+		switch s.going = false; {
 		case beta <= r.tol*s.scale || j+1 == r.n:
 			p.Exhausted = true
 		case j+1 == r.m:
 			p.BetaLast = beta
+			s.going = r.open
 		default:
 			p.Beta = append(p.Beta, beta)
+			s.going = true
+		}
+		if s.going {
 			going = append(going, s)
 		}
 	}

@@ -55,6 +55,11 @@ func BasisBytes(n, m, k int, storage Storage) int64 {
 	return int64(total)
 }
 
+// ProcessBytes is BasisBytes for a Process, which keeps the vector after the last step too.
+func ProcessBytes(n, m, k int, storage Storage) int64 {
+	return BasisBytes(n, m+1, k, storage)
+}
+
 // MemoryError says that the basis of a single probe does not fit.
 type MemoryError struct {
 	Need, Available int64 // bytes

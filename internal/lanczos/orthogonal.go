@@ -110,11 +110,11 @@ func chunking(n int) (rows, count int) {
 //
 //	c = Qᵀ w,   w ← w − Q c,
 //
-// once, and a second time where Σ|c| > ½‖w‖. α_j is the sum of the coefficients of q_j. What matters is thus taken out twice,
+// once, and a second time where Σ|c| > ½‖w‖. The sums of a step's coefficients are those of Qᵀ A q_j, α_j among them. What matters is thus taken out twice,
 // and the basis is read twice and not four times.
 type orthogonaliser[T kernel.Float] struct {
 	team        *team
-	n, columns  int
+	n           int
 	rows, count int // of the chunks
 	j           int // the basis is q_1, …, q_(j+1)
 	from        int // the coefficients in use are those of q_(from+1), …
@@ -124,8 +124,8 @@ type orthogonaliser[T kernel.Float] struct {
 	first, second, third, scale func(int)
 }
 
-func newOrthogonaliser[T kernel.Float](t *team, n, m, slots int) *orthogonaliser[T] {
-	o := &orthogonaliser[T]{team: t, n: n, columns: m, weak: make([]*state[T], 0, slots)}
+func newOrthogonaliser[T kernel.Float](t *team, n int) *orthogonaliser[T] {
+	o := &orthogonaliser[T]{team: t, n: n}
 	o.rows, o.count = chunking(n)
 	o.first, o.second, o.third, o.scale = o.firstChunk, o.secondChunk, o.thirdChunk, o.scaleChunk
 	return o
@@ -144,10 +144,10 @@ func (o *orthogonaliser[T]) each(f func(int)) {
 	o.team.do(tasks, f)
 }
 
-// orthogonalise sets α, takes the basis out of w, and sets norm = ‖w‖.
+// orthogonalise takes the basis out of w, with the coefficients in total, and sets norm = ‖w‖.
 func (o *orthogonaliser[T]) orthogonalise() {
 	for _, s := range o.active {
-		s.alpha = 0
+		clear(s.total)
 	}
 	o.from = max(0, o.j-1)
 	o.each(o.first)
@@ -166,7 +166,7 @@ func (o *orthogonaliser[T]) orthogonalise() {
 			weak = append(weak, s)
 		}
 	}
-	o.active = weak
+	o.active, o.weak = weak, weak
 	o.each(o.first)
 	o.combine()
 	o.finish()
@@ -179,7 +179,7 @@ func (o *orthogonaliser[T]) finish() {
 	for _, s := range o.active {
 		sum := 0.0
 		for c := range o.count {
-			sum += s.partial[c*o.columns]
+			sum += s.partial[c*len(s.coef)]
 		}
 		s.norm = math.Sqrt(sum)
 		if !(sum > 0x1p-900 && sum < 0x1p900) {
@@ -201,19 +201,21 @@ func (o *orthogonaliser[T]) combine() {
 	for _, s := range o.active {
 		c := s.coef[o.from : o.j+1]
 		clear(c)
-		for at := 0; at < o.count*o.columns; at += o.columns {
+		for at := 0; at < len(s.partial); at += len(s.coef) {
 			for l, x := range s.partial[at : at+len(c)] {
 				c[l] += x
 			}
 		}
-		s.alpha += s.coef[o.j]
+		for l, x := range c {
+			s.total[o.from+l] += x
+		}
 	}
 }
 
 // task splits a task's number into the state, its chunk of coordinates, and the chunk's sums.
 func (o *orthogonaliser[T]) task(task int) (s *state[T], lo, hi int, sums []float64) {
 	s, chunk := o.active[task/o.count], task%o.count
-	return s, chunk * o.rows, min((chunk+1)*o.rows, o.n), s.partial[chunk*o.columns:][:o.j+1]
+	return s, chunk * o.rows, min((chunk+1)*o.rows, o.n), s.partial[chunk*len(s.coef):][:o.j+1]
 }
 
 func (o *orthogonaliser[T]) firstChunk(task int) {
@@ -247,7 +249,7 @@ func (o *orthogonaliser[T]) thirdChunk(task int) {
 
 func (o *orthogonaliser[T]) scaleChunk(task int) {
 	s, lo, hi, _ := o.task(task)
-	beta := s.probe.Beta[o.j]
+	beta := s.norm
 	q, w := s.columns[o.j+1][lo:hi], s.w[lo:hi]
 	for i, x := range w {
 		q[i] = T(x / beta)

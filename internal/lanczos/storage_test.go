@@ -104,10 +104,10 @@ func TestSingleStorage(t *testing.T) {
 			}
 		}
 	}
-	rows := Eigenvalues(single, n, ProductError32)
+	list := Agree(single, n, ProductError32).List
 	for i, want := range []float64{40, 25} {
-		if !(math.Abs(rows[i].Value-want) <= rows[i].Residual) || !(rows[i].Residual <= 1e-5) {
-			t.Errorf("eigenvalue %v: %+v", want, rows[i])
+		if !(math.Abs(list[i].Value-want) <= list[i].Bound) || !(list[i].Bound <= 1e-5) || list[i].Probes != 2 {
+			t.Errorf("eigenvalue %v: %+v", want, list[i])
 		}
 	}
 }

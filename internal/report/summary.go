@@ -55,8 +55,45 @@ func withError(v, stderr float64) string {
 // summaryLine is the width that the summary keeps to where it lists.
 const summaryLine = 78
 
+// share is a part of a whole, its interval, and what it is.
+type share struct {
+	value    float64
+	interval *spectrum.Interval
+	what     string
+}
+
+// listShares writes shares on one line, or each on its own where intervals go with them.
+func listShares(of []share) []string {
+	var texts []string
+	wide := false
+	for _, x := range of {
+		text := percent(x.value)
+		if i := x.interval; i != nil && i[1]-i[0] > 1e-4*x.value {
+			text += fmt.Sprintf("  [%s, %s]", short(round3(100*i[0])), short(round3(100*i[1])))
+			wide = true
+		}
+		texts = append(texts, text+x.what)
+	}
+	if wide {
+		return texts
+	}
+	return []string{strings.Join(texts, ", ")}
+}
+
+// foretold says how far the spectrum is at most, and, of a run that grew, what ended it.
+func foretold(e *spectrum.Estimator) string {
+	if e.W1Sampling == nil || e.W1Quadrature == nil {
+		return ""
+	}
+	text := fmt.Sprintf("%s of the mean |λ| (Wasserstein-1)", percent(*e.W1Sampling+*e.W1Quadrature))
+	if e.MaxProducts != nil && e.Stopped != nil {
+		text += "; run ended: " + *e.Stopped
+	}
+	return text
+}
+
 // Summary writes what a result says, for people: a line a quantity, its uncertainty beside it. A value with ± has one
-// standard error, one with [ , ] an interval of 95 %.
+// standard error, one with [ , ] an interval of the result's level, which is named where it is not the usual 95 %.
 func Summary(w io.Writer, r *spectrum.Result) error {
 	out := bufio.NewWriter(w)
 	line := func(name, value string) {
@@ -85,13 +122,26 @@ func Summary(w io.Writer, r *spectrum.Result) error {
 	line("λ min", withInterval(s.LambdaMin, s.LambdaMinInterval))
 	line("trace", withStderr(s.Trace, s.TraceStderr))
 	line("‖H‖_F", withStderr(frobenius(s)))
-	line("eigenvalues", fmt.Sprintf("%s negative, %s within ±σ of zero, %s positive",
-		percent(s.MassNegative), percent(s.MassZero), percent(s.MassPositive)))
-	if s.NegativeEnergyL1 != nil && s.NegativeEnergyL2 != nil {
-		line("negative energy", fmt.Sprintf("%s of ∫|λ|, %s of ∫λ²", percent(*s.NegativeEnergyL1), percent(*s.NegativeEnergyL2)))
+	shares := func(name string, of ...share) {
+		for i, text := range listShares(of) {
+			if i > 0 {
+				name = ""
+			}
+			line(name, text)
+		}
 	}
+	shares("eigenvalues", share{s.MassNegative, s.MassNegativeInterval, " negative"},
+		share{s.MassZero, s.MassZeroInterval, " within ±σ of zero"}, share{s.MassPositive, s.MassPositiveInterval, " positive"})
+	if s.NegativeEnergyL1 != nil && s.NegativeEnergyL2 != nil {
+		shares("negative energy", share{*s.NegativeEnergyL1, s.NegativeEnergyL1Interval, " of ∫|λ|"},
+			share{*s.NegativeEnergyL2, s.NegativeEnergyL2Interval, " of ∫λ²"})
+	}
+	line("error foretold", foretold(&r.Estimator))
 	if values := converged(r); len(values) > 0 {
 		line("converged", fit(list("eigenvalues", values), summaryLine-20))
+	}
+	if c := r.Estimator.Confidence; c > 0 && c != spectrum.DefaultConfidence {
+		line("intervals", "of "+percent(c))
 	}
 	for _, warning := range r.Warnings {
 		line("warning", warning.Message)

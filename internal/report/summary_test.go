@@ -62,6 +62,28 @@ func TestSummary(t *testing.T) {
 	}
 }
 
+func TestSummaryWithIntervals(t *testing.T) {
+	r := result()
+	r.Summary.MassNegativeInterval = &spectrum.Interval{0.1, 0.1456}
+	r.Summary.NegativeEnergyL1Interval = &spectrum.Interval{0.0079539, 0.0079539}
+	r.Estimator.W1Sampling, r.Estimator.W1Quadrature, r.Estimator.Confidence = new(0.031), new(0.02), 0.5
+	r.Estimator.MaxProducts, r.Estimator.Stopped = new(1000), new("max_products")
+	var b bytes.Buffer
+	if err := Summary(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"  eigenvalues       12.3 %  [10, 14.6] negative\n                    80 % within ±σ of zero\n                    7.65 % positive\n",
+		"  negative energy   0.795 % of ∫|λ|, 0.0012 % of ∫λ²\n",
+		"  error foretold    5.1 % of the mean |λ| (Wasserstein-1); run ended: max_products\n",
+		"  intervals         of 50 %\n",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("no %q in\n%s", want, b.String())
+		}
+	}
+}
+
 func TestSummaryOfLittle(t *testing.T) {
 	many := result()
 	many.Eigenvalues = make([]spectrum.Eigenvalue, 5000)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"slices"
 
 	"hessdens/internal/density"
 	"hessdens/internal/lanczos"
@@ -19,6 +18,9 @@ const (
 	Ghorbani Smoothing = "ghorbani"
 )
 
+// DefaultConfidence is the level of bands and intervals: the convention.
+const DefaultConfidence = 0.95
+
 // Settings is what a result depends on besides the quadratures.
 type Settings struct {
 	Steps     int    // of the probes, as asked for
@@ -29,6 +31,11 @@ type Settings struct {
 	Smoothing Smoothing // Scale when empty
 	Sigma2    float64   // variance of the kernel; 0: chosen by the rule
 	Points    int       // of the grid; 0: chosen by the rule
+
+	Confidence float64 // level of bands and intervals, between 0 and 1; DefaultConfidence when 0
+
+	Goal    *density.Goal // of a run that grew; nil: it had as many probes and steps as were asked for
+	Stopped density.Stop  // what ended it
 
 	Threads int // for FromExact's own quadrature
 }
@@ -55,9 +62,8 @@ func Storage(basis string) lanczos.Storage {
 //
 // It fails with density.ErrTooFine when Sigma2 or Points cannot be drawn.
 func FromProbes(probes []lanczos.Probe, n int, s Settings) (*Result, error) {
-	d := lanczos.Decompose(probes, n, Storage(s.Basis).ProductError(ProductError(s.Precision)))
-	each := density.EachProbe(probes)
-	m := density.Pool(each...)
+	agreed := lanczos.Agree(probes, n, Storage(s.Basis).ProductError(ProductError(s.Precision)))
+	e := density.NewEstimate(probes, agreed)
 	loss := 0.0
 	for _, p := range probes {
 		loss = max(loss, p.Orthogonality)
@@ -66,24 +72,35 @@ func FromProbes(probes []lanczos.Probe, n int, s Settings) (*Result, error) {
 		Schema: Schema,
 		Estimator: Estimator{
 			Method: MethodSLQ, Probes: len(probes), Steps: s.Steps, Seed: new(s.Seed), Precision: s.Precision,
-			Reorthogonalisation: new(Reorthogonalisation), Basis: new(s.Basis), Orthogonality: new(loss),
+			Reorthogonalisation: new(Reorthogonalisation), Basis: new(s.Basis), Orthogonality: new(loss), Confidence: s.confidence(),
 		},
 	}
 	r.Model.Parameters = n
-	for _, e := range d.Eigenvalues {
-		r.Eigenvalues = append(r.Eigenvalues, Eigenvalue{e.Value, e.Residual, e.Weight})
-	}
 	for _, p := range probes {
 		r.Probes = append(r.Probes, Probe{p.Nodes, p.Weights, p.BetaLast})
 	}
-	if err := r.smooth(m, each, density.DefaultWidth(d), s); err != nil {
+	if err := r.estimate(e, density.EachProbe(probes), s); err != nil {
 		return nil, err
 	}
-	if r.Density != nil {
-		r.Warnings = append(r.Warnings, density.Close(d.Eigenvalues, r.Density.Sigma2)...)
+	r.Warnings = append(r.Warnings, density.Agreement(agreed)...)
+	stopped := string(density.Steps)
+	if s.Goal != nil {
+		stopped = string(s.Stopped)
+		r.Estimator.MaxProducts = new(s.Goal.MaxProducts)
+		if s.Goal.Tolerance > 0 {
+			r.Estimator.Tolerance = new(s.Goal.Tolerance)
+		}
+		r.Warnings = append(r.Warnings, density.Short(e, *s.Goal, s.Stopped)...)
 	}
-	r.summarise(m, n, len(probes))
+	r.Estimator.Stopped = &stopped
 	return r, nil
+}
+
+func (s *Settings) confidence() float64 {
+	if s.Confidence == 0 {
+		return DefaultConfidence
+	}
+	return s.Confidence
 }
 
 // FromExact puts a result together from all eigenvalues of an operator, in any order. The width of the density
@@ -96,24 +113,40 @@ func FromExact(ctx context.Context, eigenvalues []float64, s Settings) (*Result,
 	if err != nil {
 		return nil, fmt.Errorf("width of the exact density: %w", err)
 	}
-	r := &Result{Schema: Schema, Estimator: Estimator{Method: MethodExact, Precision: s.Precision}}
+	r := &Result{Schema: Schema, Estimator: Estimator{Method: MethodExact, Precision: s.Precision, Confidence: s.confidence()}}
 	r.Model.Parameters = n
-	residual := ProductError(s.Precision) * max(math.Abs(m.Min()), math.Abs(m.Max()))
-	for _, x := range slices.Backward(m.Nodes) {
-		r.Eigenvalues = append(r.Eigenvalues, Eigenvalue{x, residual, 1 / float64(n)})
-	}
-	if err := r.smooth(m, []density.Measure{m}, width, s); err != nil {
+	bound := ProductError(s.Precision) * max(math.Abs(m.Min()), math.Abs(m.Max()))
+	if err := r.estimate(density.NewExact(eigenvalues, bound, width), []density.Measure{m}, s); err != nil {
 		return nil, err
 	}
-	r.summarise(m, n, 0)
 	return r, nil
 }
 
+// estimate sets what an estimate gives: eigenvalues, density, summary, warnings. each holds the quadratures as they are.
+func (r *Result) estimate(e *density.Estimate, each []density.Measure, s Settings) error {
+	weight := 1 / float64(r.Model.Parameters)
+	var values []float64
+	for _, v := range e.Known() {
+		r.Eigenvalues = append(r.Eigenvalues, Eigenvalue{v.Value, v.Bound, weight})
+		values = append(values, v.Value)
+	}
+	if err := r.smooth(e, each, s); err != nil {
+		return err
+	}
+	if r.Density != nil && r.Estimator.Method == MethodSLQ {
+		r.Warnings = append(r.Warnings, density.Close(values, r.Density.Sigma2)...)
+	}
+	r.summarise(e, s.confidence())
+	return nil
+}
+
 // smooth sets the density and its warnings.
-func (r *Result) smooth(m density.Measure, each []density.Measure, def density.Width, s Settings) error {
+func (r *Result) smooth(e *density.Estimate, each []density.Measure, s Settings) error {
 	var c density.Curve
+	def, m := e.Width(), e.Measure()
 	paper := s.Smoothing == Ghorbani
 	if paper {
+		m = density.Pool(each...)
 		c = density.Ghorbani(each, s.Sigma2, s.Points)
 	} else {
 		c.Sigma2 = s.Sigma2
@@ -127,11 +160,11 @@ func (r *Result) smooth(m density.Measure, each []density.Measure, def density.W
 	}
 	if !paper {
 		var err error
-		if c, err = density.Smooth(m, c.Sigma2, s.Points); err != nil {
+		if c, err = e.Curve(c.Sigma2, s.Points, s.confidence()); err != nil {
 			return err
 		}
 	}
-	r.Density = &Density{Sigma2: c.Sigma2, Grid: c.Grid, Density: c.Density}
+	r.Density = &Density{Sigma2: c.Sigma2, Grid: c.Grid, Density: c.Density, Lower: c.Lower, Upper: c.Upper}
 	if !def.Degenerate { // an atom is a spike, and has been warned about
 		r.Warnings = append(r.Warnings, density.Shape(m, c)...)
 	}
@@ -139,31 +172,33 @@ func (r *Result) smooth(m density.Measure, each []density.Measure, def density.W
 	return nil
 }
 
-// summarise sets the summary from the mean measure of k probes; k = 0: of the whole spectrum, whose numbers
-// have no error.
-func (r *Result) summarise(m density.Measure, n, k int) {
+// summarise sets the summary and what the estimate foretells of itself.
+func (r *Result) summarise(e *density.Estimate, level float64) {
 	sigma := 0.0
 	if r.Density != nil {
 		sigma = math.Sqrt(r.Density.Sigma2)
 	}
-	s := density.Summarise(m, n, k, sigma)
+	s := e.Numbers(sigma, level)
 	r.Summary = Summary{
-		LambdaMax: s.LambdaMax, LambdaMin: s.LambdaMin,
-		Trace: s.Trace, TraceStderr: known(s.TraceStderr),
-		FrobeniusSq: s.FrobeniusSq, FrobeniusSqStderr: known(s.FrobeniusSqStderr),
-		Mean: s.Mean, MeanStderr: known(s.TraceStderr / float64(n)), Variance: s.Variance,
-		Moment3: known(s.Moment3), Moment4: known(s.Moment4),
-		MassNegative: s.MassNegative, MassZero: s.MassZero, MassPositive: s.MassPositive,
-		NegativeEnergyL1: known(s.NegativeEnergyL1), NegativeEnergyL2: known(s.NegativeEnergyL2),
+		LambdaMax: s.LambdaMax.Value, LambdaMaxInterval: interval(s.LambdaMax),
+		LambdaMin: s.LambdaMin.Value, LambdaMinInterval: interval(s.LambdaMin),
+		Trace: s.Trace.Value, TraceStderr: known(s.Trace.Stderr), TraceInterval: interval(s.Trace),
+		FrobeniusSq: s.FrobeniusSq.Value, FrobeniusSqStderr: known(s.FrobeniusSq.Stderr), FrobeniusSqInterval: interval(s.FrobeniusSq),
+		Mean: s.Mean.Value, MeanStderr: known(s.Mean.Stderr), MeanInterval: interval(s.Mean),
+		MeanAbs: s.MeanAbs.Value, MeanAbsInterval: interval(s.MeanAbs),
+		Variance: s.Variance.Value, VarianceInterval: interval(s.Variance),
+		Moment3: known(s.Moment3.Value), Moment3Interval: interval(s.Moment3),
+		Moment4: known(s.Moment4.Value), Moment4Interval: interval(s.Moment4),
+		MassNegative: s.MassNegative.Value, MassNegativeInterval: interval(s.MassNegative),
+		MassZero: s.MassZero.Value, MassZeroInterval: interval(s.MassZero),
+		MassPositive: s.MassPositive.Value, MassPositiveInterval: interval(s.MassPositive),
+		NegativeEnergyL1: known(s.NegativeEnergyL1.Value), NegativeEnergyL1Interval: interval(s.NegativeEnergyL1),
+		NegativeEnergyL2: known(s.NegativeEnergyL2.Value), NegativeEnergyL2Interval: interval(s.NegativeEnergyL2),
 	}
-	if k > 0 {
-		return
+	if r.Estimator.Method == MethodSLQ {
+		sampling, quadrature := e.Foretell()
+		r.Estimator.W1Sampling, r.Estimator.W1Quadrature = known(sampling/s.MeanAbs.Value), known(quadrature/s.MeanAbs.Value)
 	}
-	t := &r.Summary
-	t.LambdaMaxInterval, t.LambdaMinInterval = point(&t.LambdaMax), point(&t.LambdaMin)
-	t.VarianceInterval, t.Moment3Interval, t.Moment4Interval = point(&t.Variance), point(t.Moment3), point(t.Moment4)
-	t.MassNegativeInterval, t.MassZeroInterval, t.MassPositiveInterval = point(&t.MassNegative), point(&t.MassZero), point(&t.MassPositive)
-	t.NegativeEnergyL1Interval, t.NegativeEnergyL2Interval = point(t.NegativeEnergyL1), point(t.NegativeEnergyL2)
 }
 
 // known returns nil for what is not a number: a share of nothing, or a power that left the range of float64.
@@ -174,9 +209,9 @@ func known(x float64) *float64 {
 	return &x
 }
 
-func point(x *float64) *Interval {
-	if x == nil {
+func interval(x density.Number) *Interval {
+	if known(x.Lower) == nil || known(x.Upper) == nil {
 		return nil
 	}
-	return &Interval{*x, *x}
+	return &Interval{x.Lower, x.Upper}
 }

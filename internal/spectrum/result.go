@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"hessdens/internal/density"
+	"hessdens/internal/lanczos"
 )
 
 // Schema names the version of the result file that this package writes and reads. docs/spectrum.schema.json
@@ -93,6 +94,17 @@ type Estimator struct {
 	Reorthogonalisation *string  `json:"reorthogonalisation"`
 	Basis               *string  `json:"basis"`         // float32 or float64: as the Lanczos vectors are kept
 	Orthogonality       *float64 `json:"orthogonality"` // max |QᵀQ − I| of the bases Q
+	Confidence          float64  `json:"confidence"`    // level of bands and intervals
+
+	// What a run that grows was asked for, and what ended it: a word of density.Stops.
+	Tolerance   *float64 `json:"tolerance"`
+	MaxProducts *int     `json:"max_products"`
+	Stopped     *string  `json:"stopped"`
+
+	// What is foretold of the Wasserstein-1 distance to the spectrum, relative to the mean |λ|: at most the sum of a
+	// part that falls with the probes and one that falls with the steps. nil for the zero operator.
+	W1Sampling   *float64 `json:"w1_sampling"`
+	W1Quadrature *float64 `json:"w1_quadrature"`
 }
 
 // Interval is [lower, upper].
@@ -107,10 +119,15 @@ type Summary struct {
 	LambdaMinInterval        *Interval `json:"lambda_min_interval"`
 	Trace                    float64   `json:"trace"`
 	TraceStderr              *float64  `json:"trace_stderr"`
+	TraceInterval            *Interval `json:"trace_interval"`
 	FrobeniusSq              float64   `json:"frobenius_sq"`
 	FrobeniusSqStderr        *float64  `json:"frobenius_sq_stderr"`
+	FrobeniusSqInterval      *Interval `json:"frobenius_sq_interval"`
 	Mean                     float64   `json:"mean"`
 	MeanStderr               *float64  `json:"mean_stderr"`
+	MeanInterval             *Interval `json:"mean_interval"`
+	MeanAbs                  float64   `json:"mean_abs"` // E|λ|
+	MeanAbsInterval          *Interval `json:"mean_abs_interval"`
 	Variance                 float64   `json:"variance"`
 	VarianceInterval         *Interval `json:"variance_interval"`
 	Moment3                  *float64  `json:"moment3"` // E[λ³]
@@ -129,8 +146,8 @@ type Summary struct {
 	NegativeEnergyL2Interval *Interval `json:"negative_energy_l2_interval"`
 }
 
-// Eigenvalue is a converged eigenvalue: one lies within Residual of Value. Weight is its share of all eigenvalues as
-// the probes saw it; exact: 1/n.
+// Eigenvalue is one that the probes agree on: one lies within Residual of Value. Weight is its share of all
+// eigenvalues, 1/n. One of multiplicity d stands there d times.
 type Eigenvalue struct {
 	Value    float64 `json:"value"`
 	Residual float64 `json:"residual"`
@@ -162,11 +179,11 @@ type Provenance struct {
 	KernelPath string  `json:"kernel_path"`
 	Threads    int     `json:"threads"`
 	Seconds    float64 `json:"seconds"`
-	Products   int     `json:"products"` // Hessian-vector products
+	Products   int     `json:"products"` // Hessian-vector products of the probes
 	Command    string  `json:"command"`
 }
 
-// Measures returns the quadrature of each probe, or the whole spectrum as one measure when the method is
+// Measures returns the quadrature of each probe as it is, or the whole spectrum as one measure when the method is
 // exact. It shares the slices of r where it can.
 func (r *Result) Measures() []density.Measure {
 	if len(r.Probes) == 0 {
@@ -184,5 +201,21 @@ func (r *Result) Measures() []density.Measure {
 	return out
 }
 
-// Measure returns the mean of Measures: the spectrum that the summary and the density describe.
-func (r *Result) Measure() density.Measure { return density.Pool(r.Measures()...) }
+// Measure returns the spectrum that the summary and the density describe: the eigenvalues that are known, and what is
+// left of the probes without them.
+func (r *Result) Measure() density.Measure {
+	if len(r.Probes) == 0 {
+		return r.Measures()[0]
+	}
+	probes := make([]lanczos.Probe, len(r.Probes))
+	e := lanczos.Eigenvalues{Order: r.Model.Parameters}
+	for i, p := range r.Probes {
+		probes[i] = lanczos.FromQuadrature(i, p.Nodes, p.Weights, p.BetaLast)
+		e.Norm = max(e.Norm, -p.Nodes[0], p.Nodes[len(p.Nodes)-1])
+	}
+	e.Rounding = ProductError(r.Estimator.Precision) * e.Norm
+	for _, v := range r.Eigenvalues {
+		e.List = append(e.List, lanczos.Eigenvalue{Value: v.Value, Bound: v.Residual})
+	}
+	return density.NewEstimate(probes, e).Measure()
+}

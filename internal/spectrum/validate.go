@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"hessdens/internal/density"
 )
 
 // massTolerance is how far weights may be from summing to 1: well above the rounding of any writer, well below
@@ -77,6 +79,15 @@ func (r *Result) Validate() error {
 	c.oneOf(e.Method, methods, "estimator.method")
 	c.oneOf(e.Precision, precisions, "estimator.precision")
 	c.that(e.Reorthogonalisation == nil || *e.Reorthogonalisation == Reorthogonalisation, "estimator.reorthogonalisation", "is not %q", Reorthogonalisation)
+	c.that(e.Confidence > 0 && e.Confidence < 1, "estimator.confidence", "is %v, not between 0 and 1", e.Confidence)
+	c.that(e.Tolerance == nil || *e.Tolerance > 0, "estimator.tolerance", "is not positive")
+	c.that(e.MaxProducts == nil || *e.MaxProducts > 0, "estimator.max_products", "is not positive")
+	if e.Stopped != nil {
+		c.oneOf(*e.Stopped, density.Stops, "estimator.stopped")
+	}
+	for path, x := range map[string]*float64{"w1_sampling": e.W1Sampling, "w1_quadrature": e.W1Quadrature} {
+		c.that(x == nil || *x >= 0, "estimator."+path, "is negative")
+	}
 	if e.Basis != nil {
 		c.oneOf(*e.Basis, precisions, "estimator.basis")
 	}
@@ -136,7 +147,7 @@ func (r *Result) Validate() error {
 func (s *Summary) validate(c *check) {
 	c.that(s.LambdaMin <= s.LambdaMax, "summary.lambda_min", "is above lambda_max")
 	for path, x := range map[string]float64{
-		"frobenius_sq": s.FrobeniusSq, "variance": s.Variance, "mass_negative": s.MassNegative, "mass_zero": s.MassZero, "mass_positive": s.MassPositive,
+		"frobenius_sq": s.FrobeniusSq, "mean_abs": s.MeanAbs, "variance": s.Variance, "mass_negative": s.MassNegative, "mass_zero": s.MassZero, "mass_positive": s.MassPositive,
 	} {
 		c.that(x >= 0, "summary."+path, "is negative")
 	}
