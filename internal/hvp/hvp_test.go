@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"hessdens/internal/hvp"
+	"hessdens/internal/lanczos"
 	"hessdens/internal/model/zoo"
 	"hessdens/internal/tensor"
 )
@@ -98,6 +99,15 @@ func TestBatchSize(t *testing.T) {
 		v := randomVectors(2, 1, ref.Dim())[0]
 		want := apply(t, ref, v)[0]
 		wantLoss, wantGrad, _ := ref.Gradient(context.Background())
+		// As long as rounding has not set two runs of Lanczos apart, their nodes are the same too.
+		nodes := func(o *hvp.Operator) []float64 {
+			probes, err := lanczos.Run(context.Background(), o, lanczos.Options{Steps: 12, Probes: 1, Seed: 3})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return probes[0].Nodes
+		}
+		wantNodes := nodes(ref)
 		for _, size := range []int{1, 7, 64, 1000, 0} {
 			o := c.operator(t, func(o *hvp.Options) { o.Precision, o.BatchSize = hvp.Float64, size })
 			got := apply(t, o, v)[0]
@@ -110,6 +120,12 @@ func TestBatchSize(t *testing.T) {
 			}
 			if d := relative(grad, wantGrad); !(d <= tol) || !(math.Abs(loss-wantLoss) <= tol*wantLoss) {
 				t.Errorf("%s: batches of %d: gradient off by %g, loss %v, want %v", name, size, d, loss, wantLoss)
+			}
+			norm := max(-wantNodes[0], wantNodes[11])
+			for i, x := range nodes(o) {
+				if !(math.Abs(x-wantNodes[i]) <= tol*norm) {
+					t.Errorf("%s: batches of %d: node %d is %v, want %v", name, size, i, x, wantNodes[i])
+				}
 			}
 		}
 	}
