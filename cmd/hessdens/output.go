@@ -36,11 +36,14 @@ type outputOptions struct {
 	confidence          float64
 }
 
+// tables are the forms of CSV.
+var tables = map[string]spectrum.Format{"density": spectrum.CSV, "distribution": spectrum.DistributionCSV, "nodes": spectrum.NodesCSV}
+
 func (o *outputOptions) register(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVarP(&o.file, "output", "o", "", "write `FILE` (.json, .json.gz or .csv), whole or not at all")
 	f.StringVar(&o.format, "format", "", "`FORM` of standard output: json, csv or text (default text on a terminal, else json)")
-	f.StringVar(&o.table, "table", "density", "`PART` that CSV holds: density or nodes")
+	f.StringVar(&o.table, "table", "density", "`PART` that CSV holds: density, distribution or nodes")
 	f.StringVar(&o.sigma2, "sigma2", "auto", "variance `V` of the smoothing kernel: auto or a number")
 	f.IntVar(&o.points, "points", 0, "`N` points of the density's grid (default and least: two to a σ where there is density)")
 	f.StringVar(&o.smoothing, "smoothing", "scale", "`RULE` of width and grid: scale, or ghorbani (that of the paper's code)")
@@ -65,8 +68,8 @@ func (o *outputOptions) check(a *app) error {
 	default:
 		return usagef("--format %s: no such form (give json, csv or text)", o.format)
 	}
-	if o.table != "density" && o.table != "nodes" {
-		return usagef("--table %s: no such table (give density or nodes)", o.table)
+	if _, ok := tables[o.table]; !ok {
+		return usagef("--table %s: no such table (give density, distribution or nodes)", o.table)
 	}
 	if o.points < 0 || o.points > maxPoints {
 		return usagef("--points %d: from 1 to %d, or 0 for as many as the density needs", o.points, maxPoints)
@@ -81,8 +84,8 @@ func (o *outputOptions) check(a *app) error {
 		return err
 	}
 	if o.file == "" {
-		if o.table == "nodes" && o.format != "csv" {
-			return usagef("--table nodes: only CSV is a table (add --format csv, or -o FILE.csv)")
+		if o.table != "density" && o.format != "csv" {
+			return usagef("--table %s: only CSV is a table (add --format csv, or -o FILE.csv)", o.table)
 		}
 		return nil
 	}
@@ -92,8 +95,8 @@ func (o *outputOptions) check(a *app) error {
 		return usagef("-o %w", err)
 	case asked == "csv" && format != spectrum.CSV, asked == "json" && format == spectrum.CSV:
 		return usagef("--format %s: the suffix of -o %s says another (leave --format out, or change the suffix)", asked, o.file)
-	case o.table == "nodes" && format != spectrum.CSV:
-		return usagef("--table nodes: only CSV is a table, and -o %s is not (use the suffix .csv)", o.file)
+	case o.table != "density" && format != spectrum.CSV:
+		return usagef("--table %s: only CSV is a table, and -o %s is not (use the suffix .csv)", o.table, o.file)
 	}
 	return writable("-o", o.file)
 }
@@ -173,10 +176,7 @@ func cause(err error) error {
 
 // write hands a result to where the flags say.
 func (o *outputOptions) write(a *app, r *spectrum.Result) error {
-	csv := spectrum.CSV
-	if o.table == "nodes" {
-		csv = spectrum.NodesCSV
-	}
+	csv := tables[o.table]
 	if o.file != "" {
 		format, err := spectrum.FormatOf(o.file)
 		if err != nil {

@@ -98,6 +98,7 @@ func spectra(t testing.TB, names ...string) []calibration {
 // tally counts over seeds.
 type tally struct {
 	covered, points       float64 // of bands, where the estimated part is at least 1 %
+	below, belowPoints    float64 // of the distribution function's, where 0.1 to 99.9 % of the rest lie below
 	trace, frobenius      float64 // seeds whose interval covers
 	masses, abs, energy   float64
 	seeds                 float64
@@ -182,7 +183,7 @@ func (c *calibration) tally(t testing.TB, k, m, seeds int) tally {
 		grid := gridAround(c.exact, sigma)
 		band := e.on(grid, sigma*sigma, 0.95)
 		exact, _ = evaluate(whole, sigma, grid)
-		known, _ := e.knownPart(grid, sigma)
+		known, _, _, _ := e.knownPart(grid, sigma)
 		top := slices.Max(exact)
 		width, points := 0.0, 0.0
 		for i, y := range exact {
@@ -191,6 +192,17 @@ func (c *calibration) tally(t testing.TB, k, m, seeds int) tally {
 				width += (band.Upper[i] - band.Lower[i]) / y
 				if band.Lower[i] <= y && y <= band.Upper[i] {
 					a.covered++
+				}
+			}
+		}
+		rest := e.share()
+		mass, _ := cumulate(whole, sigma, grid)
+		_, knownBelow, _, _ := e.knownPart(grid, sigma)
+		for i, y := range mass {
+			if part := (y - knownBelow[i]) / rest; part > 1e-3 && part < 1-1e-3 {
+				a.belowPoints++
+				if band.DistributionLower[i] <= y && y <= band.DistributionUpper[i] {
+					a.below++
 				}
 			}
 		}
@@ -221,9 +233,9 @@ func gridAround(values []float64, sigma float64) []float64 {
 
 func (a *tally) log(t testing.TB, c *calibration, k, m int) {
 	s := a.seeds
-	t.Logf("%s, k = %d, m = %d, %.0f seeds: band %.3f (width %.2f), trace %.3f, ‖H‖² %.3f, E|λ| %.3f, mass within ±σ %.3f, negative energy %.3f;\n"+
+	t.Logf("%s, k = %d, m = %d, %.0f seeds: band %.3f (width %.2f), distribution %.3f, trace %.3f, ‖H‖² %.3f, E|λ| %.3f, mass within ±σ %.3f, negative energy %.3f;\n"+
 		"%.1f known, beyond bound %.1e ‖H‖, L1 at outliers %.2e (plain %.2f), trace error %.4f (plain %.4f), W1 %.4f (plain %.4f, foretold %.4f, worst share %.2f)",
-		c.name, k, m, s, a.covered/a.points, a.width/s, a.trace/s, a.frobenius/s, a.abs/s, a.masses/s, a.energy/s,
+		c.name, k, m, s, a.covered/a.points, a.width/s, a.below/a.belowPoints, a.trace/s, a.frobenius/s, a.abs/s, a.masses/s, a.energy/s,
 		a.known/s, a.beyond, a.l1/s, a.l1Plain/s, math.Sqrt(a.traceErr/s), math.Sqrt(a.plainErr/s), a.w1/s, a.w1Plain/s, a.foretold/s, a.worst)
 }
 
@@ -248,6 +260,9 @@ func TestCalibration(t *testing.T) {
 			}
 			if band := a.covered / a.points; !(band >= least) || !(band <= limit.most) {
 				t.Errorf("%s, k = %d: the band covers %.3f", c.name, k, band)
+			}
+			if cover := a.below / a.belowPoints; !(cover >= least) {
+				t.Errorf("%s, k = %d: the distribution function's band covers %.3f", c.name, k, cover)
 			}
 			if cover := a.trace / a.seeds; !(cover >= limit.traceLow) || !(cover <= limit.traceHigh) {
 				t.Errorf("%s, k = %d: the trace's interval covers %.3f", c.name, k, cover)

@@ -31,6 +31,10 @@ type Curve struct {
 	Sigma2        float64
 	Grid, Density []float64
 	Lower, Upper  []float64 // of a band around Density, or nil
+
+	// Distribution is the smoothed distribution function, the mass below each point, with its band; nil of a curve that has
+	// no estimate.
+	Distribution, DistributionLower, DistributionUpper []float64
 }
 
 // stretch is a part of the axis that a grid covers evenly; between stretches there is nothing to see.
@@ -151,6 +155,28 @@ func evaluate(m Measure, sigma float64, grid []float64) (density, squares []floa
 		density[i], squares[i] = sum*height, sum2*height*height
 	}
 	return density, squares
+}
+
+// cumulate returns Σ w_i Φ((t − x_i)/σ) and Σ w_i Φ((t − x_i)/σ)² at ascending points t, Φ being the normal distribution
+// function.
+func cumulate(m Measure, sigma float64, grid []float64) (mass, squares []float64) {
+	mass, squares = make([]float64, len(grid)), make([]float64, len(grid))
+	lo, hi, below := 0, 0, 0.0
+	for i, t := range grid {
+		for ; lo < len(m.Nodes) && m.Nodes[lo] < t-reach*sigma; lo++ {
+			below += m.Weights[lo]
+		}
+		for hi < len(m.Nodes) && m.Nodes[hi] <= t+reach*sigma {
+			hi++
+		}
+		mass[i], squares[i] = below, below
+		for j := lo; j < hi; j++ {
+			y := 0.5 * math.Erfc((m.Nodes[j]-t)/(sigma*math.Sqrt2))
+			mass[i] += m.Weights[j] * y
+			squares[i] += m.Weights[j] * y * y
+		}
+	}
+	return mass, squares
 }
 
 // At returns the density of m under a kernel of variance sigma2 at t.

@@ -303,12 +303,13 @@ func (e *Estimate) Foretell() (sampling, quadrature float64) {
 	return sampling, quadrature
 }
 
-// Curve returns the density of the estimate under a Gaussian kernel g of variance sigma2,
+// Curve returns the density of the estimate under a Gaussian kernel g of variance sigma2, and its distribution function,
 //
-//	φ(t) = (1/n) tr g(t − H),
+//	φ(t) = (1/n) tr g(t − H),   F(t) = ∫_{−∞}^t φ,
 //
 // on the grid of Smooth, with a band of a level at each point: the known part is exact, and the rest is taken as gamma
-// distributed with the variance V + q² of Mean, q² being averaged over five points σ/2 apart. It fails as Smooth does.
+// distributed with the variance V + q² of Mean, q² being averaged over five points σ/2 apart. Of F it is the smaller one of what
+// lies below and above that is. It fails as Smooth does.
 func (e *Estimate) Curve(sigma2 float64, points int, level float64) (Curve, error) {
 	grid, err := gridOf(e.Measure(), sigma2, points)
 	if err != nil {
@@ -319,14 +320,46 @@ func (e *Estimate) Curve(sigma2 float64, points int, level float64) (Curve, erro
 
 // on is Curve on ascending points.
 func (e *Estimate) on(grid []float64, sigma2, level float64) Curve {
-	sigma, size, last := math.Sqrt(sigma2), len(grid), float64(len(e.rest))
-	known, slack := e.knownPart(grid, sigma)
-	mean, square, steps := make([]float64, size), make([]float64, size), make([]float64, size)
+	sigma, size := math.Sqrt(sigma2), len(grid)
+	known, knownBelow, slack, slackBelow := e.knownPart(grid, sigma)
+	mean, variance := e.restOn(grid, sigma, evaluate)
+	below, varianceBelow := e.restOn(grid, sigma, cumulate)
+	law := lawOf(level)
+	zeros := func() []float64 { return make([]float64, size) }
+	c := Curve{Sigma2: sigma2, Grid: grid, Density: zeros(), Lower: zeros(), Upper: zeros(),
+		Distribution: zeros(), DistributionLower: zeros(), DistributionUpper: zeros()}
+	for i := range grid {
+		lower, upper := law.interval(mean[i], variance[i])
+		c.Density[i] = known[i] + mean[i]
+		s := slack[i] + exactShare*c.Density[i]
+		c.Lower[i] = max(0, known[i]+lower-s)
+		c.Upper[i] = known[i] + upper + s
+
+		all, part := e.share(), below[i]
+		if above := all - part; above < part {
+			lower, upper = law.interval(max(0, above), varianceBelow[i])
+			lower, upper = all-upper, all-lower
+		} else {
+			lower, upper = law.interval(part, varianceBelow[i])
+		}
+		s = slackBelow[i] + exactShare
+		c.Distribution[i] = min(knownBelow[i]+part, 1)
+		c.DistributionLower[i] = max(0, knownBelow[i]+max(0, lower)-s)
+		c.DistributionUpper[i] = min(1, knownBelow[i]+min(all, upper)+s)
+	}
+	return c
+}
+
+// restOn returns the rest's part of the mean of a function of the grid's points and the eigenvalues, and its variance V + q²; of gives the means
+// of the function and of its square over a measure.
+func (e *Estimate) restOn(grid []float64, sigma float64, of func(Measure, float64, []float64) (mean, squares []float64)) (mean, variance []float64) {
+	mean, variance = make([]float64, len(grid)), make([]float64, len(grid))
+	steps, last := make([]float64, len(grid)), float64(len(e.rest))
 	for _, r := range e.rest {
-		y, squares := evaluate(r, sigma, grid)
+		y, squares := of(r, sigma, grid)
 		for i := range y {
 			mean[i] += y[i] / last
-			square[i] += squares[i] / last
+			variance[i] += squares[i] / last
 			steps[i] += y[i] * y[i]
 		}
 	}
@@ -334,34 +367,33 @@ func (e *Estimate) on(grid []float64, sigma2, level float64) Curve {
 		steps[i] = max(0, steps[i]-last*y*y) / max(1, last-1)
 	}
 	steps = around(grid, steps, sigma)
-	law := lawOf(level)
-	c := Curve{Sigma2: sigma2, Grid: grid, Density: mean, Lower: make([]float64, size), Upper: make([]float64, size)}
-	for i := range grid {
-		est := e.share() * mean[i]
-		variance := e.factor()*max(0, square[i]-mean[i]*mean[i]) + e.share()*e.share()*steps[i]
-		lower, upper := law.interval(est, variance)
-		c.Density[i] = known[i] + est
-		s := slack[i] + exactShare*c.Density[i]
-		c.Lower[i] = max(0, known[i]+lower-s)
-		c.Upper[i] = known[i] + upper + s
+	for i, y := range mean {
+		variance[i] = e.factor()*max(0, variance[i]-y*y) + e.share()*e.share()*steps[i]
+		mean[i] = e.share() * y
 	}
-	return c
+	return mean, variance
 }
 
-// knownPart returns the density of the known eigenvalues, and what their bounds make of it at most, to first order.
-func (e *Estimate) knownPart(grid []float64, sigma float64) (known, slack []float64) {
-	known, slack = make([]float64, len(grid)), make([]float64, len(grid))
+// knownPart returns the density and the distribution function of the known eigenvalues, and what their bounds make of both at
+// most, to first order.
+func (e *Estimate) knownPart(grid []float64, sigma float64) (known, below, slack, slackBelow []float64) {
+	zeros := func() []float64 { return make([]float64, len(grid)) }
+	known, slack, slackBelow = zeros(), zeros(), zeros()
 	height := 1 / (math.Sqrt(2*math.Pi) * sigma * float64(e.n))
-	for _, v := range e.known {
+	all := Measure{}
+	for _, v := range slices.Backward(e.known) {
+		all.Nodes, all.Weights = append(all.Nodes, v.Value), append(all.Weights, 1/float64(e.n))
 		i, _ := slices.BinarySearch(grid, v.Value-underflow*sigma)
 		for ; i < len(grid) && grid[i] <= v.Value+underflow*sigma; i++ {
 			z := (grid[i] - v.Value) / sigma
 			y := height * math.Exp(-0.5*z*z)
 			known[i] += y
 			slack[i] += y * math.Abs(z) * v.Bound / sigma
+			slackBelow[i] += y * v.Bound
 		}
 	}
-	return known, slack
+	below, _ = cumulate(all, sigma, grid)
+	return known, below, slack, slackBelow
 }
 
 // around returns the means of y at five points of the grid σ/2 apart around each.

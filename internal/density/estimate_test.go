@@ -153,3 +153,29 @@ func TestGrow(t *testing.T) {
 		t.Errorf("%v, %v after %d products", err, stop, count(probes))
 	}
 }
+
+// The distribution function is the integral of the density, from 0 to 1, and its band holds it.
+func TestDistribution(t *testing.T) {
+	exact := append([]float64{9, 7, -2}, bulk(400)...)
+	for name, e := range map[string]*Estimate{"estimate": estimateOf(run(t, exact, 4, 40, 1), len(exact)), "exact": NewExact(exact, 1e-14, Width{})} {
+		c, err := e.Curve(0.01, 0, 0.95)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, last := 0.0, len(c.Grid)-1
+		for i, y := range c.Distribution {
+			if i > 0 {
+				sum += (c.Grid[i] - c.Grid[i-1]) * (c.Density[i] + c.Density[i-1]) / 2
+			}
+			if !(math.Abs(y-sum) <= 5e-3) || !(c.DistributionLower[i] <= y && y <= c.DistributionUpper[i]) {
+				t.Fatalf("%s: %v below %v, the density's integral %v, band %v to %v", name, y, c.Grid[i], sum, c.DistributionLower[i], c.DistributionUpper[i])
+			}
+		}
+		if !(c.Distribution[last] >= 1-1e-12) || !(c.DistributionLower[last] >= 1-1e-8) {
+			t.Errorf("%s: %v in the end, at least %v", name, c.Distribution[last], c.DistributionLower[last])
+		}
+		if name == "exact" && !(c.DistributionUpper[last/2]-c.DistributionLower[last/2] <= 1e-8) {
+			t.Errorf("a band of %v around what is exact", c.DistributionUpper[last/2]-c.DistributionLower[last/2])
+		}
+	}
+}

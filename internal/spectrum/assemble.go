@@ -164,7 +164,8 @@ func (r *Result) smooth(e *density.Estimate, each []density.Measure, s Settings)
 			return err
 		}
 	}
-	r.Density = &Density{Sigma2: c.Sigma2, Grid: c.Grid, Density: c.Density, Lower: c.Lower, Upper: c.Upper}
+	r.Density = &Density{Sigma2: c.Sigma2, Grid: c.Grid, Density: c.Density, Lower: c.Lower, Upper: c.Upper,
+		Distribution: c.Distribution, DistributionLower: c.DistributionLower, DistributionUpper: c.DistributionUpper}
 	if !def.Degenerate { // an atom is a spike, and has been warned about
 		r.Warnings = append(r.Warnings, density.Shape(m, c)...)
 	}

@@ -33,6 +33,22 @@ func EncodeCSV(w io.Writer, r *Result) error {
 	return t.w.Flush()
 }
 
+// EncodeDistributionCSV writes the smoothed distribution function with its band, one grid point a line:
+// eigenvalue,distribution,lower,upper. Where there is none, the table is the header.
+func EncodeDistributionCSV(w io.Writer, r *Result) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	t := table{w: bufio.NewWriter(w)}
+	_, _ = t.w.WriteString("eigenvalue,distribution,lower,upper\n")
+	if d := r.Density; d != nil {
+		for i, y := range d.Distribution {
+			t.row(d.Grid[i], y, d.DistributionLower[i], d.DistributionUpper[i])
+		}
+	}
+	return t.w.Flush()
+}
+
 // EncodeNodesCSV writes the quadratures, one node a line: probe,node,weight. The nodes of an exact spectrum
 // are its eigenvalues, of probe 0.
 func EncodeNodesCSV(w io.Writer, r *Result) error {

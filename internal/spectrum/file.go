@@ -18,10 +18,11 @@ type Format int
 
 // The forms, by their suffixes.
 const (
-	JSON     Format = iota // .json
-	GzipJSON               // .json.gz
-	CSV                    // .csv: the density
-	NodesCSV               // the quadratures; asked for by name, not by suffix
+	JSON            Format = iota // .json
+	GzipJSON                      // .json.gz
+	CSV                           // .csv: the density
+	NodesCSV                      // the quadratures; this and the next are asked for by name, not by suffix
+	DistributionCSV               // the distribution function
 )
 
 // FormatOf returns the form that a file's name asks for.
@@ -48,6 +49,8 @@ func (f Format) Write(w io.Writer, r *Result) error {
 		return EncodeCSV(w, r)
 	case NodesCSV:
 		return EncodeNodesCSV(w, r)
+	case DistributionCSV:
+		return EncodeDistributionCSV(w, r)
 	}
 	panic("spectrum: no such format")
 }

@@ -196,7 +196,7 @@ func TestFormatOf(t *testing.T) {
 		}
 	}
 	r := estimate(t, spectrumOf(50), Settings{})
-	for _, f := range []Format{JSON, GzipJSON, CSV, NodesCSV} {
+	for _, f := range []Format{JSON, GzipJSON, CSV, NodesCSV, DistributionCSV} {
 		var b bytes.Buffer
 		if err := f.Write(&b, r); err != nil || b.Len() == 0 {
 			t.Errorf("format %d: %v", f, err)

@@ -161,13 +161,18 @@ type Probe struct {
 	BetaLast float64   `json:"beta_last"`
 }
 
-// Density is the smoothed density, mass per unit of λ, and its band.
+// Density is the smoothed density, mass per unit of λ, and the smoothed distribution function, the mass below each point, both
+// with bands.
 type Density struct {
 	Sigma2  float64   `json:"sigma2"` // variance of the kernel
 	Grid    []float64 `json:"grid"`
 	Density []float64 `json:"density"`
 	Lower   []float64 `json:"lower" nullable:"true"`
 	Upper   []float64 `json:"upper" nullable:"true"`
+
+	Distribution      []float64 `json:"distribution" nullable:"true"`
+	DistributionLower []float64 `json:"distribution_lower" nullable:"true"`
+	DistributionUpper []float64 `json:"distribution_upper" nullable:"true"`
 }
 
 // Provenance holds all that two equal runs may differ in, and nothing else.

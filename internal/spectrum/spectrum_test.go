@@ -335,6 +335,9 @@ func TestWrongResults(t *testing.T) {
 		{"density.grid: is not ascending at point 1", func(m map[string]any) { at(m, "density")["grid"].([]any)[0] = 1e9 }},
 		{"density: has one edge", func(m map[string]any) { at(m, "density")["lower"] = nil }},
 		{"density.upper: has 1 values", func(m map[string]any) { at(m, "density")["upper"] = []int{7} }},
+		{"density: has a distribution function without a band", func(m map[string]any) { at(m, "density")["distribution_upper"] = nil }},
+		{"density.distribution: is outside its band", func(m map[string]any) { at(m, "density")["distribution"].([]any)[5] = 0.9 }},
+		{"density.distribution_upper: has 1 values", func(m map[string]any) { at(m, "density")["distribution_upper"] = []any{1.0} }},
 		{"density.lower: is negative or above upper", func(m map[string]any) { at(m, "density")["lower"].([]any)[5] = 1e9 }},
 		{"summary: masses sum", func(m map[string]any) { at(m, "summary")["mass_zero"] = 2 }},
 		{"summary.lambda_min: is above", func(m map[string]any) { at(m, "summary")["lambda_min"] = 1e9 }},
@@ -452,7 +455,7 @@ func TestNonFiniteIsNotWritten(t *testing.T) {
 		} {
 			r := estimate(t, spectrumOf(60), Settings{})
 			f(r)
-			for _, format := range []Format{JSON, GzipJSON, CSV, NodesCSV} {
+			for _, format := range []Format{JSON, GzipJSON, CSV, NodesCSV, DistributionCSV} {
 				var b bytes.Buffer
 				err := format.Write(&b, r)
 				if err == nil || b.Len() > 0 || !strings.HasPrefix(err.Error(), path+": is ") {
@@ -644,6 +647,8 @@ func TestCSV(t *testing.T) {
 		{all["ghorbani"], "eigenvalue,density\n", CSV, len(all["ghorbani"].Density.Grid)},
 		{all["slq"], "eigenvalue,density,lower,upper\n", CSV, len(all["slq"].Density.Grid)},
 		{all["zero"], "eigenvalue,density\n", CSV, 0},
+		{all["slq"], "eigenvalue,distribution,lower,upper\n", DistributionCSV, len(all["slq"].Density.Grid)},
+		{all["ghorbani"], "eigenvalue,distribution,lower,upper\n", DistributionCSV, 0},
 		{all["slq"], "probe,node,weight\n", NodesCSV, 120},
 		{all["exact"], "probe,node,weight\n", NodesCSV, 300},
 	} {
@@ -671,6 +676,7 @@ func FuzzRead(f *testing.F) {
 	}
 	small.Operator, small.Risk.Loss, small.Model.Groups = "ggn", new(1.5), []Group{{"w", 2}}
 	small.Density.Lower, small.Density.Upper = []float64{0, 1}, []float64{0, 2}
+	small.Density.Distribution, small.Density.DistributionLower, small.Density.DistributionUpper = []float64{0, 1}, []float64{0, 0.5}, []float64{0, 1}
 	small.Density.Grid, small.Density.Density, small.Warnings = []float64{1, 2}, []float64{0, 1}, small.Warnings[:1]
 	small.Warnings[0].Message = ""
 	var line, z bytes.Buffer

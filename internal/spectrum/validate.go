@@ -179,13 +179,19 @@ func (d *Density) validate(c *check) {
 	for _, y := range d.Density {
 		c.that(y >= 0, "density.density", "holds a negative value")
 	}
-	if d.Lower == nil || d.Upper == nil {
-		return
+	for name, list := range map[string][]float64{"lower": d.Lower, "upper": d.Upper,
+		"distribution": d.Distribution, "distribution_lower": d.DistributionLower, "distribution_upper": d.DistributionUpper} {
+		c.that(list == nil || len(list) == n, "density."+name, "has %d values on %d grid points", len(list), n)
 	}
-	c.that(len(d.Lower) == n, "density.lower", "has %d values on %d grid points", len(d.Lower), n)
-	c.that(len(d.Upper) == n, "density.upper", "has %d values on %d grid points", len(d.Upper), n)
 	for i := range min(len(d.Lower), len(d.Upper)) {
 		c.that(d.Lower[i] >= 0 && d.Lower[i] <= d.Upper[i], "density.lower", "is negative or above upper at point %d", i)
+	}
+	whole := (d.Distribution == nil) == (d.DistributionLower == nil) && (d.Distribution == nil) == (d.DistributionUpper == nil)
+	c.that(whole, "density", "has a distribution function without a band, or a band without one")
+	for i := range min(len(d.Distribution), len(d.DistributionLower), len(d.DistributionUpper)) {
+		lower, upper := d.DistributionLower[i], d.DistributionUpper[i]
+		c.that(0 <= lower && lower <= d.Distribution[i] && d.Distribution[i] <= upper && upper <= 1,
+			"density.distribution", "is outside its band, or that outside 0 and 1, at point %d", i)
 	}
 }
 
