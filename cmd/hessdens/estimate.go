@@ -174,7 +174,7 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 		err = k.ended(ctx, err, done)
 	}
 	if err != nil {
-		return nil, s.product(err)
+		return nil, s.product(ctx, op, err)
 	}
 	a.line.clear()
 	settings := out.settings(e.steps, e.seed, s.o.precision, threads(s.o.threads))

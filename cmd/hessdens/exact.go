@@ -64,7 +64,7 @@ func (s *subject) eigenvalues(ctx context.Context, a *app, op *hvp.Operator) (*h
 	a.line.begin("dense Hessian", (int(n)+dense-1)/dense)
 	d, err := op.Dense(ctx, a.line.steps)
 	if err != nil {
-		return nil, nil, s.product(err)
+		return nil, nil, s.product(ctx, op, err)
 	}
 	a.line.begin(fmt.Sprintf("eigenvalues of a matrix of %d rows", len(d.Live)), 0)
 	type outcome struct {

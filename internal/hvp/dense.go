@@ -71,7 +71,7 @@ func (o *Operator) Dense(ctx context.Context, progress func(done, of int)) (*Den
 			for row, i := range d.Live {
 				v := dst[j][i]
 				if math.IsNaN(v) || math.IsInf(v, 0) {
-					return nil, &NonFiniteError{"Hessian-vector product", -1, -1}
+					return nil, o.explain(ctx, &NonFiniteError{What: whatProduct, First: -1}, src[j])
 				}
 				switch {
 				case row >= col: // the first of the pair

@@ -17,7 +17,8 @@ type Trial struct {
 // scales to the whole data set. Where one batch with k vectors takes longer, it measures with fewer and scales that too,
 // which is a little too much, since vectors share work. Programs and primal parts that products with k vectors need are kept.
 func (o *Operator) Try(ctx context.Context, k int, seconds float64) (*Trial, error) {
-	return o.engine.try(ctx, k, seconds)
+	t, err := o.engine.try(ctx, k, seconds)
+	return t, o.explain(ctx, err, nil)
 }
 
 func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, error) {
