@@ -40,9 +40,11 @@ func (o *estimatorOptions) check() error {
 	return nil
 }
 
-// groups cuts the probes into groups whose bases fit into their share of so many bytes.
+// groups cuts the probes into groups whose bases fit into their share of so many bytes; one probe at a time may take all.
 func (o *estimatorOptions) groups(n int, memory float64) ([]int, error) {
-	return lanczos.Groups(o.probes, n, min(o.steps, n), spectrum.Storage(o.basis), int64(basisShare*memory))
+	m, storage := min(o.steps, n), spectrum.Storage(o.basis)
+	share := max(basisShare*memory, min(memory, float64(lanczos.BasisBytes(n, m, 1, storage))))
+	return lanczos.Groups(o.probes, n, m, storage, int64(share))
 }
 
 // lanczos are the options of a run in these groups.
@@ -134,14 +136,14 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err := s.needWeights(); err != nil {
 		return nil, err
 	}
-	memory := float64(availableMemory())
-	op, err := s.operator(a, int64(keepShare*memory))
+	left := memoryLeft()
+	op, err := s.operator(a, int64(keepShare*float64(left.orUsual())))
 	if err != nil {
 		return nil, err
 	}
 	defer op.Close()
 	n := op.Dim()
-	groups, err := e.groups(n, memory)
+	groups, err := s.fit(a, op, e, left)
 	if err != nil {
 		return nil, err
 	}

@@ -487,7 +487,7 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 	if err != nil {
 		return nil, err
 	}
-	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: int64(programShare * float64(availableMemory())), Progress: a.line.pass}
+	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: memoryLeft().most(), Progress: a.line.pass}
 	if o.batchSize == "all" {
 		opt.BatchSize = examples
 	} else if o.batchSize != "" {

@@ -256,7 +256,7 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	if n > o.exactLimit { // the whole estimate is not needed
 		e.probes = 1
 	}
-	groups, err := e.groups(n, float64(availableMemory()))
+	groups, err := s.fit(a, op, &e, memoryLeft())
 	if err != nil {
 		return err
 	}

@@ -60,7 +60,7 @@ type Options struct {
 	Params       []string  // patterns (path.Match) of the names that vary; none: all
 	Precision    string    // Float32 or Float64; "" is Float32
 	Threads      int       // 0: as many as the process may use
-	MaxBytes     int64     // memory that a program's buffers may take; 0: any
+	MaxBytes     int64     // memory that a program's buffers, or a dense matrix, may take; 0: any
 	KeepBytes    int64     // memory in which the primal part of batches may be kept between products
 	// Progress is called after each batch of a pass with the examples done and in all.
 	Progress func(done, of int)
@@ -85,6 +85,13 @@ type BatchError struct {
 
 func (e *BatchError) Error() string {
 	return fmt.Sprintf("%d examples with %d vectors at once: %v (use a smaller --batch-size, or fewer --probes)", e.Batch, e.Vectors, e.err)
+}
+
+// Need is the bytes of the program's buffers.
+func (e *BatchError) Need() int64 {
+	var memory *exec.MemoryError
+	errors.As(e.err, &memory)
+	return memory.Need
 }
 
 // Unwrap is the need and the limit.
@@ -128,6 +135,7 @@ type engine interface {
 	forget()
 	info() Cost
 	measure(spent map[string]time.Duration)
+	bytes(k int) (bytes int64, kept bool, err error)
 	find(ctx context.Context, e *NonFiniteError, v []float64) (bool, error)
 	try(ctx context.Context, k int, seconds float64) (*Trial, error)
 }
@@ -755,15 +763,7 @@ func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit fu
 func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	o := e.o
 	k := len(src)
-	if k != e.keptOf { // programs for another number of directions give up their memory
-		for key := range e.programs {
-			if key.purpose == purposeProduct && key.k != k {
-				delete(e.theta, e.programs[key])
-				delete(e.programs, key)
-			}
-		}
-		e.keptOf = k
-	}
+	e.only(k)
 	for _, d := range dst {
 		clear(d)
 	}

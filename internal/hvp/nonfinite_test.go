@@ -66,8 +66,8 @@ func TestNonFinite(t *testing.T) {
 			[]string{`the parameter "3.bias" is +Inf`, "finite in float64"}},
 		{"an input beyond float32", "mlp:20-16-8-5", &altered{example: 69, index: 19, value: -1e39}, nil, hvp.Options{},
 			[]string{"the loss of examples 64 to 69", "the inputs is -Inf in example 69", "finite in float64"}},
-		{"the statistics of a batch", "smallcnn", &altered{example: 40, index: 5, value: 3e38}, map[string]float64{"conv1.weight": 2}, hvp.Options{BatchStats: true},
-			[]string{"the loss of examples 32 to 63", `the output of "conv1" is +Inf (it`, "finite in float64"}},
+		{"the statistics of a batch", "smallcnn", &altered{example: 40, index: 5, value: 3e38}, map[string]float64{"features.0.0.weight": 2}, hvp.Options{BatchStats: true},
+			[]string{"the loss of examples 32 to 63", `the output of "features.0.0" is +Inf (it`, "finite in float64"}},
 		{"the last layer", "mlp:20-16-8-5", nil, map[string]float64{"5.weight": 0, "5.bias": 3e38}, hvp.Options{Loss: model.MSE},
 			[]string{"the loss is +Inf in example 0", "finite in float64"}},
 	} {
