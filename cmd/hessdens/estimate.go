@@ -107,7 +107,7 @@ with --checkpoint in the file named there. After an interruption the same comman
 				return err
 			}
 			if err := o.output.write(a, r); err != nil {
-				return err
+				return k.unwritten(err)
 			}
 			k.remove()
 			return nil

@@ -29,7 +29,12 @@ func (m memory) orUsual() int64 {
 }
 
 // most is what a run may need before it is refused, 0 where nothing is known.
-func (m memory) most() int64 { return int64(memorySlack * float64(m.bytes)) }
+func (m memory) most() int64 {
+	if m.what == "" {
+		return 0
+	}
+	return max(int64(memorySlack*float64(m.bytes)), 1)
+}
 
 // least is m, or so many bytes by what if they are fewer.
 func (m memory) least(bytes int64, what string) memory {

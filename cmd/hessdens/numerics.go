@@ -38,10 +38,7 @@ func (s *subject) pass(err error) error {
 func (s *subject) product(ctx context.Context, op *hvp.Operator, err error) error {
 	var step *lanczos.NonFiniteError
 	if !errors.As(err, &step) {
-		if exitCode(err) == exitNumerics {
-			return s.pass(err)
-		}
-		return err
+		return s.pass(err)
 	}
 	where := op.Explain(ctx, step.Vector)
 	switch {

@@ -3,11 +3,13 @@ package dataset
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"hessdens/internal/npy"
 	"hessdens/internal/tensor"
 )
 
@@ -177,6 +179,9 @@ func (c *column) named(err error) error {
 	var file *fileError
 	if errors.As(err, &file) {
 		return err
+	}
+	if _, sized := c.parts[0].(*npy.Array); sized && errors.Is(err, io.ErrUnexpectedEOF) { // it was long enough when it was opened
+		return fmt.Errorf("%s: %w: the file became shorter while it was measured (begin again, with a copy that nothing writes to)", c.name, err)
 	}
 	return fmt.Errorf("%s: %w", c.name, err)
 }
