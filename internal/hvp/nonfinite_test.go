@@ -130,9 +130,57 @@ func TestNonFiniteDerivative(t *testing.T) {
 	v[len(v)-1] = 1e38
 	v[o.Groups()[1].Offset] = 3e38
 	err = o.Explain(context.Background(), v)
-	t.Log(err)
 	var fault *hvp.NonFiniteError
 	if !errors.As(err, &fault) || fault.What != "Hessian-vector product" || fault.First != 0 || fault.Example < 0 || !fault.Wider || !strings.Contains(err.Error(), `the derivative along the probe of`) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestNonFiniteWinograd: under tiles a value that is not finite reaches all outputs of its tile; the layer and the example are those of
+// the operation all the same. The vector is beyond float32 at one layer.
+func TestNonFiniteWinograd(t *testing.T) {
+	net, err := zoo.Parse("resnet20")
+	if err != nil {
+		t.Fatal(err)
+	}
+	zoo.Initialise(net, 1)
+	o, err := hvp.New(net, synthetic(4, net.Input, false, net.Outputs), hvp.Options{BatchSize: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	v := make([]float64, o.Dim())
+	for _, g := range o.Groups() {
+		if g.Name == "layer2.1.conv2.weight" {
+			for i := range g.Size {
+				v[g.Offset+i] = 3e38
+			}
+		}
+	}
+	var fault *hvp.NonFiniteError
+	if err := o.Explain(context.Background(), v); !errors.As(err, &fault) || fault.First != 0 || fault.Last != 2 || fault.Example != 0 || !fault.Wider ||
+		fault.Tensor != `the derivative along the probe of the output of "layer2.1.conv2"` {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestNonFiniteMask: the infinities of the mask of attention are no fault, and what overflows after them is.
+func TestNonFiniteMask(t *testing.T) {
+	net, err := zoo.Parse("gpt2:layers=2,heads=2,width=16,context=8,vocab=11")
+	if err != nil {
+		t.Fatal(err)
+	}
+	zoo.Initialise(net, 1)
+	set(t, net, "transformer.h.1.mlp.c_fc.bias", 3e38)
+	set(t, net, "transformer.h.1.mlp.c_proj.weight", 1)
+	o, err := hvp.New(net, synthetic(6, net.Input, true, net.Outputs), hvp.Options{BatchSize: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	_, _, err = o.Gradient(context.Background())
+	var fault *hvp.NonFiniteError
+	if !errors.As(err, &fault) || fault.Example != 0 || !strings.Contains(fault.Tensor, `the output of "transformer.h.1.mlp.c_proj"`) {
 		t.Errorf("error %v", err)
 	}
 }
