@@ -16,46 +16,35 @@ func (e *ChangedError) Error() string {
 	return fmt.Sprintf("%s: example %d is not what it was when it was read first: the data changed while they were measured (begin again, with a copy that nothing writes to)", e.Name, e.Row)
 }
 
-// lanes are a checksum of 64 bits in four parts, for a processor to work on at once.
-type lanes [4]uint64
+// mix takes a value into a part of a checksum.
+func mix(part, value uint64) uint64 { return bits.RotateLeft64(part^value, 29) * 0x9e3779b97f4a7c15 }
 
-// add takes in the i-th value.
-func (l *lanes) add(i int, value uint64) {
-	x := &l[i%len(l)]
-	*x = bits.RotateLeft64(*x^value, 29) * 0x9e3779b97f4a7c15
-}
-
-// sum is never 0, which stands for what was not read yet.
-func (l *lanes) sum() uint64 {
-	var s uint64
-	for _, x := range l {
-		s = (s ^ x ^ x>>32) * 0x9e3779b97f4a7c15
+// sumOf is a checksum of 64 bits and never 0, which stands for what was not read yet. It goes in four parts, for a processor to work on at once.
+func sumOf(values []float64) uint64 {
+	var a, b, c, d uint64
+	for ; len(values) >= 4; values = values[4:] {
+		a, b = mix(a, math.Float64bits(values[0])), mix(b, math.Float64bits(values[1]))
+		c, d = mix(c, math.Float64bits(values[2])), mix(d, math.Float64bits(values[3]))
 	}
-	return s | 1
-}
-
-// sameFloats holds examples [lo, hi) of row numbers against what was read of them before.
-func (c *column) sameFloats(values []float64, row, lo, hi int) error {
-	for i := lo; i < hi; i++ {
-		var l lanes
-		for j, v := range values[(i-lo)*row : (i-lo+1)*row] {
-			l.add(j, math.Float64bits(v))
-		}
-		if err := c.same(i, l.sum()); err != nil {
-			return err
-		}
+	for _, v := range values {
+		a = mix(a, math.Float64bits(v))
 	}
-	return nil
+	return mix(mix(mix(a, b), c), d) | 1
 }
 
-// sameInts is sameFloats for integers.
-func (c *column) sameInts(values []int64, row, lo, hi int) error {
+// sumOfInts is sumOf for integers, which are few.
+func sumOfInts(values []int64) uint64 {
+	var a uint64
+	for _, v := range values {
+		a = mix(a, uint64(v))
+	}
+	return a | 1
+}
+
+// sameRows holds examples [lo, hi) of row values against what was read of them before.
+func sameRows[V float64 | int64](c *column, sum func([]V) uint64, values []V, row, lo, hi int) error {
 	for i := lo; i < hi; i++ {
-		var l lanes
-		for j, v := range values[(i-lo)*row : (i-lo+1)*row] {
-			l.add(j, uint64(v))
-		}
-		if err := c.same(i, l.sum()); err != nil {
+		if err := c.same(i, sum(values[(i-lo)*row:(i-lo+1)*row])); err != nil {
 			return err
 		}
 	}

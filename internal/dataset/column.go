@@ -163,7 +163,7 @@ func (c *column) floats(dst []float64, row, lo, hi int) error {
 	if err != nil {
 		return c.named(err)
 	}
-	if err := c.sameFloats(dst, row, lo, hi); err != nil || c.mean == nil || c.bytes != nil {
+	if err := sameRows(c, sumOf, dst, row, lo, hi); err != nil || c.mean == nil || c.bytes != nil {
 		return err
 	}
 	plane := row / len(c.mean)
@@ -245,7 +245,7 @@ func (c *column) Ints(dst []int64, lo, hi int) error {
 			return fmt.Errorf("%s: %s %d of example %d is not in 0..%d (number classes and tokens from 0; targets that are quantities have to be of a floating-point type)", c.name, what, v, c.rowOf(lo+i/row), math.MaxInt32)
 		}
 	}
-	return c.sameInts(dst, row, lo, hi)
+	return sameRows(c, sumOfInts, dst, row, lo, hi)
 }
 
 // largest looks at all integers in use and gives the largest plus 1, 0 for a column of numbers.
