@@ -74,6 +74,7 @@ func exitCode(err error) int {
 		option    *dataset.OptionError
 		weight    *model.NonFiniteError
 		product   *hvp.NonFiniteError
+		data      *hvp.DataError
 		sig       *signalError
 		noMemory  *lanczos.MemoryError
 		noBatch   *hvp.BatchError
@@ -89,7 +90,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.Is(err, errCheck):
 		return exitCheck
-	case errors.As(err, &weight), errors.As(err, &product), errors.As(err, &nonFinite):
+	case errors.As(err, &weight), errors.As(err, &product), errors.As(err, &data), errors.As(err, &nonFinite):
 		return exitNumerics
 	case errors.As(err, &option), errors.As(err, &noMemory), errors.As(err, &noBatch):
 		return exitUsage

@@ -134,7 +134,7 @@ func (o *benchOptions) run(ctx context.Context, a *app) error {
 		a.line.begin(fmt.Sprintf("products with %d vectors", k), o.runs+2)
 		p, shares, err := o.product(ctx, op, k)
 		if err != nil {
-			return s.product(err)
+			return s.product(ctx, op, err)
 		}
 		p.Precision = o.subject.precision
 		peak := b.Machine.Peak32

@@ -46,9 +46,11 @@ func (o *estimatorOptions) check(cmd *cobra.Command) error {
 	return nil
 }
 
-// groups cuts the probes into groups whose bases fit into their share of so many bytes.
+// groups cuts the probes into groups whose bases fit into their share of so many bytes; one probe at a time may take all.
 func (o *estimatorOptions) groups(n int, memory float64) ([]int, error) {
-	return lanczos.Groups(o.probes, n, min(o.steps, n), spectrum.Storage(o.basis), int64(basisShare*memory))
+	m, storage := min(o.steps, n), spectrum.Storage(o.basis)
+	share := max(basisShare*memory, min(memory, float64(lanczos.BasisBytes(n, m, 1, storage))))
+	return lanczos.Groups(o.probes, n, m, storage, int64(share))
 }
 
 // lanczos are the options of a run in these groups.
@@ -115,7 +117,7 @@ with --checkpoint in the file named there. After an interruption the same comman
 				return err
 			}
 			if err := o.output.write(a, r); err != nil {
-				return err
+				return k.unwritten(err)
 			}
 			k.remove()
 			return nil
@@ -145,19 +147,19 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err := s.needWeights(); err != nil {
 		return nil, err
 	}
-	memory := float64(availableMemory())
-	op, err := s.operator(a, int64(keepShare*memory))
+	left := memoryLeft()
+	op, err := s.operator(a, int64(keepShare*float64(left.orUsual())))
 	if err != nil {
 		return nil, err
 	}
 	defer op.Close()
 	n := op.Dim()
-	goal := e.growth.goal(e, out.confidence, int64(basisShare*memory))
+	goal := e.growth.goal(e, out.confidence, int64(basisShare*float64(left.orUsual())))
 	first := *e // the run to begin with
 	if goal != nil {
 		first.probes, first.steps = goal.Probes, goal.Steps
 	}
-	groups, err := first.groups(n, memory)
+	groups, err := s.fit(a, op, &first, left)
 	if err != nil {
 		return nil, err
 	}
@@ -206,9 +208,10 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 		err = k.ended(ctx, err, done)
 	}
 	if err != nil {
-		return nil, s.product(err)
+		return nil, s.product(ctx, op, err)
 	}
 	if s.o.precision == spectrum.Float32 {
+		op.Release()
 		switch probes[0].ProductError, err = s.productError(ctx, a, &probes[0]); {
 		case ctx.Err() != nil:
 			return nil, err
@@ -224,7 +227,8 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	return r, s.fill(a, r, op, loss, norm(grad), done.Products, start)
 }
 
-// productError measures the error of products in float32 by one in float64: its residual at the outermost Ritz vector.
+// productError measures the error of products in float32 by one in float64: its residual at the outermost Ritz vector. It takes
+// the memory that it needs, of which fit has taken account, for its bits must not depend on what is there.
 func (s *subject) productError(ctx context.Context, a *app, p *lanczos.Probe) (float64, error) {
 	o := *s.o
 	o.precision = spectrum.Float64
@@ -235,10 +239,11 @@ func (s *subject) productError(ctx context.Context, a *app, p *lanczos.Probe) (f
 		return 0, err
 	}
 	defer op.Close()
+	op.Limit(0)
 	a.line.begin("one product in float64", 1)
 	y := make([]float64, op.Dim())
 	if err := op.Apply(ctx, [][]float64{y}, [][]float64{p.Outermost}); err != nil {
-		return 0, s.product(err)
+		return 0, s.pass(err)
 	}
 	return p.Residual(y), nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -58,13 +59,15 @@ grows with n³: a minute for n = 2,000, more than an hour for n = 10,000.`,
 // eigenvalues are all of the operator's, ascending.
 func (s *subject) eigenvalues(ctx context.Context, a *app, op *hvp.Operator) (*hvp.Dense, []float64, error) {
 	n := int64(op.Dim())
-	if need, have := hvp.DenseBytes(op.Dim()), availableMemory(); need > have {
-		return nil, nil, code(exitUsage, &hvp.MemoryError{N: n, Need: need, Available: have})
-	}
 	a.line.begin("dense Hessian", (int(n)+dense-1)/dense)
+	left := memoryLeft()
 	d, err := op.Dense(ctx, a.line.steps)
+	var memory *hvp.MemoryError
+	if errors.As(err, &memory) {
+		return nil, nil, s.dense(memory, left)
+	}
 	if err != nil {
-		return nil, nil, s.product(err)
+		return nil, nil, s.product(ctx, op, err)
 	}
 	a.line.begin(fmt.Sprintf("eigenvalues of a matrix of %d rows", len(d.Live)), 0)
 	type outcome struct {

@@ -112,6 +112,9 @@ func fixtures() map[string][]byte {
 	x := random(5, fixtureExamples*fixtureInputs)
 	infinite := slices.Clone(x)
 	infinite[7*fixtureInputs+2] = float32(math.Inf(1))
+	nan, huge := slices.Clone(x), slices.Clone(x)
+	nan[31*fixtureInputs+2], huge[31*fixtureInputs+2] = float32(math.NaN()), 3e38
+	huge[31*fixtureInputs], huge[31*fixtureInputs+1], huge[31*fixtureInputs+3] = -3e38, 3e38, -3e38
 	shape := []int{fixtureExamples, fixtureInputs}
 	long := slices.Clone(good)
 	binary.LittleEndian.PutUint64(long, 1<<40)
@@ -127,6 +130,8 @@ func fixtures() map[string][]byte {
 
 		// Data: 50 examples of 4 numbers, with labels 0 to 2, or 3 numbers each.
 		"x.npy":        floats(shape, x),
+		"x-nan.npy":    floats(shape, nan),  // example 31
+		"x-huge.npy":   floats(shape, huge), // for float32
 		"y.npy":        labels(fixtureExamples, nil),
 		"y-some.npy":   labels(fixtureExamples, func(y []int64) { y[3], y[30] = -100, -100 }),
 		"quantity.npy": floats([]int{fixtureExamples, fixtureClasses}, random(6, fixtureExamples*fixtureClasses)),

@@ -130,11 +130,11 @@ func (k *keeper) begin(run journal.Run, goal *density.Goal) ([]int, error) {
 		return run.Groups, nil
 	}
 	if !k.resume {
-		return run.Groups, k.create()
+		return run.Groups, k.uncreated(k.create())
 	}
 	file, err := os.OpenFile(k.name, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		return run.Groups, k.create()
+		return run.Groups, k.uncreated(k.create())
 	}
 	if err != nil {
 		return nil, inputf("%s: %w", k.label(), cause(err))
@@ -167,16 +167,36 @@ func (k *keeper) begin(run journal.Run, goal *density.Goal) ([]int, error) {
 	return k.run.Groups, nil
 }
 
-// create makes the file, which must not be there.
+// create makes the file, which must not be there, and leaves none where that fails.
 func (k *keeper) create() error {
 	file, err := os.OpenFile(k.name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o666)
-	if err == nil {
-		k.file = file
-		if err = lock(file); err == nil {
-			k.journal, err = journal.Create(file, k.run)
-		}
+	if err != nil {
+		return err
 	}
-	return k.failed(err)
+	k.file = file
+	if err := lock(file); err != nil { // another run was quicker
+		return err
+	}
+	if k.journal, err = journal.Create(file, k.run); err != nil {
+		k.remove()
+	}
+	return err
+}
+
+// uncreated is the error of a file that could not be made.
+func (k *keeper) uncreated(err error) error {
+	if err == nil {
+		return nil
+	}
+	return code(exitOutput, fmt.Errorf("%s: %w (make room, or name a file elsewhere)", k.label(), cause(err)))
+}
+
+// unwritten is the error of a result that could not be written, with what is left of the run.
+func (k *keeper) unwritten(err error) error {
+	if err == nil || k.journal == nil {
+		return err
+	}
+	return fmt.Errorf("%w: the run is kept in %s (the same command with --resume writes its result)", err, k.name)
 }
 
 // Finished implements lanczos.Journal.
@@ -211,7 +231,7 @@ func (k *keeper) Step(steps []lanczos.Step) error {
 	if k.journal == nil {
 		return nil
 	}
-	if err := k.failed(k.journal.Step(steps)); err != nil {
+	if err := k.journal.Step(steps); err != nil {
 		return k.giveUp(err)
 	}
 	return nil
@@ -222,7 +242,7 @@ func (k *keeper) Finish(group []lanczos.Probe) error {
 	if k.journal == nil {
 		return nil
 	}
-	if err := k.failed(k.journal.Finish(group)); err != nil {
+	if err := k.journal.Finish(group); err != nil {
 		return k.giveUp(err)
 	}
 	return nil
@@ -231,9 +251,9 @@ func (k *keeper) Finish(group []lanczos.Probe) error {
 // giveUp returns the error where a checkpoint was asked for. Elsewhere the run goes on without one, and what there is of it makes room.
 func (k *keeper) giveUp(err error) error {
 	if k.asked {
-		return err
+		return k.failed(err)
 	}
-	k.a.warn("%v", err)
+	k.a.warn("%s: %v (the run goes on, and keeps nothing)", k.label(), cause(err))
 	k.remove()
 	return nil
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +19,6 @@ import (
 	"hessdens/internal/dataset"
 	"hessdens/internal/example"
 	"hessdens/internal/hvp"
-	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/onnx"
@@ -489,7 +487,7 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 	if err != nil {
 		return nil, err
 	}
-	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: int64(programShare * float64(availableMemory())), Progress: a.line.pass}
+	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: memoryLeft().most(), Progress: a.line.pass}
 	if o.batchSize == "all" {
 		opt.BatchSize = examples
 	} else if o.batchSize != "" {
@@ -547,25 +545,4 @@ func (s *subject) weightsName() string {
 		return s.o.model
 	}
 	return "the embedded example"
-}
-
-// product is an error of the products at the checkpoint, with its name and what can be done.
-func (s *subject) product(err error) error {
-	if exitCode(err) != exitNumerics {
-		return err
-	}
-	var lanczosError *lanczos.NonFiniteError
-	if errors.As(err, &lanczosError) {
-		return fmt.Errorf("%s: %w (check that inputs are scaled as in training: --mean, --std; --precision float64 has a wider range)", s.weightsName(), err)
-	}
-	return fmt.Errorf("%s: %w", s.weightsName(), err)
-}
-
-// gradient is the loss and gradient at the checkpoint, with errors that name the data.
-func (s *subject) gradient(ctx context.Context, op *hvp.Operator) (float64, []float64, error) {
-	loss, grad, err := op.Gradient(ctx)
-	if err != nil {
-		return 0, nil, fmt.Errorf("%s: %w", s.dataName(), err)
-	}
-	return loss, grad, nil
 }

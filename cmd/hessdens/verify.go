@@ -215,16 +215,26 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	a.line.begin("symmetry", 2)
 	u, w := gaussian(n, o.estimator.seed, 1<<20), gaussian(n, o.estimator.seed, 1<<20+1)
 	product := func() ([][]float64, error) {
-		dst := [][]float64{make([]float64, n), make([]float64, n)}
-		return dst, op.Apply(ctx, dst, [][]float64{u, w})
+		src, dst := [][]float64{u, w}, [][]float64{make([]float64, n), make([]float64, n)}
+		if err := op.Apply(ctx, dst, src); err != nil {
+			return nil, err
+		}
+		for j, d := range dst {
+			if size := norm(d); size-size != 0 {
+				if err := op.Explain(ctx, src[j]); err != nil {
+					return nil, err
+				}
+			}
+		}
+		return dst, nil
 	}
 	first, err := product()
 	if err != nil {
-		return s.product(err)
+		return s.product(ctx, op, err)
 	}
 	second, err := product()
 	if err != nil {
-		return s.product(err)
+		return s.product(ctx, op, err)
 	}
 	asymmetry := ratio(math.Abs(dot(u, first[1])-dot(w, first[0])), norm(first[1]))
 	limit := limitSymmetry32
@@ -246,7 +256,7 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	if n > o.exactLimit { // the whole estimate is not needed
 		e.probes = 1
 	}
-	groups, err := e.groups(n, float64(availableMemory()))
+	groups, err := s.fit(a, op, &e, memoryLeft())
 	if err != nil {
 		return err
 	}
@@ -255,7 +265,7 @@ func (o *verifyOptions) whole(ctx context.Context, a *app, s *subject, v *verifi
 	opt.Progress = a.line.lanczos
 	probes, err := lanczos.Run(ctx, op, opt)
 	if err != nil {
-		return s.product(err)
+		return s.product(ctx, op, err)
 	}
 	worst := 0.0
 	for _, p := range probes {
@@ -332,7 +342,7 @@ func (o *verifyOptions) few(ctx context.Context, a *app, s *subject, v *verifica
 	hw := make([]float64, op.Dim())
 	a.line.begin("differences of gradients", 0)
 	if err := op.Apply(ctx, [][]float64{hw}, [][]float64{w}); err != nil {
-		return s.product(err)
+		return s.product(ctx, op, err)
 	}
 	_, grad, err := s.gradient(ctx, op)
 	if err != nil {

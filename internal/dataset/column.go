@@ -3,11 +3,13 @@ package dataset
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"hessdens/internal/npy"
 	"hessdens/internal/tensor"
 )
 
@@ -63,7 +65,8 @@ type column struct {
 	target  bool
 	ignore  *int64 // an integer that may be negative
 
-	kept []int64 // labels, when one an example
+	kept []int64         // labels, when one an example
+	sums []atomic.Uint64 // of each example, as it was read first
 
 	mean, std []float64      // one a channel, or nil
 	bytes     [][256]float64 // value of each byte, by channel; nil when inputs are not bytes
@@ -160,8 +163,8 @@ func (c *column) floats(dst []float64, row, lo, hi int) error {
 	if err != nil {
 		return c.named(err)
 	}
-	if c.mean == nil || c.bytes != nil {
-		return nil
+	if err := sameRows(c, sumOf, dst, row, lo, hi); err != nil || c.mean == nil || c.bytes != nil {
+		return err
 	}
 	plane := row / len(c.mean)
 	for i := range dst {
@@ -176,6 +179,9 @@ func (c *column) named(err error) error {
 	var file *fileError
 	if errors.As(err, &file) {
 		return err
+	}
+	if _, sized := c.parts[0].(*npy.Array); sized && errors.Is(err, io.ErrUnexpectedEOF) { // it was long enough when it was opened
+		return fmt.Errorf("%s: %w: the file became shorter while it was measured (begin again, with a copy that nothing writes to)", c.name, err)
 	}
 	return fmt.Errorf("%s: %w", c.name, err)
 }
@@ -236,14 +242,10 @@ func (c *column) Ints(dst []int64, lo, hi int) error {
 			if c.target {
 				what = "label"
 			}
-			place := lo + i/row
-			if c.index != nil {
-				place = c.index[place]
-			}
-			return fmt.Errorf("%s: %s %d of example %d is not in 0..%d (number classes and tokens from 0; targets that are quantities have to be of a floating-point type)", c.name, what, v, place, math.MaxInt32)
+			return fmt.Errorf("%s: %s %d of example %d is not in 0..%d (number classes and tokens from 0; targets that are quantities have to be of a floating-point type)", c.name, what, v, c.rowOf(lo+i/row), math.MaxInt32)
 		}
 	}
-	return nil
+	return sameRows(c, sumOfInts, dst, row, lo, hi)
 }
 
 // largest looks at all integers in use and gives the largest plus 1, 0 for a column of numbers.

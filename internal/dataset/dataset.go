@@ -18,6 +18,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"hessdens/internal/npy"
 	"hessdens/internal/parquet"
@@ -33,8 +34,9 @@ type Column interface {
 	// numbers, read by Floats.
 	Integer() bool
 	// Floats reads examples [lo, hi), row-major, as scaled and normalised; len(dst) is
-	// (hi−lo)·count(Shape). It fails when the file does, and panics on another length, another
-	// range, or an integer column.
+	// (hi−lo)·count(Shape). It fails when the file does, with a *ChangedError when an example is not
+	// what it was when it was read first, and panics on another length, another range, or an integer
+	// column.
 	Floats(dst []float64, lo, hi int) error
 	// Ints reads examples [lo, hi) as Floats does, and panics on a column of numbers. No value
 	// is negative, but for Options.Ignore among the targets.
@@ -263,13 +265,13 @@ func assemble(p pair, opts Options) (*Set, error) {
 		}
 		s.N = opts.Sample
 	}
-	x := &column{series: p.x, index: index, n: s.N}
+	x := &column{series: p.x, index: index, n: s.N, sums: make([]atomic.Uint64, s.N)}
 	if _, ok := p.x.parts[0].(*pictures); ok {
 		if x.threads = opts.Threads; x.threads == 0 {
 			x.threads = runtime.GOMAXPROCS(0)
 		}
 	}
-	y := &column{series: p.y, index: index, n: s.N, target: true, ignore: opts.Ignore}
+	y := &column{series: p.y, index: index, n: s.N, target: true, ignore: opts.Ignore, sums: make([]atomic.Uint64, s.N)}
 	if !x.Integer() && y.Integer() && len(y.shape) == 1 && y.shape[0] == 1 {
 		y.shape = []int{}
 	}

@@ -10,6 +10,9 @@ import "slices"
 // pointwise, and becomes a node only where it is needed as one: the factors are worked out once for all directions.
 func JVP(outs []*Node, seeds map[*Node]*Node) []*Node {
 	need := Ancestors(outs...)
+	if len(outs) > 0 {
+		defer outs[0].g.making(Making{})()
+	}
 	whole := make([]bool, len(need)) // derivatives that are needed as nodes
 	readers := make([]int, len(need))
 	for _, o := range outs {
@@ -37,6 +40,7 @@ func JVP(outs []*Node, seeds map[*Node]*Node) []*Node {
 		if !slices.ContainsFunc(n.in, func(x *Node) bool { return dot[x] != nil }) {
 			continue
 		}
+		n.g.made = Making{Of: n, Along: true}
 		rule := ops[n.op]
 		if rule.through != nil {
 			d := n.g.through(n, dot)
@@ -145,6 +149,7 @@ func VJP(outs, cotangents, wrt []*Node) []*Node {
 		}
 	}
 	g := outs[0].g
+	defer g.making(Making{})()
 	for id := range need {
 		if need[id] && !active[id] && ops[g.nodes[id].op].vjp != nil {
 			for _, x := range g.nodes[id].in {
@@ -174,6 +179,7 @@ func VJP(outs, cotangents, wrt []*Node) []*Node {
 		for i, x := range n.in {
 			wanted[i] = active[x.id]
 		}
+		g.made = Making{Of: n}
 		for i, c := range ops[n.op].vjp(g, n, ct, wanted) {
 			if c != nil && wanted[i] {
 				accumulate(n.in[i], c)

@@ -38,6 +38,7 @@ type Node struct {
 	attr  any
 	shape []int
 	kind  Kind
+	made  Making
 }
 
 // Op is the operation that made the node.
@@ -88,6 +89,7 @@ type Graph struct {
 	known map[string]*Node
 	geos  map[string]*Geometry
 	dirs  map[*Node]*Node
+	made  Making // of the nodes that are added now
 }
 
 // New makes an empty graph.
@@ -151,7 +153,7 @@ func (g *Graph) add(op Op, kind Kind, shape []int, attr any, in ...*Node) *Node 
 	if n, ok := g.known[k]; ok {
 		return n
 	}
-	n := &Node{g: g, id: len(g.nodes), op: op, in: slices.Clone(in), attr: attr, shape: slices.Clone(shape), kind: kind}
+	n := &Node{g: g, id: len(g.nodes), op: op, in: slices.Clone(in), attr: attr, shape: slices.Clone(shape), kind: kind, made: g.made}
 	g.nodes = append(g.nodes, n)
 	g.known[k] = n
 	return n

@@ -26,7 +26,7 @@ func DenseBytes(n int) int64 { return 16 * int64(n) * int64(n) }
 
 // Dense computes the matrix from products with unit vectors. A row is taken to be zero when it
 // gives exactly zero with three random vectors; what is left out adds eigenvalues that are exactly zero.
-// progress is called with the columns done and in all.
+// It fails with a *MemoryError where that takes more than Options.MaxBytes. progress is called with the columns done and in all.
 func (o *Operator) Dense(ctx context.Context, progress func(done, of int)) (*Dense, error) {
 	n := o.Dim()
 	r := rand.New(rand.NewPCG(1, 2))
@@ -50,8 +50,18 @@ func (o *Operator) Dense(ctx context.Context, progress func(done, of int)) (*Den
 	if m == 0 {
 		return d, nil
 	}
-	d.H = mat.NewSymDense(m, nil)
 	k := min(columns, m)
+	programs, err := o.Bytes(k)
+	for ; err != nil && k > 1; programs, err = o.Bytes(k) {
+		k = (k + 1) / 2 // of which each takes memory
+	}
+	if err != nil {
+		return nil, err
+	}
+	if need := DenseBytes(m) + programs + 16*int64(k)*int64(n); o.opt.MaxBytes > 0 && need > o.opt.MaxBytes {
+		return nil, &MemoryError{N: n, Live: m, Need: need}
+	}
+	d.H = mat.NewSymDense(m, nil)
 	src, dst = nil, nil
 	for range k {
 		src, dst = append(src, vector()), append(dst, vector())
@@ -71,7 +81,7 @@ func (o *Operator) Dense(ctx context.Context, progress func(done, of int)) (*Den
 			for row, i := range d.Live {
 				v := dst[j][i]
 				if math.IsNaN(v) || math.IsInf(v, 0) {
-					return nil, &NonFiniteError{"Hessian-vector product", -1, -1}
+					return nil, o.explain(ctx, &NonFiniteError{What: whatProduct, First: -1}, src[j])
 				}
 				switch {
 				case row >= col: // the first of the pair
@@ -119,8 +129,15 @@ func (d *Dense) Eigenvalues() ([]float64, error) {
 }
 
 // MemoryError says that a dense matrix does not fit.
-type MemoryError struct{ N, Need, Available int64 }
+type MemoryError struct {
+	N, Live int   // the order of the operator, and of it without the rows that are zero
+	Need    int64 // bytes
+}
 
 func (e *MemoryError) Error() string {
-	return fmt.Sprintf("a dense Hessian of %d parameters needs %.1f GiB, %.1f GiB is available (use estimate, or --params to measure a part)", e.N, float64(e.Need)/(1<<30), float64(e.Available)/(1<<30))
+	zero := ""
+	if e.Live < e.N {
+		zero = fmt.Sprintf(", of which %d count", e.Live)
+	}
+	return fmt.Sprintf("the dense Hessian of %d parameters%s needs %.1f GiB of memory", e.N, zero, float64(e.Need)/(1<<30))
 }

@@ -60,7 +60,7 @@ type Options struct {
 	Params       []string  // patterns (path.Match) of the names that vary; none: all
 	Precision    string    // Float32 or Float64; "" is Float32
 	Threads      int       // 0: as many as the process may use
-	MaxBytes     int64     // memory that a program's buffers may take; 0: any
+	MaxBytes     int64     // memory that a program's buffers, or a dense matrix, may take; 0: any
 	KeepBytes    int64     // memory in which the primal part of batches may be kept between products
 	// Progress is called after each batch of a pass with the examples done and in all.
 	Progress func(done, of int)
@@ -70,20 +70,6 @@ type Options struct {
 type Group struct {
 	Name         string
 	Offset, Size int
-}
-
-// NonFiniteError is a NaN or an infinity where the weights were finite.
-type NonFiniteError struct {
-	What        string // "loss", "gradient", "Hessian-vector product"
-	First, Last int    // the examples of the batch; -1 where the whole data set is meant
-}
-
-func (e *NonFiniteError) Error() string {
-	where := ""
-	if e.First >= 0 {
-		where = fmt.Sprintf(" of examples %d to %d", e.First, e.Last-1)
-	}
-	return fmt.Sprintf("the %s%s is not finite (check that inputs are scaled as in training: --mean, --std; --precision float64 has a wider range)", e.What, where)
 }
 
 // OptionError is a fault of an option: a usage error.
@@ -99,6 +85,13 @@ type BatchError struct {
 
 func (e *BatchError) Error() string {
 	return fmt.Sprintf("%d examples with %d vectors at once: %v (use a smaller --batch-size, or fewer --probes)", e.Batch, e.Vectors, e.err)
+}
+
+// Need is the bytes of the program's buffers.
+func (e *BatchError) Need() int64 {
+	var memory *exec.MemoryError
+	errors.As(e.err, &memory)
+	return memory.Need
 }
 
 // Unwrap is the need and the limit.
@@ -140,8 +133,11 @@ type engine interface {
 	evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error)
 	branches(ctx context.Context) (uint64, error)
 	forget()
+	release()
 	info() Cost
 	measure(spent map[string]time.Duration)
+	bytes(k int) (bytes int64, kept bool, err error)
+	find(ctx context.Context, e *NonFiniteError, v []float64) (bool, error)
 	try(ctx context.Context, k int, seconds float64) (*Trial, error)
 }
 
@@ -422,6 +418,9 @@ func (o *Operator) Groups() []Group { return o.groups }
 // Theta are the values of what varies, in the order of the vectors; not to be modified.
 func (o *Operator) Theta() []float64 { return o.theta }
 
+// Precision returns Float32 or Float64.
+func (o *Operator) Precision() string { return o.opt.Precision }
+
 // BatchSize is the number of examples of a batch; the last may have fewer.
 func (o *Operator) BatchSize() int { return o.batch }
 
@@ -444,7 +443,7 @@ func (o *Operator) Close() { o.pool.Close() }
 // context's error between two batches when the context ends.
 func (o *Operator) Apply(ctx context.Context, dst, src [][]float64) error {
 	if err := o.engine.apply(ctx, dst, src); err != nil {
-		return err
+		return o.explain(ctx, err, nil)
 	}
 	if wd := o.opt.WeightDecay; wd != 0 {
 		for j, d := range dst {
@@ -460,7 +459,7 @@ func (o *Operator) Apply(ctx context.Context, dst, src [][]float64) error {
 func (o *Operator) Gradient(ctx context.Context) (loss float64, grad []float64, err error) {
 	grad = make([]float64, len(o.theta))
 	if loss, err = o.engine.gradient(ctx, grad); err != nil {
-		return 0, nil, err
+		return 0, nil, o.explain(ctx, err, nil)
 	}
 	for i, t := range o.theta {
 		grad[i] += o.opt.WeightDecay * t
@@ -468,7 +467,7 @@ func (o *Operator) Gradient(ctx context.Context) (loss float64, grad []float64, 
 	loss += o.decay()
 	for _, v := range grad {
 		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return 0, nil, &NonFiniteError{"gradient", -1, -1}
+			return 0, nil, o.explain(ctx, &NonFiniteError{What: whatGradient, First: -1}, nil)
 		}
 	}
 	return loss, grad, nil
@@ -478,7 +477,7 @@ func (o *Operator) Gradient(ctx context.Context) (loss float64, grad []float64, 
 // Net.Outputs], batch by batch, where visit is not nil; first is the batch's first example. f is overwritten.
 func (o *Operator) Evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error) {
 	loss, err = o.engine.evaluate(ctx, visit)
-	return loss + o.decay(), err
+	return loss + o.decay(), o.explain(ctx, err, nil)
 }
 
 // decay is (wd/2)‖θ‖².
@@ -574,20 +573,25 @@ func (e *engineOf[T]) program(key programKey) (*program[T], error) {
 	}
 	if !e.theta[p] {
 		e.theta[p] = true
-		o := e.o
-		for i, leaf := range p.graph.Params {
-			p.SetFloats(leaf, o.net.Params[i].Values)
-		}
-		for i, leaf := range p.graph.Buffers {
-			p.SetFloats(leaf, o.net.Buffers[i].Values)
-		}
-		for j, g := range o.groups {
-			p.SetFloats(p.wrt[j], o.theta[g.Offset:g.Offset+g.Size])
-		}
-		p.Prepare()
+		e.prepare(p)
 		p.kept = nil
 	}
 	return p, nil
+}
+
+// prepare gives a program its parameters and computes what depends on them alone.
+func (e *engineOf[T]) prepare(p *program[T]) {
+	o := e.o
+	for i, leaf := range p.graph.Params {
+		p.SetFloats(leaf, o.net.Params[i].Values)
+	}
+	for i, leaf := range p.graph.Buffers {
+		p.SetFloats(leaf, o.net.Buffers[i].Values)
+	}
+	for j, g := range o.groups {
+		p.SetFloats(p.wrt[j], o.theta[g.Offset:g.Offset+g.Size])
+	}
+	p.Prepare()
 }
 
 // forget makes every program take its parameters again.
@@ -603,6 +607,25 @@ func (e *engineOf[T]) measure(spent map[string]time.Duration) {
 }
 
 func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
+	p, outs, err := e.build(key)
+	if err != nil {
+		return nil, err
+	}
+	return p, e.compileTo(p, outs, key)
+}
+
+// compileTo makes the program that computes outs of p's graph.
+func (e *engineOf[T]) compileTo(p *program[T], outs []*graph.Node, key programKey) (err error) {
+	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: e.o.pool, MaxBytes: e.o.opt.MaxBytes, Sparse: e.o.sparse})
+	var memory *exec.MemoryError
+	if errors.As(err, &memory) {
+		return &BatchError{key.batch, key.k, err}
+	}
+	return err
+}
+
+// build makes a graph, of which a program computes outs.
+func (e *engineOf[T]) build(key programKey) (p *program[T], outs []*graph.Node, err error) {
 	o := e.o
 	build := o.net.Build
 	if key.purpose == purposeOutputs {
@@ -610,14 +633,14 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 	}
 	m, err := build(key.batch, o.set)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	p := &program[T]{graph: m}
+	p = &program[T]{graph: m}
 	for _, i := range o.varies {
 		p.wrt = append(p.wrt, m.Params[i])
 	}
 	one := []*graph.Node{m.G.Scalar(1)}
-	outs := []*graph.Node{m.Loss}
+	outs = []*graph.Node{m.Loss}
 	derivatives := func(ds []*graph.Node) {
 		for _, d := range ds {
 			if d == nil {
@@ -666,12 +689,7 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 		}
 		derivatives(all)
 	}
-	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: o.pool, MaxBytes: o.opt.MaxBytes, Sparse: o.sparse})
-	var memory *exec.MemoryError
-	if errors.As(err, &memory) {
-		return nil, &BatchError{key.batch, key.k, err}
-	}
-	return p, err
+	return p, outs, nil
 }
 
 // load reads a batch into a program's leaves.
@@ -703,6 +721,10 @@ func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
 		}
 		if err := c.Floats(e.floats[:n], lo, hi); err != nil {
 			return err
+		}
+		if i := nonFinite(e.floats[:n]); i >= 0 {
+			per := tensor.Count(c.Shape())
+			return &DataError{Target: leaf == p.graph.Y, Example: lo + i/per, Index: i % per, Value: e.floats[i]}
 		}
 		p.SetFloats(leaf, e.floats[:n])
 		return nil
@@ -742,20 +764,10 @@ func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit fu
 	return nil
 }
 
-func finite[T exec.Float](x T) bool { return x-x == 0 }
-
 func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	o := e.o
 	k := len(src)
-	if k != e.keptOf { // programs for another number of directions give up their memory
-		for key := range e.programs {
-			if key.purpose == purposeProduct && key.k != k {
-				delete(e.theta, e.programs[key])
-				delete(e.programs, key)
-			}
-		}
-		e.keptOf = k
-	}
+	e.only(k)
 	for _, d := range dst {
 		clear(d)
 	}
@@ -828,7 +840,7 @@ func (e *engineOf[T]) forward(p *program[T], lo, hi int) (loss float64, err erro
 	p.RunPrimal()
 	l := p.Output(0)[0]
 	if !finite(l) {
-		return 0, &NonFiniteError{"loss", lo, hi}
+		return 0, &NonFiniteError{What: whatLoss, First: lo, Last: hi}
 	}
 	return float64(l), nil
 }

@@ -3,6 +3,8 @@ package hvp
 import (
 	"context"
 	"time"
+
+	"hessdens/internal/tensor"
 )
 
 // Trial is what passes over the data set take, told from a few batches.
@@ -17,7 +19,8 @@ type Trial struct {
 // scales to the whole data set. Where one batch with k vectors takes longer, it measures with fewer and scales that too,
 // which is a little too much, since vectors share work. Programs and primal parts that products with k vectors need are kept.
 func (o *Operator) Try(ctx context.Context, k int, seconds float64) (*Trial, error) {
-	return o.engine.try(ctx, k, seconds)
+	t, err := o.engine.try(ctx, k, seconds)
+	return t, o.explain(ctx, err, nil)
 }
 
 func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, error) {
@@ -55,8 +58,8 @@ func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, 
 	if t.Gradient, err = measured(func() error { _, err := e.gradient(ctx, grad); return err }); err != nil {
 		return nil, err
 	}
-	kept, err := e.bytes(k, batches, t)
-	if err != nil {
+	var kept bool
+	if t.Bytes, kept, err = e.bytes(k); err != nil {
 		return nil, err
 	}
 	with := min(k, max(1, int(seconds*float64(batches)/t.Gradient)))
@@ -67,7 +70,6 @@ func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, 
 	if t.Product, err = measured(func() error { return e.apply(ctx, dst, src) }); err != nil {
 		return nil, err
 	}
-	t.Bytes += 8 * int64(cap(e.floats)+cap(e.ints))
 	t.Product *= float64(k) / float64(with)
 	t.First = t.Product
 	if kept {
@@ -76,31 +78,71 @@ func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, 
 	return t, nil
 }
 
-// bytes adds up the memory of the programs for gradients and for products with k vectors, and of primal parts, if they are kept: the
-// programs' own are then not touched.
-func (e *engineOf[T]) bytes(k, batches int, t *Trial) (kept bool, err error) {
+// Bytes is the memory that programs for gradients and for products with k vectors take, with a batch as it is read and the primal parts
+// that are kept. It compiles them, and drops those for products with another number of vectors. It fails with a *BatchError.
+func (o *Operator) Bytes(k int) (int64, error) {
+	bytes, _, err := o.engine.bytes(k)
+	return bytes, err
+}
+
+// Keep sets the memory in which primal parts may be kept from now on.
+func (o *Operator) Keep(bytes int64) { o.opt.KeepBytes = bytes }
+
+// Limit sets Options.MaxBytes from now on.
+func (o *Operator) Limit(bytes int64) { o.opt.MaxBytes = bytes }
+
+// Release gives up all programs, with what they keep. What is asked for later is compiled again.
+func (o *Operator) Release() { o.engine.release() }
+
+func (e *engineOf[T]) release() {
+	clear(e.programs)
+	clear(e.theta)
+	e.keptOf, e.used = 0, nil
+}
+
+// bytes is Bytes, and says whether primal parts are kept: the programs' own are then not touched.
+func (e *engineOf[T]) bytes(k int) (bytes int64, kept bool, err error) {
 	o := e.o
+	e.only(k)
+	batches := (o.data.N + o.batch - 1) / o.batch
 	last := float64(o.data.N-(batches-1)*o.batch) / float64(o.batch) // of a batch, which has its own programs if it is smaller
 	for _, key := range []programKey{{o.batch, 1, purposeGradient}, {o.batch, k, purposeProduct}} {
 		p, err := e.program(key)
 		if err != nil {
-			return false, err
+			return 0, false, err
 		}
 		own, primal := float64(p.Bytes()), float64(p.PrimalBytes())
 		if kept = key.purpose == purposeProduct && e.keeps(p, batches); kept {
 			own -= primal
-			t.Bytes += int64(primal * (float64(batches-1) + last))
+			bytes += int64(primal * (float64(batches-1) + last))
 		}
-		t.Bytes += int64(own)
+		bytes += int64(own)
 		if last < 1 {
 			fixed := float64(p.FixedBytes())
-			t.Bytes += int64(fixed + (own-fixed)*last)
+			bytes += int64(fixed + (own-fixed)*last)
 		}
 	}
-	return kept, nil
+	for _, c := range []Column{o.data.X, o.data.Y} {
+		bytes += 8 * int64(o.batch) * int64(tensor.Count(c.Shape()))
+	}
+	return bytes, kept, nil
 }
 
 // keeps says whether the primal parts of all batches fit.
 func (e *engineOf[T]) keeps(p *program[T], batches int) bool {
 	return int64(p.PrimalBytes())*int64(batches) <= e.o.opt.KeepBytes
+}
+
+// only drops the programs for products with other than k vectors.
+func (e *engineOf[T]) only(k int) {
+	if k == e.keptOf {
+		return
+	}
+	for key := range e.programs {
+		if key.purpose == purposeProduct && key.k != k {
+			delete(e.theta, e.programs[key])
+			delete(e.programs, key)
+		}
+	}
+	e.keptOf = k
 }

@@ -45,9 +45,10 @@ var ErrNonFinite = errors.New("product is not finite")
 // ErrZeroStart says that a starting vector given by Options.Start is zero or not finite.
 var ErrZeroStart = errors.New("starting vector is zero or not finite")
 
-// NonFiniteError is an ErrNonFinite with the probe and the step (from 1) of the product.
+// NonFiniteError is an ErrNonFinite with the probe and the step (from 1) of the product, and the vector that was multiplied.
 type NonFiniteError struct {
 	Probe, Step int
+	Vector      []float64
 }
 
 func (e *NonFiniteError) Error() string {
@@ -545,7 +546,7 @@ func (r *run[T]) judge(j int, active, going []*state[T]) ([]*state[T], error) {
 	for _, s := range active {
 		p, alpha, beta, before := s.probe, s.total[j], s.norm, 0.0
 		if size := math.Abs(alpha) + beta; math.IsNaN(size) || math.IsInf(size, 0) {
-			return nil, &NonFiniteError{Probe: p.Index, Step: j + 1}
+			return nil, &NonFiniteError{Probe: p.Index, Step: j + 1, Vector: s.v}
 		}
 		p.Alpha = append(p.Alpha, alpha)
 		if j > 0 {

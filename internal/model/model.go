@@ -269,6 +269,7 @@ func (n *Network) loss(res *Graph, batch int, s Settings) {
 		return
 	}
 	positions := n.outputs(res, batch, s)
+	defer g.Within("the loss")()
 	f, y := res.Outputs, res.Y
 	switch {
 	case !s.TargetInteger:

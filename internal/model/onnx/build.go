@@ -147,6 +147,7 @@ func (b *builder) call(n *node, in []*value, s *scope) (out []*value) {
 	}
 	last := b.node
 	b.node = n
+	defer b.g.Within(n.String())()
 	if op.scoped != nil {
 		out = op.scoped(b, n, in, s)
 	} else {
