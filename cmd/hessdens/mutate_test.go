@@ -265,7 +265,7 @@ func mutatedKinds(t *testing.T) []kind {
 	f := fixtures()
 	one := func(name string) []byte { return read(name)[0] }
 	inspect := []string{"inspect {}"}
-	gpt2 := "inspect --model gpt2:layers=1,heads=1,width=4,context=4,vocab=%d --data %s --vocab %s"
+	const text = "inspect --context 4 --data "
 	var results map[string][]byte
 	t.Run("results", func(t *testing.T) { results = mutatedResults(t) }) // in a directory of its own
 	if results == nil {
@@ -301,9 +301,9 @@ func mutatedKinds(t *testing.T) []kind {
 		{name: "npz data", file: "m.npz", valid: [][]byte{f["xy.npz"], npytest.Archive(false, npytest.Entry{Name: "x.npy", Data: x}, npytest.Entry{Name: "y.npy", Data: y})}, commands: append(inspect, "inspect --weights net.npz --data {} --evaluate"), parts: zipRecords, behind: (*mutator).inZip},
 		{name: "npy data", file: "m.npy", valid: [][]byte{x, npytest.File("<f8", true, shapeOf, make([]float64, 200)), npytest.File("|u1", false, shapeOf, make([]byte, 200))}, commands: []string{"inspect --data {},y.npy", "inspect --weights net.npz --data {},y.npy --evaluate"}, numerals: true},
 		{name: "npy labels", file: "m.npy", valid: [][]byte{y}, commands: []string{"inspect --data x.npy,{}", "inspect --weights net.npz --data x.npy,{} --evaluate"}, numerals: true},
-		{name: "pytorch", file: "m.pt", valid: append(read(pytorch+"*.pt", "../../testdata/reference/checkpoints/*.pt", pytorch+"*.pkl"), pickled(t, random(3, 20), []int{5, 4})), commands: inspect, parts: zipRecords, behind: (*mutator).inZip},
+		{name: "pytorch", file: "m.pt", valid: append(read(pytorch+"[bdfmnp]*.pt", pytorch+"s*.pt", pytorch+"training.pt", "../../testdata/reference/checkpoints/*.pt", pytorch+"*.pkl"), pickled(t, random(3, 20), []int{5, 4})), commands: inspect, parts: zipRecords, behind: (*mutator).inZip},
 		{name: "pytorch, evaluated", file: "m.pt", valid: read("../../testdata/reference/checkpoints/*.pt"), commands: []string{"inspect --weights {} --data small.npy,digits.npy --evaluate"}, parts: zipRecords, behind: (*mutator).inZip},
-		{name: "onnx", file: "m.onnx", valid: read(onnxFiles+"onnx/*.onnx", onnxFiles+"loss/*.onnx"), commands: inspect, parts: protobufTags},
+		{name: "onnx", file: "m.onnx", valid: read(onnxFiles+"onnx/*nobn*.onnx", onnxFiles+"onnx/*fold.onnx", onnxFiles+"loss/*.onnx"), commands: inspect, parts: protobufTags},
 		{name: "onnx, evaluated", file: "m.onnx", valid: read(onnxFiles+"loss/ce.*.onnx", onnxFiles+"loss/smooth.*.onnx"), commands: []string{"inspect --model {} --data x6.npy,y.npy --evaluate"}, parts: protobufTags},
 		{name: "config.json", file: "net/config.json", valid: read(huggingface + "gpt2/config.json"), beside: gpt2Dir, commands: []string{"inspect net", "inspect --model net --data data.npz --evaluate"}, numerals: true},
 		{name: "config.json without weights", file: "net/config.json", valid: read(huggingface + "*/config.json"), commands: []string{"inspect --model net"}, numerals: true},
@@ -319,17 +319,18 @@ func mutatedKinds(t *testing.T) []kind {
 		{name: "cifar names", file: "set/batches.meta.txt", valid: [][]byte{[]byte("airplane\nautomobile\nbird\ncat\ndeer\ndog\nfrog\nhorse\nship\ntruck\n\n")}, beside: map[string][]byte{"set/test_batch.bin": cifar}, commands: []string{"inspect --data set --split test", "inspect --data set --split test --format text"}},
 		{name: "csv", file: "m.csv", valid: [][]byte{iris, numbers.Bytes()}, commands: []string{"inspect {}", "inspect --weights net.npz --data {} --evaluate"}, numerals: true},
 		{name: "csv, gzipped", file: "m.csv.gz", valid: [][]byte{gzipped(iris)}, commands: inspect, behind: (*mutator).inGzip, numerals: true},
-		{name: "parquet", file: "m.parquet", valid: read(tables+"pandas.parquet", tables+"text.parquet", "../../internal/parquet/testdata/brotli.parquet"), commands: []string{"inspect {}"}, parts: parquetFooter},
+		{name: "parquet", file: "m.parquet", valid: read(tables + "pandas.parquet"), commands: inspect, parts: parquetFooter},
+		{name: "parquet texts", file: "m.parquet", valid: read(tables + "text.parquet"), commands: []string{"inspect --data {} --context 4 --vocab bytes"}, parts: parquetFooter},
 		{name: "parquet images", file: "m.parquet", valid: read(tables + "images/data/*.parquet"), commands: []string{"inspect --data {}"}, parts: parquetFooter},
 		{name: "png", file: "set/a/1.png", valid: read(pictures + "*.png"), beside: map[string][]byte{"set/b/1.png": one(pictures + "rgb.png")}, commands: []string{"inspect --data set --resize 8 --crop 8"}, parts: pngChunks, behind: (*mutator).inPNG},
 		{name: "jpeg", file: "set/a/1.jpg", valid: read(pictures + "*.jpg"), beside: map[string][]byte{"set/b/1.png": one(pictures + "rgb.png")}, commands: []string{"inspect --data set --resize 8 --crop 8"}},
 		{name: "gif", file: "set/a/1.gif", valid: read(pictures + "*.gif"), beside: map[string][]byte{"set/b/1.png": one(pictures + "rgb.png")}, commands: []string{"inspect --data set --resize 8 --crop 8"}},
 		{name: "bmp", file: "set/a/1.bmp", valid: read(pictures + "*.bmp"), beside: map[string][]byte{"set/b/1.png": one(pictures + "rgb.png")}, commands: []string{"inspect --data set --resize 8 --crop 8"}},
 		{name: "webp", file: "set/a/1.webp", valid: read(pictures + "*.webp"), beside: map[string][]byte{"set/b/1.png": one(pictures + "rgb.png")}, commands: []string{"inspect --data set --resize 8 --crop 8"}},
-		{name: "tokenizer.json", file: "tokenizer.json", valid: read(tokenizers+"gpt2.json", tokenizers+"bert.json", tokenizers+"llama3.json"), beside: map[string][]byte{"t.txt": verse}, commands: []string{fmt.Sprintf(gpt2, 100000, "t.txt", "tokenizer.json")}, numerals: true},
-		{name: "characters", file: "chars.txt", valid: [][]byte{[]byte("\n ,abeinortué")}, beside: map[string][]byte{"t.txt": verse}, commands: []string{fmt.Sprintf(gpt2, 1000, "t.txt", "chars.txt")}},
-		{name: "text", file: "m.txt", valid: [][]byte{verse}, commands: []string{fmt.Sprintf(gpt2, 256, "m.txt", "bytes"), fmt.Sprintf(gpt2, 1000, "m.txt", "chars")}},
-		{name: "tokens", file: "m.bin", valid: [][]byte{tokens, append(llmc, tokens[:120]...)}, commands: []string{"inspect --model gpt2:layers=1,heads=1,width=4,context=4,vocab=17 --data {} --data-format tokens"}},
+		{name: "tokenizer.json", file: "tokenizer.json", valid: read(tokenizers+"gpt2.json", tokenizers+"bert.json", tokenizers+"llama3.json"), beside: map[string][]byte{"t.txt": verse}, commands: []string{text + "t.txt --vocab {}"}, numerals: true},
+		{name: "characters", file: "chars.txt", valid: [][]byte{[]byte("\n ,abeinortué")}, beside: map[string][]byte{"t.txt": verse}, commands: []string{text + "t.txt --vocab {}"}},
+		{name: "text", file: "m.txt", valid: [][]byte{verse}, commands: []string{text + "{} --vocab bytes", text + "{} --vocab chars"}},
+		{name: "tokens", file: "m.bin", valid: [][]byte{tokens, append(llmc, tokens[:120]...)}, commands: []string{text + "{} --data-format tokens", "inspect --model gpt2:layers=1,heads=1,width=4,context=4,vocab=17 --data {} --data-format tokens"}},
 		{name: "result", file: "m.json", valid: [][]byte{results["net.json"], results["exact.json"]}, beside: results, commands: []string{"inspect {}", "inspect {} --format text", "compare net.json {}", "plot {}"}, numerals: true},
 		{name: "result, gzipped", file: "m.json.gz", valid: [][]byte{gzipped(results["net.json"])}, commands: inspect, behind: (*mutator).inGzip, numerals: true},
 		{name: "series", file: "m.jsonl", valid: [][]byte{results["run.jsonl"]}, beside: results, commands: []string{"inspect {}", "plot {} --evolution -o out.svg"}, numerals: true},
@@ -342,7 +343,7 @@ func mutatedKinds(t *testing.T) []kind {
 	}
 	for _, k := range kinds {
 		if strings.HasPrefix(k.name, "pytorch") {
-			k.beside["small.npy"] = npytest.File("|u1", false, []int{10, 1, 14, 14}, make([]byte, 1960))
+			k.beside["small.npy"] = npytest.File("|u1", false, []int{10, 1, 28, 28}, make([]byte, 7840))
 		}
 		if strings.HasPrefix(k.name, "onnx") {
 			k.beside["x6.npy"] = floats([]int{fixtureExamples, 6}, random(7, fixtureExamples*6))
