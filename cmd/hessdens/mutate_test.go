@@ -79,6 +79,7 @@ func TestMutated(t *testing.T) {
 			statuses := map[int]int{}
 			var most uint64
 			var slowest time.Duration
+			slow := 0
 			for i := range files {
 				r := rand.New(rand.NewPCG(uint64(i), 7))
 				m := &mutator{Rand: r, others: k.valid, parts: k.parts, numerals: k.numerals}
@@ -98,7 +99,9 @@ func TestMutated(t *testing.T) {
 					most = max(most, taken)
 				}
 				statuses[status]++
-				slowest = max(slowest, took)
+				if took > slowest {
+					slowest, slow = took, i
+				}
 				fault := ""
 				switch {
 				case status != exitDone && status != exitInput && status != exitNumerics:
@@ -116,7 +119,7 @@ func TestMutated(t *testing.T) {
 					t.Errorf("file %d of %d bytes (kept as %s): %s: %s: %.1500s", i, len(b), kept, strings.Join(args, " "), fault, stderr)
 				}
 			}
-			t.Logf("%d files: exit status %v; slowest %v; most memory of a process %.1f MiB", files, statuses, slowest, float64(most)/(1<<20))
+			t.Logf("%d files: exit status %v; slowest %v (file %d); most memory of a process %.1f MiB", files, statuses, slowest, slow, float64(most)/(1<<20))
 		})
 	}
 }
