@@ -59,14 +59,7 @@ func TestMutated(t *testing.T) {
 	files, processes := mutations()
 	for _, k := range kinds {
 		t.Run(k.name, func(t *testing.T) {
-			dir := t.ArtifactDir()
-			t.Chdir(dir)
-			if err := writeFixtures(dir); err != nil {
-				t.Fatal(err)
-			}
-			for name, b := range k.beside {
-				put(t, name, b)
-			}
+			k.enter(t)
 			for i, b := range k.valid {
 				put(t, k.file, b)
 				for _, args := range k.commands {
@@ -121,6 +114,19 @@ func TestMutated(t *testing.T) {
 			}
 			t.Logf("%d files: exit status %v; slowest %v (file %d); most memory of a process %.1f MiB", files, statuses, slowest, slow, float64(most)/(1<<20))
 		})
+	}
+}
+
+// enter goes to a directory that holds what the commands need.
+func (k *kind) enter(t *testing.T) {
+	t.Helper()
+	dir := t.ArtifactDir()
+	t.Chdir(dir)
+	if err := writeFixtures(dir); err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range k.beside {
+		put(t, name, b)
 	}
 }
 
