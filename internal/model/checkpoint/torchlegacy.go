@@ -22,7 +22,7 @@ const (
 // pickle.dump of a dictionary of NumPy arrays.
 func openPickle(r io.ReaderAt, size int64, key string) (*File, error) {
 	u := &unpickler{data: r, storages: map[string]*storage{}}
-	m := pickle.NewReader(r, 0, size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
+	m := pickle.NewReader(r, 0, size, size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
 	first, err := m.Next()
 	if err != nil {
 		return nil, err
@@ -142,7 +142,7 @@ func openTar(r io.ReaderAt, size int64, key string) (*File, error) {
 	}
 	u := &unpickler{data: r, storages: map[string]*storage{}, tensors: map[string]*view{}}
 	open := func(name string) *pickle.Reader {
-		return pickle.NewReader(r, members[name].offset, members[name].size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
+		return pickle.NewReader(r, members[name].offset, members[name].size, size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
 	}
 	m := open("storages")
 	end := members["storages"].offset + members["storages"].size
