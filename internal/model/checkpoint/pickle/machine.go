@@ -16,7 +16,7 @@ const (
 	// maxOps bounds the opcodes of one pickle, and so its values, which take up to a hundred bytes each. A tensor of a state_dict takes
 	// about 30. freeOps are those that any file may have, then there is one for each opBytes bytes of it.
 	maxOps  = 1 << 24
-	freeOps = 1 << 18
+	freeOps = 1 << 17
 	opBytes = 32
 	// maxDigits bounds an integer written in decimal, where parsing is not linear: Python's own limit.
 	maxDigits = 4300
