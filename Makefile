@@ -5,7 +5,7 @@ FUZZTIME ?= 30s
 PKG ?= ./...
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint generate bench race purego exact-large calibrate kill-test test-onnx fuzz ci clean
+.PHONY: help build test lint generate bench race purego exact-large calibrate kill-test mutate test-onnx fuzz ci clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -39,6 +39,9 @@ calibrate: ## bands, intervals and tolerances against exact spectra, over hundre
 
 kill-test: ## a hundred runs killed at random moments and resumed: the same bits (minutes)
 	HESSDENS_LONG=1 $(GO) test -count=1 -timeout 60m -run '^TestKill$$' -v ./cmd/hessdens ./internal/journal
+
+mutate: ## ten thousand mutated files of each format, given to the program: no panic, bounded memory (an hour)
+	HESSDENS_LONG=1 $(GO) test -count=1 -timeout 0 -run '^TestMutated|^TestCut$$' -v ./cmd/hessdens
 
 test-onnx: ## ONNX's own tests of single operators (fetches onnx 1.17.0 and 1.23.2 once; needs python3 with pip)
 	.ci/run onnx

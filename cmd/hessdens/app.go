@@ -20,6 +20,7 @@ import (
 	"hessdens/internal/hvp"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/model"
+	"hessdens/internal/report"
 )
 
 // Exit codes: a promise to scripts.
@@ -157,7 +158,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	// Who reads no further, as head does, need not be told.
 	if err != nil && !errors.Is(err, errCheck) && !errors.Is(err, syscall.EPIPE) {
-		fmt.Fprintf(stderr, "hessdens: %v\n", err)
+		fmt.Fprintf(stderr, "hessdens: %s\n", report.PrintableLines(err.Error()))
 	}
 	return exitCode(err)
 }
@@ -245,7 +246,7 @@ func (a *app) warn(format string, args ...any) {
 	if a.errTerminal && !a.said[message] {
 		a.said[message] = true
 		a.line.clear()
-		fmt.Fprintf(a.stderr, "hessdens: warning: %s\n", message)
+		fmt.Fprintf(a.stderr, "hessdens: warning: %s\n", report.PrintableLines(message))
 	}
 }
 

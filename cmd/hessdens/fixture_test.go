@@ -165,11 +165,12 @@ func fixtures() map[string][]byte {
 		"net.onnx": []byte("\x08\x07\x12\x07pytorch\x1a\x052.0.0:\x10\x0a\x0e"),
 
 		// Checkpoints that can, and do not fit.
-		"shape.safetensors": safetensors(with(2, func(t *named) { t.shape, t.values = []int{3, 6}, random(1, 18) }), nil),
-		"extra.safetensors": safetensors(append(weights(1), named{"head.weight", []int{2}, []float32{1, 2}}), nil),
-		"less.safetensors":  safetensors(weights(1)[:3], nil),
-		"other.safetensors": safetensors([]named{{"encoder.proj", []int{2, 2, 2}, random(1, 8)}}, nil),
-		"nan.safetensors":   safetensors(with(3, func(t *named) { t.values[1] = float32(math.NaN()) }), nil),
+		"shape.safetensors":  safetensors(with(2, func(t *named) { t.shape, t.values = []int{3, 6}, random(1, 18) }), nil),
+		"extra.safetensors":  safetensors(append(weights(1), named{"head.weight", []int{2}, []float32{1, 2}}), nil),
+		"escape.safetensors": safetensors(append(weights(1), named{"\x1b[2Jhead", []int{2}, []float32{1, 2}}), nil),
+		"less.safetensors":   safetensors(weights(1)[:3], nil),
+		"other.safetensors":  safetensors([]named{{"encoder.proj", []int{2, 2, 2}, random(1, 8)}}, nil),
+		"nan.safetensors":    safetensors(with(3, func(t *named) { t.values[1] = float32(math.NaN()) }), nil),
 		"huge.safetensors": safetensors(with(2, func(t *named) {
 			for i := range t.values {
 				t.values[i] = 1e30

@@ -18,6 +18,7 @@ import (
 	"hessdens/internal/model"
 	"hessdens/internal/model/checkpoint"
 	"hessdens/internal/model/zoo"
+	"hessdens/internal/report"
 	"hessdens/internal/spectrum"
 	"hessdens/internal/tensor"
 )
@@ -324,7 +325,7 @@ func (o *inspectOptions) print(a *app, s *subject, in *inspection) error {
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	if m := in.Model; m != nil {
-		fmt.Fprintf(w, "network\t%s\n", m.Name)
+		fmt.Fprintf(w, "network\t%s\n", report.Printable(m.Name))
 		fmt.Fprintf(w, "parameters\t%d\n", m.Parameters)
 		fmt.Fprintf(w, "input\t%s\n", model.ShapeString(m.Input))
 		fmt.Fprintf(w, "outputs\t%d\n", m.Outputs)
@@ -332,11 +333,11 @@ func (o *inspectOptions) print(a *app, s *subject, in *inspection) error {
 			fmt.Fprintf(w, "sha256\t%s\n", *m.SHA256)
 		}
 		for _, n := range m.Notes {
-			fmt.Fprintf(w, "note\t%s\n", n)
+			fmt.Fprintf(w, "note\t%s\n", report.Printable(n))
 		}
 	}
 	if d := in.Data; d != nil {
-		fmt.Fprintf(w, "data\t%s (%s)\n", strings.TrimSpace(d.Name+" "+d.Split), d.Format)
+		fmt.Fprintf(w, "data\t%s (%s)\n", report.Printable(strings.TrimSpace(d.Name+" "+d.Split)), d.Format)
 		fmt.Fprintf(w, "examples\t%d of %d, inputs %s\n", d.Examples, d.Total, model.ShapeString(d.Input))
 		if d.Stats.Values > 0 {
 			fmt.Fprintf(w, "values\t%.4g to %.4g, mean %.4g (first %d examples)\n", d.Stats.Min, d.Stats.Max, d.Stats.Mean, d.Stats.Examples)
@@ -356,7 +357,7 @@ func (o *inspectOptions) print(a *app, s *subject, in *inspection) error {
 			fmt.Fprintf(w, "text\t%s\n", d.Text)
 		}
 		for _, n := range d.Notes {
-			fmt.Fprintf(w, "note\t%s\n", n)
+			fmt.Fprintf(w, "note\t%s\n", report.Printable(n))
 		}
 		fmt.Fprintf(w, "sha256\t%s\n", d.SHA256)
 	}
@@ -393,7 +394,7 @@ func writeTensors(w io.Writer, ts []tensorInfo, what string) {
 		if t.DType != "" {
 			note = t.DType
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", t.Name, model.ShapeString(t.Shape), size(t.Shape), note)
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\n", report.Printable(t.Name), model.ShapeString(t.Shape), size(t.Shape), report.Printable(note))
 	}
 }
 
@@ -463,7 +464,7 @@ func (o *inspectOptions) tensors(a *app, ck *checkpoint.File, network string) er
 		return toStdout(e.Encode(map[string]any{"format": ck.Format, "network": network, "values": total, "tensors": tensors}))
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "format\t%s\nnetwork\t%s\nvalues\t%d\n\n", ck.Format, network, total)
+	fmt.Fprintf(w, "format\t%s\nnetwork\t%s\nvalues\t%d\n\n", ck.Format, report.Printable(network), total)
 	writeTensors(w, tensors, "")
 	return toStdout(errors.Join(w.Flush()))
 }

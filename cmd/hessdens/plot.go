@@ -140,7 +140,7 @@ func (o *plotOptions) run(a *app, args []string) error {
 		}
 		for _, c := range curves {
 			if len(curves) > 1 {
-				fmt.Fprintln(a.stdout, c.Name)
+				fmt.Fprintln(a.stdout, report.Printable(c.Name))
 			}
 			opt := report.TerminalOptions{Color: a.color(a.stdout), ASCII: o.ascii, X: x, From: o.from, To: o.to}
 			if err := report.Terminal(a.stdout, c, width, height, opt); err != nil {

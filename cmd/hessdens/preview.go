@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"os"
-	"strings"
-	"unicode"
 
 	"hessdens/internal/report"
 	"hessdens/internal/tensor"
@@ -15,17 +13,7 @@ func (s *subject) className(class int64) string {
 	if class < 0 || class >= int64(len(s.set.Names)) {
 		return fmt.Sprint(class)
 	}
-	return fmt.Sprintf("%d %s", class, printable(s.set.Names[class]))
-}
-
-// printable is a text of a file for a terminal, which control characters would confuse.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text)
+	return fmt.Sprintf("%d %s", class, report.Printable(s.set.Names[class]))
 }
 
 // preview draws the first examples where they are images.

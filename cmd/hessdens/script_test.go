@@ -17,9 +17,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain makes the test binary, under the name of hessdens, the program.
+// TestMain makes the test binary, under the name of hessdens, the program (as hessdens-peak, one that also tells its memory).
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"hessdens": main})
+	testscript.Main(m, map[string]func(){"hessdens": main, "hessdens-peak": mainPeak})
 }
 
 // TestScript runs testdata/script: the program as its users run it. Every script begins in a

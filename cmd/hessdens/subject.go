@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -184,6 +185,9 @@ func (o *subjectOptions) openAny(a *app) (*subject, error) {
 	var err error
 	if s.net, err = o.network(); err != nil {
 		return nil, err
+	}
+	if s.net.Size() == 0 {
+		return nil, inputf("%s: the network has no parameters, and so no Hessian (give one that has)", cmp.Or(o.model, o.weights))
 	}
 	for _, n := range s.net.Notes {
 		s.warn(a, "assumption", "%s", n)

@@ -14,6 +14,9 @@ import (
 // cifarImage is the number of bytes of an image: three planes of 32 × 32.
 const cifarImage = 3 * 32 * 32
 
+// maxNames bounds the file with the names of the classes, in bytes.
+const maxNames = 1 << 16
+
 // cifarForm is how a binary version lays out its records: labels of one byte each, then the image.
 //
 // Source: A. Krizhevsky, https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version".
@@ -69,7 +72,7 @@ func (o *opener) cifarDirectory(s Source, names map[string]bool, format string) 
 		}
 	}
 	// Names are for people: a file that is not there or not as it should be does no harm.
-	if b, err := s.in(form.names).bytes(); err == nil {
+	if b, err := s.in(form.names).bytes(maxNames); err == nil {
 		if lines := strings.Fields(string(b)); int64(len(lines)) == form.labels[len(form.labels)-1] {
 			p.names = lines
 		}

@@ -251,7 +251,7 @@ func (o *opener) csvNumbers(p *pair, t *table, labels []int, answer func(row []s
 	var seen pixels
 	err := t.each(func(row []string) error {
 		if len(x.values) >= tableBlock { // another one, not a longer one that is copied
-			p.x.parts = append(p.x.parts, x)
+			p.x.parts = append(p.x.parts, x.seal())
 			x = &numbers{row: len(features)}
 		}
 		for _, i := range features {
@@ -264,7 +264,7 @@ func (o *opener) csvNumbers(p *pair, t *table, labels []int, answer func(row []s
 		}
 		return answer(row)
 	})
-	p.x.parts, p.x.shape = append(p.x.parts, x), o.rowShape(len(features), seen)
+	p.x.parts, p.x.shape = append(p.x.parts, x.seal()), o.rowShape(len(features), seen)
 	o.scaleNote(p, seen)
 	return err
 }

@@ -22,7 +22,7 @@ var (
 const (
 	maxDepth   = 64
 	maxFolders = 1 << 20
-	maxFile    = 1 << 29 // bytes of a picture
+	maxPicture = 1 << 29 // bytes of a picture
 )
 
 // hidden are names that a person does not see: .DS_Store, ._cat.png, .ipynb_checkpoints.
@@ -125,7 +125,7 @@ func (o *opener) imageFolder(s Source, entries []fs.DirEntry) (pair, error) {
 		return Source{FS: s.FS, Name: files[i], Path: path.Join(s.path(), strings.TrimPrefix(files[i], s.Name+"/"))}
 	}
 	x, notes, err := newPictures(o.opts, len(files),
-		func(i int) ([]byte, error) { return at(i).bytes() },
+		func(i int) ([]byte, error) { return at(i).bytes(maxPicture) },
 		func(i int) (w, h int, err error) { return at(i).pictureSize() },
 		func(i int) string { return at(i).path() })
 	p.notes = append(p.notes, notes...)
@@ -222,15 +222,15 @@ func (s Source) opened() (fs.File, int64, error) {
 	return f, info.Size(), nil
 }
 
-// bytes are those of a file with a picture.
-func (s Source) bytes() ([]byte, error) {
+// bytes are those of a small file, at most so many.
+func (s Source) bytes(most int64) ([]byte, error) {
 	f, size, err := s.opened()
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	if size > maxFile {
-		return nil, fmt.Errorf("the file has %d bytes, more than the %d that a picture may have (make it smaller)", size, maxFile)
+	if size > most {
+		return nil, fmt.Errorf("the file has %d bytes, more than the %d that are read (make it smaller)", size, most)
 	}
 	b := make([]byte, size)
 	if _, err := io.ReadFull(f, b); err != nil {

@@ -220,6 +220,8 @@ func TestBadPictures(t *testing.T) {
 		"a BMP of -40 x 30":          {with(bmpFile, 18, 0xd8, 0xff, 0xff, 0xff), "the BMP"},
 		"a BMP of 5000 x 5000":       {with(bmpFile, 18, 0x88, 0x13, 0, 0, 0x88, 0x13, 0, 0), "declares 5000 x 5000 pixels, which"},
 		"a lossless WebP of 2^14":    {with(webpFile, 21, 0xff, 0xff, 0xff, 0x0f), "the WebP has 16384 x 16384 pixels, more than"},
+		"a WebP of 4000 x 4000":      {with(webpFile, 21, 0x9f, 0xcf, 0xe7, 0x3), "declares 4000 x 4000 pixels, which"},
+		"a GIF of 3000 x 3000":       {with(gifFile, 6, 0xb8, 0x0b, 0xb8, 0x0b), "declares 3000 x 3000 pixels, which"},
 		"a WebP whose frame differs": {with(alphaFile, 24, 99), "a frame of 26 x 20 pixels in a picture of 100 x 20"},
 		"a WebP of 2^24 x 2^24":      {with(alphaFile, 24, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), "the WebP has 16777216 x 16777216 pixels, more than"},
 		"an animated WebP":           {bytes.Replace(alphaFile, []byte("ALPH"), []byte("ANIM"), 1), "the WebP cannot be decoded: animations are not read"},
@@ -329,7 +331,7 @@ func FuzzPicture(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(r.pix) != r.w*r.h*r.channels || r.w*r.h > freePixels+len(b)<<14 {
+		if len(r.pix) != r.w*r.h*r.channels || r.w*r.h > freePixels+maxPerByte*len(b) {
 			t.Fatalf("%d x %d pixels in %d bytes of %d", r.w, r.h, len(r.pix), len(b))
 		}
 		if w, h := resized(r.w, r.h, int(resize)+1); w*h < 1<<16 {
@@ -346,7 +348,7 @@ func FuzzPicture(f *testing.F) {
 func TestCIFARNames(t *testing.T) {
 	files := cifarDisk()
 	names := []string{"airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"}
-	for text, want := range map[string][]string{strings.Join(names, "\n") + "\n\n": names, "airplane\nbird\n": nil} {
+	for text, want := range map[string][]string{strings.Join(names, "\n") + "\n\n": names, "airplane\nbird\n": nil, strings.Repeat(strings.Repeat("a", maxNames/10)+"\n", 10): nil} {
 		files["10/batches.meta.txt"] = &fstest.MapFile{Data: []byte(text)}
 		if s := mustOpen(t, from(files, "10"), Options{}); !slices.Equal(s.Names, want) {
 			t.Errorf("got %q, want %q", s.Names, want)

@@ -25,17 +25,17 @@ import (
 type pictureKind struct {
 	name    string
 	magic   []string // with ? for any byte
-	perByte int      // no honest file has more pixels for each of its bytes: the most that its coding can save
+	perByte int      // no honest file has more pixels for each of its bytes, but for the first million
 	config  func(io.Reader) (image.Config, error)
 	decode  func([]byte) (image.Image, error)
 }
 
 var pictureKinds = []pictureKind{
-	{"JPEG", []string{"\xff\xd8\xff"}, 1 << 10, jpeg.DecodeConfig, decodeWith(jpeg.Decode)},
-	{"PNG", []string{"\x89PNG\r\n\x1a\n"}, 1 << 14, png.DecodeConfig, decodeWith(png.Decode)},
-	{"GIF", []string{"GIF87a", "GIF89a"}, 1 << 12, gif.DecodeConfig, decodeGIF},
+	{"JPEG", []string{"\xff\xd8\xff"}, maxPerByte, jpeg.DecodeConfig, decodeWith(jpeg.Decode)},
+	{"PNG", []string{"\x89PNG\r\n\x1a\n"}, maxPerByte, png.DecodeConfig, decodeWith(png.Decode)},
+	{"GIF", []string{"GIF87a", "GIF89a"}, maxPerByte, gif.DecodeConfig, decodeGIF},
 	{"BMP", []string{"BM"}, 8, bmp.DecodeConfig, decodeWith(bmp.Decode)},
-	{"WebP", []string{"RIFF????WEBP"}, 1 << 14, webp.DecodeConfig, decodeWebP},
+	{"WebP", []string{"RIFF????WEBP"}, maxPerByte, webp.DecodeConfig, decodeWebP},
 }
 
 // unreadKinds are formats that a person may well have.
@@ -84,10 +84,12 @@ func kindOf(head []byte) (pictureKind, error) {
 	return pictureKind{}, errors.New("is no picture that is read: neither JPEG, PNG, GIF, BMP nor WebP (convert it to PNG, or take it away)")
 }
 
-// Bounds of a picture, so that a small file does not ask for a large memory: the most pixels, the most
-// that any file may have, whatever its size, and the most of which two are decoded at once.
+// Bounds of a picture, so that a small file does not ask for a large memory: the most pixels, the most for each
+// byte of a file that is compressed (as deflate, the most that any archive gives), the most that any file may have, whatever
+// its size, and the most of which two are decoded at once.
 const (
 	maxPixels   = 1 << 26
+	maxPerByte  = 1032
 	freePixels  = 1 << 20
 	largePixels = 1 << 22
 	maxSide     = 1 << 13 // of --resize and --crop

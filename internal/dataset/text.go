@@ -1,7 +1,6 @@
 package dataset
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"math"
@@ -101,11 +100,12 @@ func contents(s Source, f file) (string, error) {
 	if f.size > min(maxText, math.MaxInt) {
 		return "", s.errorf("%d bytes are more text than is read into memory (make the tokens beforehand and save them as .bin)", f.size)
 	}
-	b := make([]byte, f.size)
-	if n, err := io.ReadFull(io.NewSectionReader(f, 0, f.size), b); err != nil {
+	var b strings.Builder // of which no copy is made
+	b.Grow(int(f.size))
+	if n, err := io.CopyN(&b, io.NewSectionReader(f, 0, f.size), f.size); err != nil {
 		return "", s.errorf("read %d bytes of %d: %w", n, f.size, short(err))
 	}
-	return string(b), nil
+	return b.String(), nil
 }
 
 // texts makes a language model's examples of the files in use, which follow each other. More texts than those have a
@@ -120,12 +120,19 @@ func (o *opener) texts(p *pair, s Source, use []Source, all []string) error {
 	var tokens series
 	for i, src := range use {
 		if _, ok := p.vocab.(byteVocabulary); ok { // as they are
-			b := []byte(all[i])
-			tokens.parts = append(tokens.parts, &npy.Array{DType: tensor.Uint8, Shape: []int{len(b)}, Data: bytes.NewReader(b)})
+			tokens.parts = append(tokens.parts, &npy.Array{DType: tensor.Uint8, Shape: []int{len(all[i])}, Data: strings.NewReader(all[i])})
 			continue
 		}
 		if err := validUTF8(all[i]); err != nil {
 			return src.errorf("%w", err)
+		}
+		if v, ok := p.vocab.(*charVocabulary); ok {
+			t, err := v.array(all[i])
+			if err != nil {
+				return src.errorf("%w", err)
+			}
+			tokens.parts = append(tokens.parts, t)
+			continue
 		}
 		t, err := p.vocab.Encode(all[i])
 		if err != nil {

@@ -2,12 +2,15 @@ package dataset
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"hessdens/internal/npy"
+	"hessdens/internal/tensor"
 	"hessdens/internal/tokenizer"
 )
 
@@ -83,14 +86,38 @@ func (v *charVocabulary) Size() int { return len(v.chars) }
 
 func (v *charVocabulary) Encode(text string) ([]int32, error) {
 	out := make([]int32, 0, utf8.RuneCountInString(text))
+	err := v.each(text, func(t int32) { out = append(out, t) })
+	return out, err
+}
+
+// array is Encode in as few bytes a token as the vocabulary needs.
+func (v *charVocabulary) array(text string) (*npy.Array, error) {
+	n := utf8.RuneCountInString(text)
+	a := &npy.Array{DType: tensor.Uint8, Shape: []int{n}}
+	add := func(b []byte, t int32) []byte { return append(b, byte(t)) }
+	switch {
+	case len(v.chars) > 1<<16:
+		a.DType = tensor.Int32
+		add = func(b []byte, t int32) []byte { return binary.LittleEndian.AppendUint32(b, uint32(t)) }
+	case len(v.chars) > 1<<8:
+		a.DType = tensor.Uint16
+		add = func(b []byte, t int32) []byte { return binary.LittleEndian.AppendUint16(b, uint16(t)) }
+	}
+	b := make([]byte, 0, n*a.DType.Size())
+	err := v.each(text, func(t int32) { b = add(b, t) })
+	a.Data = bytes.NewReader(b)
+	return a, err
+}
+
+func (v *charVocabulary) each(text string, f func(token int32)) error {
 	for i, c := range text {
 		t, ok := v.token[c]
 		if !ok {
-			return nil, fmt.Errorf("offset %d: the character %q is not among the %d of the vocabulary (check --vocab)", i, c, len(v.chars))
+			return fmt.Errorf("offset %d: the character %q is not among the %d of the vocabulary (check --vocab)", i, c, len(v.chars))
 		}
-		out = append(out, t)
+		f(t)
 	}
-	return out, nil
+	return nil
 }
 
 func (v *charVocabulary) Decode(tokens []int64) string {

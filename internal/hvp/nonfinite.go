@@ -87,11 +87,10 @@ func nonFinite[T exec.Float](x []T) int {
 // goes over the data again, batch by batch, and over the first bad batch operation by operation.
 func (o *Operator) Explain(ctx context.Context, v []float64) error {
 	e := &NonFiniteError{What: whatProduct, First: -1}
-	err := o.explain(ctx, e, v)
-	if err == error(e) && e.First < 0 {
-		return nil
+	if err := o.explain(ctx, e, v); e.First >= 0 || !errors.Is(err, e) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // explain completes err where it is a *NonFiniteError, v being the vector of a product: with the batch, the tensor, and whether float64

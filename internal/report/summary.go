@@ -98,11 +98,11 @@ func Summary(w io.Writer, r *spectrum.Result) error {
 	out := bufio.NewWriter(w)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(out, "  %-16s  %s\n", name, value)
+			fmt.Fprintf(out, "  %-16s  %s\n", name, Printable(value))
 		}
 	}
 	if head := join(" on ", r.Model.Name, r.Data.Name); head != "" {
-		fmt.Fprintln(out, head)
+		fmt.Fprintln(out, Printable(head))
 	}
 	line("parameters n", thousands(r.Model.Parameters))
 	examples := thousands(r.Data.Examples)
@@ -220,7 +220,7 @@ func percent(share float64) string {
 func Table(w io.Writer, names []string, results []*spectrum.Result) error {
 	cells := [][]string{{"", "loss", "λ max", "λ min", "trace", "‖H‖_F", "negative", "neg. energy", "converged"}}
 	for i, r := range results {
-		name := r.Model.Name
+		name := Printable(r.Model.Name)
 		if names != nil {
 			name = names[i]
 		}

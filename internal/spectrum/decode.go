@@ -20,6 +20,11 @@ const (
 
 	// maxValues bounds what the file's numbers take in memory, which can be four times their text.
 	maxValues = 1 << 24
+
+	// freeValues are those that any file may have; beyond them each has valueBytes bytes of text, where honest ones have twenty: a list of
+	// a digit each would take many times the file.
+	freeValues = 1 << 20
+	valueBytes = 4
 )
 
 // Read reads one result, .json or .json.gz by its content. It is strict: a field that is unknown, missing,
@@ -105,6 +110,7 @@ func (l *limited) Read(p []byte) (int, error) {
 type decoder struct {
 	json *json.Decoder
 	left int // values that may still come
+	got  int64
 }
 
 func (d *decoder) wrong(path, format string, args ...any) error {
@@ -139,6 +145,9 @@ func (d *decoder) token(path string) (json.Token, error) {
 	}
 	if d.left--; d.left < 0 {
 		return nil, d.wrong(path, "too many values in the file (more than %d)", maxValues)
+	}
+	if d.got++; d.got > freeValues+d.json.InputOffset()/valueBytes {
+		return nil, d.wrong(path, "too many values for a file of this size")
 	}
 	return t, nil
 }

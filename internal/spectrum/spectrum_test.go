@@ -417,6 +417,10 @@ func TestReadIsBounded(t *testing.T) {
 			t.Errorf("want %q, got %v", want, err)
 		}
 	}
+	// Digits, each of which would take four times its text.
+	if _, err := Read(io.MultiReader(strings.NewReader(head), &repeated{[]byte("0,")})); err == nil || !strings.Contains(err.Error(), "too many values for a file of this size") {
+		t.Errorf("got %v", err)
+	}
 	// A small file that is large when decompressed.
 	var z bytes.Buffer
 	w := gzip.NewWriter(&z)

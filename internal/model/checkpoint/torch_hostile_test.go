@@ -62,7 +62,7 @@ func readTorch(file []byte, key string) error {
 func TestHostile(t *testing.T) {
 	// A part of the reason, where another could hide a hole.
 	want := map[string]string{
-		"system.pt": "os.system", "system-in-dict.pt": "os.system", "system-from-type.pt": "os.system", "getattr.pkl": "os.system", "inst.pkl": "os.system",
+		"system.pt": "os.system", "system-in-dict.pt": "os.system", "system-from-type.pt": "os.system", "getattr.pkl": "os.system", "inst.pkl": "os.system", "storage.pkl": "is not in the file", "storage.tar.pt": "is not in the file",
 		"storage-class.pt": "unknown type", "long-string.pkl": "a length of 4294967295", "long-bytes8.pkl": "a length of 9223372036854775813",
 		"long-frame.pkl": "FRAME", "long-integer.pkl": "LONG4", "far-memo.pkl": "place 4294967294", "no-memo.pkl": "place 5", "below-mark.pkl": "empty",
 		"opcode.pkl": "not an opcode", "shape-beyond.pt": "goes beyond", "shape-huge.pt": "more values than an int", "shape-negative.pt": "negative",

@@ -22,12 +22,13 @@ const (
 // pickle.dump of a dictionary of NumPy arrays.
 func openPickle(r io.ReaderAt, size int64, key string) (*File, error) {
 	u := &unpickler{data: r, storages: map[string]*storage{}}
-	m := pickle.NewReader(r, 0, size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
+	m := pickle.NewReader(r, 0, size, size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
 	first, err := m.Next()
 	if err != nil {
 		return nil, err
 	}
 	if first != pickle.Big(legacyMagic) {
+		u.close()
 		return newPicker(Pickle, u, m.Offset()).file(first, key)
 	}
 	start := m.Offset()
@@ -68,12 +69,17 @@ func openPickle(r io.ReaderAt, size int64, key string) (*File, error) {
 			return nil, err
 		}
 	}
+	u.close()
+	return newPicker(PyTorchLegacy, u, directory).file(v, key)
+}
+
+// close says of each storage that was named, and whose values did not come, that they are not there.
+func (u *unpickler) close() {
 	for _, s := range u.storages {
 		if s.data == nil {
 			s.fault = fmt.Errorf("its storage %.60q is not in the file (the file is truncated or damaged; save it again)", s.key)
 		}
 	}
-	return newPicker(PyTorchLegacy, u, directory).file(v, key)
 }
 
 // read takes the storage whose size, in values, and values follow. A size that the pickle gave has
@@ -136,7 +142,7 @@ func openTar(r io.ReaderAt, size int64, key string) (*File, error) {
 	}
 	u := &unpickler{data: r, storages: map[string]*storage{}, tensors: map[string]*view{}}
 	open := func(name string) *pickle.Reader {
-		return pickle.NewReader(r, members[name].offset, members[name].size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
+		return pickle.NewReader(r, members[name].offset, members[name].size, size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
 	}
 	m := open("storages")
 	end := members["storages"].offset + members["storages"].size
@@ -150,6 +156,7 @@ func openTar(r io.ReaderAt, size int64, key string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tar member %q: %w", "pickle", err)
 	}
+	u.close()
 	return newPicker(PyTorchTar, u, members["pickle"].size+members["tensors"].size).file(v, key)
 }
 

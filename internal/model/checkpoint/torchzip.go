@@ -206,7 +206,7 @@ func (t *torchZip) unpickle(key string) (*File, error) {
 		return nil, err
 	}
 	u := &unpickler{data: data, storages: map[string]*storage{}, open: t.locate}
-	m := pickle.NewReader(data, off, int64(x.UncompressedSize64), pickle.Hooks{Call: u.call, Persistent: u.persistent})
+	m := pickle.NewReader(data, off, int64(x.UncompressedSize64), t.size, pickle.Hooks{Call: u.call, Persistent: u.persistent})
 	v, err := m.Next()
 	if err != nil {
 		return nil, fmt.Errorf("zip record %.200q: %w", x.Name, err)

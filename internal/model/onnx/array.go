@@ -107,8 +107,15 @@ type loader struct {
 	dir  string // of the model, for the names of external data
 	data map[string][]byte
 	room int64 // bytes that external files may still take
+	size int64 // bytes of the model's file
 
 	spread int // places of sparse tensors so far
+}
+
+// most is how many elements and entries may be computed when importing: a small file does not ask for a large memory.
+func (l *loader) most() int {
+	size := l.size + maxExternal - l.room
+	return int(min(maxSpent, freeSpent+perByte*min(size, maxSpent)))
 }
 
 // tensor decodes a TensorProto. What it declares is checked against the data that are there
@@ -353,8 +360,8 @@ func (l *loader) sparse(t *onnxpb.SparseTensorProto) (*array, error) {
 	if n > maxConst || isFloat(at.dt) || !isFloat(v.dt) || len(at.i) != values && len(at.i) != values*rank {
 		return nil, fmt.Errorf("a sparse tensor of %d values at %d indices does not fit its %d places", values, len(at.i), n)
 	}
-	if l.spread += n; l.spread > maxConst {
-		return nil, fmt.Errorf("sparse tensors of more than %d places together", maxConst)
+	if l.spread += n; l.spread > l.most() {
+		return nil, fmt.Errorf("sparse tensors of more than %d places together", l.most())
 	}
 	out := newArray(v.dt, shape.shape...)
 	for j := range values {

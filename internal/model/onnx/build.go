@@ -58,6 +58,7 @@ type builder struct {
 	depth      int
 	calls      int
 	spent      int // elements of constants and entries of tables so far
+	most       int // of these
 	node       *node
 }
 
@@ -230,8 +231,8 @@ func (b *builder) bound(shape []int) {
 }
 
 func (b *builder) spend(n int) {
-	if b.spent += n; b.spent > maxSpent {
-		b.fail("constants and tables are too large together")
+	if b.spent += n; b.spent > b.most {
+		b.fail("constants and tables are too large together for a file of this size")
 	}
 }
 

@@ -53,6 +53,8 @@ const (
 	maxConst    = 1 << 26 // elements of a tensor that is computed when importing
 	maxWindow   = 1 << 27 // entries of the table of a convolution or a pooling
 	maxSpent    = 1 << 29 // elements and entries of all of these together, for one batch
+	freeSpent   = 1 << 22 // of these: what any file may ask for, however small
+	perByte     = 129     // of these: for each byte of a file, which makes 1,032 of it, as many as an archive may
 	maxSize     = 1 << 30 // elements of any tensor of a batch
 	newestOpset = 28      // of the operators as this package knows them
 )
@@ -146,7 +148,7 @@ func Open(fsys fs.FS, name string) (*File, error) {
 	}
 	f := &File{Name: name, Producer: strings.TrimSpace(m.GetProducerName() + " " + m.GetProducerVersion()),
 		functions: map[string]*onnxpb.FunctionProto{},
-		load:      &loader{fsys: fsys, dir: path.Dir(name), data: map[string][]byte{}, room: maxExternal}}
+		load:      &loader{fsys: fsys, dir: path.Dir(name), data: map[string][]byte{}, room: maxExternal, size: int64(len(b))}}
 	f.opsets = opsets(m.GetOpsetImport())
 	f.Opset = f.opsets[""]
 	for _, fn := range m.GetFunctions() {

@@ -169,7 +169,7 @@ func (w *network) targets(b *builder, x, y *graph.Node) *value {
 
 // own builds the loss: one value.
 func (w *network) own(g *graph.Graph, x, y *graph.Node, stats *bool) (*graph.Node, *builder) {
-	b := &builder{g: g, batchStats: stats, batch: x.Dim(0)}
+	b := &builder{g: g, batchStats: stats, batch: x.Dim(0), most: w.f.load.most()}
 	v := w.end(b, w.build(b, w.nodes, x, y), w.loss)
 	if v.size() != 1 {
 		b.fail("output %q takes %s as targets and has shape %v, and a loss is one value: its mean over the batch (export it with reduction='mean')", w.loss, w.target.name, v.shape)

@@ -512,13 +512,13 @@ func (w *network) end(b *builder, s *scope, name string) *value {
 
 // outputs builds the graph's output.
 func (w *network) outputs(g *graph.Graph, x *graph.Node, batch int, stats *bool) (*value, *builder) {
-	b := &builder{g: g, batchStats: stats, batch: batch}
+	b := &builder{g: g, batchStats: stats, batch: batch, most: w.f.load.most()}
 	return w.end(b, w.build(b, w.scores, x, nil), w.output), b
 }
 
 // rows is an output as [P, Outputs]; sequence says that it is one of each sequence of tokens.
 func (w *network) rows(g *graph.Graph, v *value, x *graph.Node, batch int) (rows *graph.Node, sequence bool) {
-	b := &builder{g: g}
+	b := &builder{g: g, most: maxSpent}
 	y := b.real(v)
 	switch {
 	case w.tokens && y.Rank() == 3 && y.Dim(0) == batch && y.Dim(1) == x.Dim(1):

@@ -41,7 +41,7 @@ func evaluate(f *File, inputs []*array, fixed func(input string) bool, derived *
 		if err := check(nodes); err != nil {
 			graph.Failf("%v", err)
 		}
-		b := &builder{g: g}
+		b := &builder{g: g, most: maxSpent}
 		s := b.inner(f.main, nil)
 		for i, in := range f.main.inputs {
 			if i >= len(inputs) {

@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// maxOps bounds the opcodes of one pickle, and so its values. A tensor of a state_dict takes
-	// about 30.
-	maxOps = 1 << 24
+	// maxOps bounds the opcodes of one pickle, and so its values, which take up to a hundred bytes each. A tensor of a state_dict takes
+	// about 30. freeOps are those that any file may have, then there is one for each opBytes bytes of it.
+	maxOps  = 1 << 24
+	freeOps = 1 << 17
+	opBytes = 32
 	// maxDigits bounds an integer written in decimal, where parsing is not linear: Python's own limit.
 	maxDigits = 4300
 	// highest is the last protocol there is.
@@ -33,12 +35,13 @@ type Reader struct {
 	memo  []any         // the memo where its indices have no gaps,
 	far   map[int64]any // and where they do
 	ops   int
+	most  int // of them
 }
 
-// NewReader reads from byte off of r on, size bytes at most. Offsets in errors and Blobs are those
+// NewReader reads from byte off of r on, size bytes at most, out of a file of whole bytes. Offsets in errors and Blobs are those
 // of r.
-func NewReader(r io.ReaderAt, off, size int64, hooks Hooks) *Reader {
-	return &Reader{src: source{r: r, pos: off, end: off + size}, hooks: hooks}
+func NewReader(r io.ReaderAt, off, size, whole int64, hooks Hooks) *Reader {
+	return &Reader{most: int(min(maxOps, freeOps+whole/opBytes)), src: source{r: r, pos: off, end: off + size}, hooks: hooks}
 }
 
 // Offset is that of the next byte.
@@ -52,7 +55,7 @@ func (m *Reader) SkipTo(off int64) { m.src.pos = off }
 func (m *Reader) Raw(n int64) ([]byte, error) { return m.src.next(n) }
 
 // Next reads one pickle. It fails on bytes that are none, with the offset and the opcode; on more
-// than 2^24 opcodes; on out-of-band buffers and extension codes, which a file cannot resolve; and
+// opcodes than the size of the file justifies; on out-of-band buffers and extension codes, which a file cannot resolve; and
 // when a hook does.
 func (m *Reader) Next() (any, error) {
 	m.stack, m.marks, m.memo, m.far, m.ops = nil, nil, nil, nil, 0
@@ -64,8 +67,8 @@ func (m *Reader) Next() (any, error) {
 			return nil, fmt.Errorf("offset %d: the pickle ends without a STOP (the file is truncated or damaged; copy or save it again)", start)
 		}
 		m.op = b[0]
-		if m.ops++; m.ops > maxOps {
-			return nil, fmt.Errorf("offset %d: the pickle has more than %d opcodes (save the state_dict alone with torch.save)", start, maxOps)
+		if m.ops++; m.ops > m.most {
+			return nil, fmt.Errorf("offset %d: the pickle has more than %d opcodes, too many for a file of this size (save the state_dict alone with torch.save)", start, m.most)
 		}
 		if m.op == '.' {
 			v, err := m.pop()

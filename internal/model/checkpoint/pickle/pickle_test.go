@@ -10,7 +10,7 @@ import (
 
 // read is the one pickle of a text, with persistent ids as they are and one known name.
 func read(s string) (any, error) {
-	m := NewReader(strings.NewReader(s), 0, int64(len(s)), Hooks{
+	m := NewReader(strings.NewReader(s), 0, int64(len(s)), int64(len(s)), Hooks{
 		Call: func(fn Global, args Tuple) (any, bool, error) {
 			if fn.Name == "bad" {
 				return nil, true, errCallee
@@ -75,14 +75,14 @@ func TestBad(t *testing.T) {
 			t.Errorf("%.40q: got %v, want an error with %q", tt.pickle, err, tt.want)
 		}
 	}
-	if _, err := NewReader(strings.NewReader("\x80\x02K\x00Q."), 0, 6, Hooks{}).Next(); err == nil || !strings.Contains(err.Error(), "persistent id") {
+	if _, err := NewReader(strings.NewReader("\x80\x02K\x00Q."), 0, 6, 6, Hooks{}).Next(); err == nil || !strings.Contains(err.Error(), "persistent id") {
 		t.Errorf("a persistent id without a hook: %v", err)
 	}
 }
 
 // Pickles follow each other, and what follows them is theirs no more.
 func TestSequence(t *testing.T) {
-	m := NewReader(strings.NewReader("xx\x80\x02K\x01.N.data"), 2, 11, Hooks{})
+	m := NewReader(strings.NewReader("xx\x80\x02K\x01.N.data"), 2, 11, 13, Hooks{})
 	for _, want := range []any{int64(1), nil} {
 		if got, err := m.Next(); err != nil || got != want {
 			t.Errorf("got %v, %v, want %v", got, err, want)
@@ -107,5 +107,16 @@ func TestPairs(t *testing.T) {
 	}
 	if _, ok := (*Dict)(nil).Get("a"); ok {
 		t.Error("a key of no dict")
+	}
+}
+
+// A file has opcodes by its size: a million lists are no state_dict of a megabyte, and may be one of a gigabyte.
+func TestManyOpcodes(t *testing.T) {
+	s := "\x80\x02](" + strings.Repeat("]", 1<<20) + "e."
+	for whole, want := range map[int64]string{int64(len(s)): "too many for a file of this size", 1 << 30: ""} {
+		_, err := NewReader(strings.NewReader(s), 0, int64(len(s)), whole, Hooks{}).Next()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("a file of %d bytes: %v", whole, err)
+		}
 	}
 }

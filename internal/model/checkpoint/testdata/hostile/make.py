@@ -86,6 +86,7 @@ files["system-in-dict.pt"] = archive(b"\x80\x02}" + text("state_dict") + call + 
 files["system-as-tensor.pt"] = archive(state(w=b"ctorch._utils\n_rebuild_parameter\n" + tup(b"cbuiltins\neval\n" + tup(text("1/0")) + b"R", b"\x88", b"}") + b"R"))
 files["system-from-type.pt"] = archive(state(w=b"ctorch._tensor\n_rebuild_from_type_v2\n" + tup(b"cos\nsystem\n", b"cos\npopen\n", tup(text("true")), b"}") + b"R"))
 files["getattr.pkl"] = b"\x80\x04" + text("os") + text("system") + b"\x93" + tup(text("true")) + b"R."
+files["storage.pkl"] = state(w=tensor())
 files["inst.pkl"] = b"\x80\x02(" + text("true") + b"ios\nsystem\n."
 files["storage-class.pt"] = archive(state(w=tensor(tup(text("storage"), b"cos\nFloatStorage\n", text("0"), text("cpu"), number(4)) + b"Q")))
 # Lengths.
@@ -219,6 +220,7 @@ files["rank.tar.pt"] = tarball(pickle=main, tensors=one + kind + struct.pack("<i
 files["beyond.tar.pt"] = tarball(pickle=main, tensors=one + kind + struct.pack("<ii3q", 1, 0, 5, 1, 0), storages=body)
 files["views.tar.pt"] = tarball(pickle=main, tensors=one + kind + meta, storages=body[:-1] + b"(" + tup(b"K\x01", b"K\x01", b"K\x00", number(BIG)) + b"e.")
 files["id.tar.pt"] = tarball(pickle=main.replace(b"5", b"6"), tensors=one + kind + meta, storages=body)
+files["storage.tar.pt"] = tarball(pickle=state(w=tensor()), tensors=one + kind + meta, storages=body)
 
 for name, b in files.items():
     (here / name).write_bytes(b)
