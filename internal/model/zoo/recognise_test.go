@@ -46,7 +46,7 @@ func FuzzRecognise(f *testing.F) {
 	f.Add("conv1.weight 0 0 0 0\nlayer1.0.conv1.weight 1 1\nfc.weight 0 0\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		net, err := Recognise(listing(text))
-		if err == nil && (net.Size() < 0 || net.Size() > maxSize) {
+		if err == nil && (net.Size() < 0 || float64(net.Size()) > maxSize) {
 			t.Fatalf("%s has %d parameters", net.Name, net.Size())
 		}
 	})
