@@ -10,6 +10,8 @@ import (
 const (
 	blockLen = 512   // elements of a chain's block, about: a few arrays of them stay in the nearest cache
 	partLen  = 32768 // elements of a chain's part
+
+	maxChannels = 2 * blockLen // of positions of which a block has whole ones
 )
 
 // walk says how an operand lies as a chain goes along it.
@@ -23,7 +25,8 @@ const (
 	walkAny
 )
 
-// micro is one operation of a chain on slots.
+// micro is one operation of a chain on slots: a pointwise one, a sum over channels (OpSum), or a value of a position that is
+// repeated for its channels (OpBroadcast).
 type micro[T kernel.Float] struct {
 	op           graph.Op
 	vector       bool // the kernel has it
@@ -31,12 +34,14 @@ type micro[T kernel.Float] struct {
 	dst, a, b, c int
 	k            T
 	attr         float64
+	channels     int // of a position
 }
 
 // operand is an array that a chain reads, seen along the chain's axes.
 type operand struct {
 	slot    int
 	ref     ref
+	per     int // elements of the chain that one stands for
 	walk    walk
 	scratch int
 	off     int // of the first element
@@ -72,36 +77,38 @@ func (o *operand) kind() walk {
 type result struct {
 	slot int
 	ref  ref
+	per  int // elements of the chain that one stands for
 }
 
-// sumOut is a sum that a chain makes of one of its slots.
+// temporary is a slot that lies in the worker's memory.
+type temporary struct{ slot, scratch, per int }
+
+// sumOut is a sum over positions that a chain makes of one of its slots.
 type sumOut struct {
 	slot  int
 	ref   ref
-	width int // elements of a position, all directions; or, of a sum over channels, channels
-	kind  reduction
+	width int // elements of a position, all directions
 }
 
-// chain computes a group of pointwise operations a block at a time.
+// chain computes a group of pointwise operations, and sums over channels that these read, a block at a time. A value may have one
+// element a position instead of one a channel; blocks are whole positions then.
 type chain[T kernel.Float] struct {
 	p       *Program[T]
-	total   int
+	total   int // elements of a value with all channels
 	block   int
 	part    int
 	ops     []micro[T]
 	in      []operand
 	out     []result
 	sums    []sumOut
-	temps   [][2]int // slot, scratch index
+	temps   []temporary
 	slots   int
 	scratch int
 }
 
 func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
-	v := h.members[0]
-	if v.reduce != reduceNone {
-		v = v.in[0] // is kept, and nothing is computed of it but sums
-	}
+	v := h.whole()
+	channels := lastAxis(v.shape)
 	c := &chain[T]{p: p, total: v.size()}
 	// The chain walks in the order in which its results lie.
 	axes, own := v.axes(), v.strides(v)
@@ -119,17 +126,21 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		}
 		return out
 	}
-	walk := along(axes)
+	c.block = blockFor(along(axes))
+	per := func(x *value) int { return channels / lastAxis(x.shape) }
 	slot := map[*value]int{}
-	c.block = blockFor(walk)
 	for _, x := range h.inputs {
-		o := operand{slot: c.slots, ref: x.root.buffer.ref, off: x.layout.off}
+		o := operand{slot: c.slots, ref: x.root.buffer.ref, off: x.layout.off, per: per(x)}
 		slot[x] = c.slots
 		c.slots++
-		size, strides := collapse(walk, [][]int{along(v.strides(x))})
+		axes := slices.Clone(axes)
+		if o.per > 1 {
+			axes[len(axes)-1] = 1
+		}
+		size, strides := collapse(along(axes), [][]int{along(v.strides(x))})
 		o.size, o.stride = size, strides[0]
 		o.walk = o.kind()
-		if period := o.period(); o.walk != walkDirect && c.block%period == 0 {
+		if period := o.period(); o.walk != walkDirect && c.block/o.per%period == 0 {
 			o.walk = walkOnce
 		}
 		if o.walk != walkDirect {
@@ -138,7 +149,8 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		}
 		c.in = append(c.in, o)
 	}
-	c.part = max(partLen/c.block, 1) * c.block
+	// Parts are of one size, but small where there would be few.
+	c.part = max(min(partLen, c.total/fewParts)/c.block, partLen/8/c.block, 1) * c.block
 	inside := productsInside(h)
 	reads := func(m *value) []*value { // of an addition with a product inside: its factors, and the other term
 		for i, x := range m.in {
@@ -148,33 +160,46 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		}
 		return m.in
 	}
-	last := map[*value]int{}
-	for i, m := range h.members {
-		for _, x := range reads(m) {
-			if m.reduce != reduceNone {
-				last[x] = len(h.members) // sums come last
-			}
-			last[x] = max(last[x], i)
+	// The steps: members, each after what is repeated for it. Sums over positions come last.
+	var steps, sums []*value
+	for _, m := range h.members {
+		switch {
+		case inside[m] != nil:
+			continue
+		case m.reduce == reducePositions:
+			sums = append(sums, m)
+			continue
 		}
+		for _, x := range reads(m) {
+			if x.root.group == h && x.isView() && !slices.Contains(steps, x) {
+				steps = append(steps, x)
+			}
+		}
+		steps = append(steps, m)
+	}
+	last := map[*value]int{}
+	for i, m := range steps {
+		if m.isView() {
+			last[m.root] = i
+			continue
+		}
+		for _, x := range reads(m) {
+			last[x] = i
+		}
+	}
+	for _, m := range sums {
+		last[m.in[0]] = len(steps)
 	}
 	var free []int // scratch indices
 	at := map[int]int{}
-	for i, m := range h.members {
-		if inside[m] != nil {
-			continue
+	for i, m := range steps {
+		in := reads(m)
+		if m.isView() {
+			in = []*value{m.root}
 		}
-		if m.reduce != reduceNone {
-			o := sumOut{slot: slot[m.in[0]], ref: m.buffer.ref, width: lastAxis(v.shape), kind: m.reduce}
-			if m.reduce == reducePositions {
-				c.part = sumPositions(o.width) * v.k * o.width
-				o.width *= v.k
-			}
-			c.sums = append(c.sums, o)
-			continue
-		}
+		slot[m] = c.slots
 		if slices.Contains(h.outputs, m) {
-			slot[m] = c.slots
-			c.out = append(c.out, result{c.slots, m.buffer.ref})
+			c.out = append(c.out, result{c.slots, m.buffer.ref, per(m)})
 		} else {
 			var s int
 			if len(free) > 0 {
@@ -183,22 +208,23 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 				s = c.scratch
 				c.scratch++
 			}
-			slot[m] = c.slots
 			at[c.slots] = s
-			c.temps = append(c.temps, [2]int{c.slots, s})
+			c.temps = append(c.temps, temporary{c.slots, s, per(m)})
 		}
 		c.slots++
-		op := micro[T]{op: m.op, dst: slot[m]}
+		op := micro[T]{op: m.op, dst: slot[m], channels: channels}
 		op.kernel, op.vector = vectorOps[m.op]
 		if a, ok := m.attr.(float64); ok {
 			op.attr, op.k = a, T(a)
 		}
-		in := reads(m)
-		if len(in) > len(m.in) {
+		switch {
+		case m.isView():
+			op.op = graph.OpBroadcast
+		case len(in) > len(m.in):
 			op.kernel, op.vector = kernel.VectorMulAdd, true
 		}
-		for j, x := range in {
-			*[]*int{&op.a, &op.b, &op.c}[j] = slot[x]
+		for j, s := range []*int{&op.a, &op.b, &op.c} {
+			*s = slot[in[min(j, len(in)-1)]]
 		}
 		c.ops = append(c.ops, op)
 		for j, x := range in {
@@ -206,6 +232,10 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 				free = append(free, s)
 			}
 		}
+	}
+	for _, m := range sums {
+		c.sums = append(c.sums, sumOut{slot[m.in[0]], m.buffer.ref, channels * v.k})
+		c.part = sumPositions(channels) * v.k * channels
 	}
 	return c
 }
@@ -256,42 +286,20 @@ func (c *chain[T]) run(wi, part int) {
 	scratch := func(i, n int) []T { return w.block[i*c.block : i*c.block+n] }
 	for i := range c.in {
 		if o := &c.in[i]; o.walk == walkOnce {
-			gather(o, scratch(o.scratch, min(c.block, hi-lo)), c.p.at(o.ref), lo)
+			gather(o, scratch(o.scratch, min(c.block, hi-lo)/o.per), c.p.at(o.ref), lo/o.per)
 		}
 	}
 	for ; lo < hi; lo += c.block {
 		n := min(c.block, hi-lo)
 		for i := range c.in {
 			o := &c.in[i]
-			src := c.p.at(o.ref)
-			switch o.walk {
-			case walkDirect:
-				w.slots[o.slot] = src[lo : lo+n]
-				continue
-			case walkRows:
-				if at := lo % o.inner; at+n <= o.inner { // a piece of one row
-					from := o.off + lo/o.inner/o.times*o.inner + at
-					w.slots[o.slot] = src[from : from+n]
-					continue
-				}
-			}
-			s := scratch(o.scratch, n)
-			switch {
-			case o.walk == walkOnce:
-			case o.walk == walkRows && lo%o.inner == 0 && n%o.inner == 0:
-				repeated(s, src[o.off:], lo, o.inner, o.times)
-			case o.walk == walkElements:
-				repeated(s, src[o.off:], lo, 1, o.times)
-			default:
-				gather(o, s, src, lo)
-			}
-			w.slots[o.slot] = s
+			w.slots[o.slot] = block(o, w.block[o.scratch*c.block:], c.p.at(o.ref), lo/o.per, n/o.per)
 		}
 		for _, o := range c.out {
-			w.slots[o.slot] = c.p.at(o.ref)[lo : lo+n]
+			w.slots[o.slot] = c.p.at(o.ref)[lo/o.per : (lo+n)/o.per]
 		}
 		for _, t := range c.temps {
-			w.slots[t[0]] = scratch(t[1], n)
+			w.slots[t.slot] = scratch(t.scratch, n/t.per)
 		}
 		for i := range c.ops {
 			c.ops[i].apply(w.slots)
@@ -302,17 +310,33 @@ func (c *chain[T]) run(wi, part int) {
 	}
 }
 
-// sum adds the block x, which begins at lo, to a sum.
-func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
-	y := c.p.at(o.ref)
-	if o.kind == reduceChannels {
-		y = y[lo/o.width:]
-		for i := range len(x) / o.width {
-			y[i] = T(sumOf(x[i*o.width:(i+1)*o.width], 1))
+// block is n elements of an operand from lo on, where they lie or in scratch.
+func block[T kernel.Float](o *operand, scratch, src []T, lo, n int) []T {
+	switch o.walk {
+	case walkDirect:
+		return src[lo : lo+n]
+	case walkRows:
+		if at := lo % o.inner; at+n <= o.inner { // a piece of one row
+			from := o.off + lo/o.inner/o.times*o.inner + at
+			return src[from : from+n]
 		}
-		return
 	}
-	y = y[part*o.width : (part+1)*o.width]
+	s := scratch[:n]
+	switch {
+	case o.walk == walkOnce:
+	case o.walk == walkRows && lo%o.inner == 0 && n%o.inner == 0:
+		repeated(s, src[o.off:], lo, o.inner, o.times)
+	case o.walk == walkElements:
+		repeated(s, src[o.off:], lo, 1, o.times)
+	default:
+		gather(o, s, src, lo)
+	}
+	return s
+}
+
+// sum adds the block x, which begins at lo, to a sum over positions.
+func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
+	y := c.p.at(o.ref)[part*o.width : (part+1)*o.width]
 	for begin, at := part*c.part, lo; len(x) > 0; {
 		column := at % o.width
 		n := min(len(x), o.width-column)
@@ -330,7 +354,7 @@ func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
 // an operand that is repeated for directions or rows is so in whole pieces.
 func blockFor(axes []int) int {
 	unit := 1
-	for i := len(axes) - 1; i >= 0 && unit*axes[i] <= 2*blockLen; i-- {
+	for i := len(axes) - 1; i >= 0 && unit*axes[i] <= maxChannels; i-- {
 		unit *= axes[i]
 	}
 	return max(1, blockLen/unit) * unit
@@ -428,6 +452,16 @@ var vectorOps = map[graph.Op]kernel.VectorOp{
 // apply runs the operation over a block.
 func (m *micro[T]) apply(slots [][]T) {
 	dst := slots[m.dst]
+	switch m.op {
+	case graph.OpBroadcast:
+		kernel.Repeat(dst, slots[m.a], 1, m.channels)
+		return
+	case graph.OpSum:
+		for i, x := 0, slots[m.a]; i < len(dst); i++ {
+			dst[i] = T(sumOf(x[i*m.channels:(i+1)*m.channels], 1))
+		}
+		return
+	}
 	n := len(dst)
 	a, b, c := slots[m.a][:n], slots[m.b][:n], slots[m.c][:n]
 	switch {

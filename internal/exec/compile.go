@@ -182,7 +182,7 @@ func (c *compiler) sumInPassing(n *graph.Node, x *value) *value {
 		part := c.fresh(graph.OpSum, nil, []int{(rows + each - 1) / each, channels}, false, x)
 		part.reduce = reducePositions
 		return c.fresh(graph.OpSum, graph.Axes{0}, n.Shape(), false, part)
-	case none && over[last] && channels > 1 && channels <= 2*blockLen:
+	case none && over[last] && channels > 1 && channels <= maxChannels:
 		v := c.fresh(graph.OpSum, n.Attr(), n.Shape(), false, x)
 		v.reduce = reduceChannels
 		return v

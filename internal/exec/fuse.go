@@ -6,7 +6,7 @@ import (
 	"hessdens/internal/graph"
 )
 
-// group is a unit of the schedule: a chain of pointwise operations on one shape that are
+// group is a unit of the schedule: a chain of pointwise operations and sums over channels that are
 // computed together, a block at a time, one or more products and their sum, or one other operation.
 type group struct {
 	members  []*value // in order of id; of products and sums the products first
@@ -20,9 +20,46 @@ type group struct {
 func (g *group) first() int { return g.members[0].id }
 func (g *group) last() int  { return g.members[len(g.members)-1].id }
 
+// whole is a value with all channels of a chain's positions: a member, or what a sum is made of.
+func (g *group) whole() (v *value) {
+	for _, m := range g.members {
+		if m.reduce != reduceNone {
+			m = m.in[0]
+		}
+		if v == nil || lastAxis(m.shape) > lastAxis(v.shape) {
+			v = m
+		}
+	}
+	return v
+}
+
+// alike says whether two chains go along the same positions, with as many channels, or one of them with a single element a position.
+func alike(a, b *group) bool {
+	v, w := a.whole(), b.whole()
+	if lastAxis(v.shape) < lastAxis(w.shape) {
+		b, v, w = a, w, v
+	}
+	if v.stage != w.stage || v.linear != w.linear || len(v.shape) != len(w.shape) {
+		return false
+	}
+	n, m, last := lastAxis(v.shape), lastAxis(w.shape), max(0, len(v.shape)-1)
+	positions := func(m *value) bool { return m.reduce == reducePositions }
+	if m != n && (m > 1 || n > maxChannels || slices.ContainsFunc(b.members, positions)) {
+		return false
+	}
+	return slices.Equal(v.shape[:last], w.shape[:last])
+}
+
+// repeats says whether x is a member of a chain with one element a position, repeated for the channels of others.
+func repeats(x *value) bool {
+	r, last := x.root, len(x.shape)-1
+	return x.isView() && last >= 0 && inChain(r) && len(r.shape) == len(x.shape) && r.shape[last] == 1 && slices.Equal(r.shape[:last], x.shape[:last]) &&
+		x.layout.stride[last] == 0 && slices.Equal(r.layout.stride[:last], x.layout.stride[:last]) && x.layout.off == 0
+}
+
 // maxOperands bounds how many arrays a chain reads: beyond it, its blocks leave the nearest
 // cache.
-const maxOperands = 24
+const maxOperands = 16
 
 // fuse puts every root into a group. A pointwise operation joins the groups of its operands
 // where shape and stage agree and no path leads out of the group and back in.
@@ -75,7 +112,8 @@ func fuse(values []*value) []*group {
 			continue
 		}
 		if v.reduce != reduceNone { // it reads nothing else, so that no path leads back
-			if x := v.in[0]; x.group.products == 0 && x.stage == v.stage {
+			x := v.in[0]
+			if h := x.group; h.products == 0 && x.stage == v.stage && (v.reduce == reduceChannels || lastAxis(x.shape) == lastAxis(h.whole().shape)) {
 				x.group.members = append(x.group.members, v)
 				v.group = x.group
 			}
@@ -85,8 +123,8 @@ func fuse(values []*value) []*group {
 			continue
 		}
 		for _, x := range v.in {
-			h := x.group
-			if x.isView() || h == nil || h == v.group || !fusible(x) || h.products > 0 || x.stage != v.stage || x.linear != v.linear || !slices.Equal(x.shape, v.shape) {
+			h := x.root.group
+			if x.isView() && !repeats(x) || h == nil || h == v.group || !inChain(x.root) || h.products > 0 || !alike(h, v.group) {
 				continue
 			}
 			if n, ok := operands(h, v.group); !ok || n > maxOperands {
@@ -115,10 +153,11 @@ func fuse(values []*value) []*group {
 	for _, h := range groups {
 		readers = sink(h, readers)
 	}
+	groups = slices.DeleteFunc(groups, func(h *group) bool { return len(h.members) == 0 })
 	for _, h := range groups {
 		for _, m := range h.members {
 			for _, x := range m.in {
-				if (x.group != h || x.isView()) && !slices.Contains(h.inputs, x) {
+				if x.root.group != h && !slices.Contains(h.inputs, x) {
 					h.inputs = append(h.inputs, x)
 				}
 			}
@@ -130,103 +169,207 @@ func fuse(values []*value) []*group {
 	return groups
 }
 
-// outside are the readers of a member for which it has to be in memory: those of other groups, and those that look at it
-// through a view.
+// outside are the readers of a member for which it has to be in memory: those of other groups.
 func outside(m *value, readers [][]*value) []*value {
-	var out []*value
-	for _, r := range readers[m.id] {
-		if r.group != m.group || slices.ContainsFunc(r.in, func(x *value) bool { return x.root == m && x.isView() }) {
-			out = append(out, r)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(readers[m.id]), func(r *value) bool { return r.group == m.group })
 }
 
-// sink moves multiples of a derivative that a chain would write, for other chains to read, into these: they read the derivative
-// itself, of which there is one, instead of its multiples. It returns the readers, of what is moved too.
+// What an element costs a chain, in operations on blocks in the nearest cache: estimates, on which no bit depends.
+const (
+	costRead  = 6
+	costWrite = 12 // what is overwritten is read too
+)
+
+// sink moves what a chain would write for other chains alone to read into these, where they read less from memory for it than
+// would be written and read: multiples of a derivative that is in memory anyway, and what is made of a few numbers a position. It
+// returns the readers, of what is moved too.
 func sink(h *group, readers [][]*value) [][]*value {
 	if h.products > 0 {
 		return readers
 	}
-	sinks := func(m *value) bool {
-		if m.output || multipleOf(m) == nil {
-			return false
+	s := &sinking{h: h, readers: readers, copies: map[*group]map[*value]*value{}}
+	// Several multiples of one derivative make it worth writing.
+	multiples := map[*value]int{}
+	for _, m := range h.members {
+		if s.movable(m) && !s.sinks(m) {
+			multiples[s.base(m)]++
 		}
-		out := outside(m, readers)
-		for _, r := range out {
-			if r.group == h || !fusible(r) || r.group.products > 0 || !slices.Contains(r.in, m) || r.stage != m.stage || r.linear != m.linear || !slices.Equal(r.shape, m.shape) {
-				return false
-			}
-			if n, _ := operands(r.group, r.group); n >= maxOperands {
-				return false
-			}
+	}
+	for x, n := range multiples {
+		if x != nil && n > 1 {
+			s.kept = append(s.kept, x)
 		}
-		return len(out) > 0
+	}
+	for _, m := range slices.Backward(h.members) {
+		if s.sinks(m) {
+			s.move(m)
+		}
 	}
 	for i := len(h.members) - 1; i >= 0; i-- {
-		m := h.members[i]
-		if !sinks(m) {
-			continue
-		}
-		// What it is a multiple of is in memory anyway, or will be instead of several multiples.
-		x := multipleOf(m)
-		if x.group == h && !x.isView() && !x.output {
-			others := 0
-			for _, r := range readers[x.id] {
-				if r != m && r.group == h && multipleOf(r) == x && sinks(r) {
-					others++
-				}
-			}
-			if len(outside(x, readers)) == 0 && others == 0 || multipleOf(x) != nil && sinks(x) {
-				continue
-			}
-		}
-		for _, r := range outside(m, readers) {
-			q := r.group
-			if q == h || !slices.Contains(r.in, m) {
-				continue // has been given its own already
-			}
-			c := *m
-			own := &c
-			own.id, own.root, own.group, own.in = len(readers), own, q, slices.Clone(m.in)
-			readers = append(readers, nil)
-			for _, y := range q.members {
-				for j := range y.in {
-					if y.in[j] == m {
-						y.in[j] = own
-						readers[own.id] = append(readers[own.id], y)
-					}
-				}
-			}
-			for _, y := range own.in {
-				readers[y.root.id] = append(readers[y.root.id], own)
-			}
-			at := slices.Index(q.members, readers[own.id][0])
-			q.members = slices.Insert(q.members, at, own)
-		}
-		readers[m.id] = slices.DeleteFunc(readers[m.id], func(r *value) bool { return !slices.Contains(r.in, m) })
-		if len(readers[m.id]) == 0 && len(h.members) > 1 {
+		if m := h.members[i]; !m.output && len(s.readers[m.id]) == 0 {
 			h.members = slices.Delete(h.members, i, i+1)
-			for _, y := range m.in {
-				readers[y.root.id] = slices.DeleteFunc(readers[y.root.id], func(r *value) bool { return r == m })
+			for _, x := range m.in {
+				s.drop(x.root, m)
 			}
 		}
 	}
-	return readers
+	for q := range s.copies {
+		q.sort()
+	}
+	return s.readers
 }
 
-// multipleOf is the derivative that a value multiplies by what depends on no direction, or nil.
-func multipleOf(m *value) *value {
-	switch {
-	case m.op == graph.OpScale && m.linear:
-		return m.in[0]
-	case m.op == graph.OpMul && m.linear && m.in[0].linear != m.in[1].linear:
-		if m.in[0].linear {
-			return m.in[0]
+// sinking is the state of sink.
+type sinking struct {
+	h       *group
+	readers [][]*value
+	kept    []*value // members that are in memory for their multiples
+	copies  map[*group]map[*value]*value
+}
+
+// base is the member that m is a multiple of, by factors that depend on no direction; or nil.
+func (s *sinking) base(m *value) (x *value) {
+	for m.op == graph.OpScale || m.op == graph.OpMul && m.in[0].linear != m.in[1].linear {
+		y := m.in[0]
+		if !y.linear {
+			y = m.in[1]
 		}
-		return m.in[1]
+		if y.group != s.h {
+			break
+		}
+		x, m = y, y
 	}
-	return nil
+	return x
+}
+
+// movable says whether only other chains of the same shape read a member from memory.
+func (s *sinking) movable(m *value) bool {
+	if m.output || !m.linear || !fusible(m) || m.size() < s.h.whole().size() {
+		return false
+	}
+	out := outside(m, s.readers)
+	for _, r := range out {
+		if !fusible(r) || r.group.products > 0 || !slices.Contains(r.in, m) || !slices.Equal(r.shape, m.shape) || !alike(r.group, s.h) {
+			return false
+		}
+	}
+	return len(out) > 0
+}
+
+// parts are the members that have to be computed again for m where it is read, m the last, and what they read. What is in
+// memory anyway, and what has one element a position, is read.
+func (s *sinking) parts(m *value) (again, leaves []*value) {
+	var visit func(m *value)
+	visit = func(m *value) {
+		for _, x := range m.in {
+			switch {
+			case slices.Contains(again, x) || slices.Contains(leaves, x):
+			case x.group != s.h || slices.Contains(s.kept, x) || x.output || len(outside(x, s.readers)) > 0 && !s.sinks(x):
+				leaves = append(leaves, x)
+			default:
+				visit(x)
+			}
+		}
+		again = append(again, m)
+	}
+	visit(m)
+	return again, leaves
+}
+
+// sinks says whether it pays to compute m where it is read.
+func (s *sinking) sinks(m *value) bool {
+	if !s.movable(m) {
+		return false
+	}
+	again, leaves := s.parts(m)
+	cost := -costWrite * m.size()
+	for _, q := range s.targets(m) {
+		n, _ := operands(q, q)
+		cost += len(again)*m.size() - costRead*m.size()
+		for _, x := range leaves {
+			if !slices.ContainsFunc(q.members, func(y *value) bool { return slices.Contains(y.in, x) }) {
+				cost += costRead * x.root.size()
+				n++
+			}
+		}
+		if n > maxOperands+1 { // m goes
+			return false
+		}
+	}
+	return cost < 0
+}
+
+// targets are the chains that read m.
+func (s *sinking) targets(m *value) (t []*group) {
+	for _, r := range outside(m, s.readers) {
+		if !slices.Contains(t, r.group) {
+			t = append(t, r.group)
+		}
+	}
+	return t
+}
+
+// move computes m in the chains that read it.
+func (s *sinking) move(m *value) {
+	again, _ := s.parts(m)
+	for _, q := range s.targets(m) {
+		copies := s.copies[q]
+		if copies == nil {
+			copies = map[*value]*value{}
+			s.copies[q] = copies
+		}
+		for _, x := range again {
+			if copies[x] != nil {
+				continue
+			}
+			c := *x
+			own := &c
+			own.id, own.root, own.group, own.in = len(s.readers), own, q, slices.Clone(x.in)
+			s.readers = append(s.readers, nil)
+			for j, y := range own.in {
+				if copies[y] != nil {
+					own.in[j] = copies[y]
+				}
+				s.readers[own.in[j].root.id] = append(s.readers[own.in[j].root.id], own)
+			}
+			copies[x] = own
+			q.members = append(q.members, own)
+		}
+		for _, y := range q.members {
+			for j := range y.in {
+				if y.in[j] == m {
+					y.in[j] = copies[m]
+					s.drop(m, y)
+					s.readers[copies[m].id] = append(s.readers[copies[m].id], y)
+				}
+			}
+		}
+	}
+}
+
+// drop takes a reader from those of a root.
+func (s *sinking) drop(x, r *value) {
+	s.readers[x.id] = slices.DeleteFunc(s.readers[x.id], func(y *value) bool { return y == r })
+}
+
+// sort puts members after those that they read, as late as that allows.
+func (g *group) sort() {
+	var order []*value
+	var visit func(m *value)
+	visit = func(m *value) {
+		for _, x := range m.in {
+			if x.root.group == g && !slices.Contains(order, x.root) {
+				visit(x.root)
+			}
+		}
+		order = append(order, m)
+	}
+	for _, m := range g.members {
+		if !slices.Contains(order, m) {
+			visit(m)
+		}
+	}
+	g.members = order
 }
 
 // sumOfProducts joins an addition to its operands where these are products, or sums of such, that nothing else reads: each
@@ -258,15 +401,18 @@ func isProduct(v *value) bool {
 // fusible says whether a root is pointwise and lies in the default layout.
 func fusible(v *value) bool { return v.op.Pointwise() && v.contiguous() }
 
+// inChain says whether the members of a chain may read a root as one of them.
+func inChain(v *value) bool { return fusible(v) || v.reduce == reduceChannels }
+
 // operands counts what two groups together would read from memory; not ok if one reads a member
-// of the other through a view, which has to be in memory first.
+// of the other through a view for which it has to be in memory first.
 func operands(a, b *group) (n int, ok bool) {
 	seen := map[*value]bool{}
 	for _, h := range []*group{a, b} {
 		for _, m := range h.members {
 			for _, x := range m.in {
 				inside := x.root.group == a || x.root.group == b
-				if inside && x.isView() {
+				if inside && x.isView() && !repeats(x) {
 					return 0, false
 				}
 				if !inside {

@@ -381,8 +381,8 @@ func hasParts[T Float](p *Program[T], name string) bool {
 	return false
 }
 
-// randomGraph makes a graph of pointwise operations, of views, and of paddings, which end a chain, with every node
-// that it made.
+// randomGraph makes a graph of pointwise operations, of sums over channels, of views, and of paddings, which end a chain, with
+// every node that it made.
 func randomGraph(g *graph.Graph, r *rand.Rand, leaves ...*graph.Node) []*graph.Node {
 	pool := slices.Clone(leaves)
 	pick := func() *graph.Node { return pool[len(pool)-1-min(r.IntN(len(pool)), r.IntN(len(pool)))] }
@@ -396,7 +396,7 @@ func randomGraph(g *graph.Graph, r *rand.Rand, leaves ...*graph.Node) []*graph.N
 	}
 	for range 12 + r.IntN(30) {
 		var n *graph.Node
-		switch r.IntN(14) {
+		switch r.IntN(16) {
 		case 0:
 			n = g.Tanh(pick())
 		case 1:
@@ -428,6 +428,12 @@ func randomGraph(g *graph.Graph, r *rand.Rand, leaves ...*graph.Node) []*graph.N
 		case 12: // moved down by one row
 			x := pick()
 			n = g.Slice(g.Pad(x, []int{1, 0}, []int{0, 0}, nil), []int{0, 0}, nil, x.Shape())
+		case 13:
+			x := pick()
+			n = g.Mul(x, g.Sigmoid(g.Sum(x, -1)))
+		case 14:
+			x := pick()
+			n = g.Sub(x, g.Mean(x, -1))
 		default:
 			x := pick()
 			n = g.Div(x, g.AddC(g.Mul(x, x), 0.5))
@@ -486,6 +492,13 @@ func (ref reference) of(t *testing.T, n *graph.Node) []float64 {
 			for a := range from {
 				from[a] = min(at[a], n.Inputs()[0].Dim(a)-1)
 			}
+		case op == graph.OpSum:
+			if axes := n.Attr().(graph.Axes); len(axes) != 1 || axes[0] != n.Rank()-1 {
+				t.Fatal("a sum over other axes than the last is not in the reference")
+			}
+			cols := n.Inputs()[0].Dim(-1)
+			out[e] = sumOf(in[0][e*cols:(e+1)*cols], 1)
+			continue
 		case op == graph.OpTranspose:
 			for i, p := range n.Attr().(graph.Perm) {
 				from[p] = at[i]
@@ -604,6 +617,44 @@ func TestChains(t *testing.T) {
 	}
 	if fused < trials || shared < trials/2 {
 		t.Errorf("%d chains of several operations, %d programs that share memory: too few to test anything", fused, shared)
+	}
+}
+
+// TestOneChain holds that what a normalisation does to derivatives is one pass over them, sums over channels included, and that only
+// what is read as a whole is written: a multiple of a derivative that is in memory is computed where it is read.
+func TestOneChain(t *testing.T) {
+	pool := NewPool(1)
+	defer pool.Close()
+	for _, c := range []struct {
+		name string
+		of   func(g *graph.Graph, d, x *graph.Node) *graph.Node // of a derivative d and what depends on no direction
+		want int                                                // chains, each of which writes one array
+	}{
+		{"centred", func(g *graph.Graph, d, x *graph.Node) *graph.Node {
+			c := g.Mul(x, g.Sub(d, g.Mean(d, -1)))
+			return g.Sub(c, g.Mul(x, g.Scale(g.Sum(g.Mul(x, c), -1), 0.5)))
+		}, 1},
+		{"multiple", func(g *graph.Graph, d, x *graph.Node) *graph.Node {
+			m := g.Mul(x, d)
+			y := g.MatMul(g.Add(m, g.Sum(m, -1)), x, false, true)
+			return g.Add(g.MatMul(y, x, false, false), g.Mul(g.Tanh(x), m))
+		}, 2},
+	} {
+		r := rand.New(rand.NewPCG(5, 5))
+		g := graph.New()
+		in, x, w := g.Input("in", graph.Float, 30, 10), g.Input("x", graph.Float, 30, 20), g.Direction(g.Param("w", 10, 20))
+		y := c.of(g, g.MatMul(in, w, false, false), x)
+		p := compiled[float32](t, pool, []*graph.Node{y}, leafValues{in: randomVector(r, 300), x: randomVector(r, 600)}, leafValues{w: randomVector(r, 200)}, leafValues{w: randomVector(r, 200)})
+		chains, written := 0, 0
+		for _, task := range p.stages[stageTangent].tasks {
+			if c, ok := task.(*chain[float32]); ok {
+				chains++
+				written += len(c.out)
+			}
+		}
+		if chains != c.want || written != c.want {
+			t.Errorf("%s: %d chains write %d arrays, want %d", c.name, chains, written, c.want)
+		}
 	}
 }
 
