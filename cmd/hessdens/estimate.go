@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -184,6 +185,9 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if k != nil {
 		opt.Journal = k
 	}
+	if s.sampled() {
+		opt.Eigenvectors = eigenvectors
+	}
 	round := func(probes, steps int) {
 		a.line.begin(fmt.Sprintf("%d probes x %d steps", probes, min(steps, n)), len(groups)*min(steps, n))
 	}
@@ -220,6 +224,11 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	r, err := spectrum.FromProbes(probes, n, settings)
 	if err != nil {
 		return nil, out.refused(err)
+	}
+	if s.sampled() {
+		if err := s.dataErrors(ctx, a, r, probes, slices.Max(groups), e.seed); err != nil {
+			return nil, err
+		}
 	}
 	return r, s.fill(a, r, op, loss, norm(grad), done.Products, start)
 }

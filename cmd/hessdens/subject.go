@@ -484,16 +484,9 @@ func (s *subject) operator(a *app, keep int64) (*hvp.Operator, error) {
 
 // operatorOn makes the Hessian over the first examples.
 func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, error) {
-	o := s.o
-	weights, err := numbers("--class-weights", o.classWeights, "class")
+	opt, err := s.hvpOptions(a, examples, keep)
 	if err != nil {
 		return nil, err
-	}
-	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: int64(programShare * float64(availableMemory())), Progress: a.line.pass}
-	if o.batchSize == "all" {
-		opt.BatchSize = examples
-	} else if o.batchSize != "" {
-		opt.BatchSize, _ = strconv.Atoi(o.batchSize)
 	}
 	op, err := hvp.New(s.net, hvp.Data{N: examples, X: s.set.X, Y: s.set.Y}, opt)
 	var option *hvp.OptionError
@@ -508,6 +501,22 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 		return nil, inputf("%s: %w", s.dataName(), err)
 	}
 	return op, nil
+}
+
+// hvpOptions are the options of a Hessian over so many examples.
+func (s *subject) hvpOptions(a *app, examples int, keep int64) (hvp.Options, error) {
+	o := s.o
+	weights, err := numbers("--class-weights", o.classWeights, "class")
+	if err != nil {
+		return hvp.Options{}, err
+	}
+	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: int64(programShare * float64(availableMemory())), Progress: a.line.pass}
+	if o.batchSize == "all" {
+		opt.BatchSize = examples
+	} else if o.batchSize != "" {
+		opt.BatchSize, _ = strconv.Atoi(o.batchSize)
+	}
+	return opt, nil
 }
 
 // dataSHA256 is the hash of the data, which takes a pass over them.

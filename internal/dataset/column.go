@@ -59,7 +59,7 @@ type column struct {
 	series
 	n       int
 	threads int   // that read examples one by one, where that takes time; else 0
-	index   []int // rows of the series, ascending; nil: the first n
+	index   []int // rows of the series; nil: the first n
 	target  bool
 	ignore  *int64 // an integer that may be negative
 

@@ -48,6 +48,7 @@ type Set struct {
 	Split   string // "train" or "test", "" where the files have no splits
 	Files   []string
 	N       int // examples in use
+	Drawn   int // examples that those in use were drawn from at random; 0: they are the first
 	Total   int // examples in the files
 	X, Y    Column
 	Classes int      // largest integer target + 1, 0 when targets are numbers
@@ -260,6 +261,7 @@ func assemble(p pair, opts Options) (*Set, error) {
 		}
 		if opts.Sample < s.N {
 			index = sample(s.N, opts.Sample, opts.SampleSeed)
+			s.Drawn = s.N
 		}
 		s.N = opts.Sample
 	}

@@ -98,6 +98,7 @@ func Grow(ctx context.Context, op lanczos.Operator, o lanczos.Options, g Goal) (
 		}
 		if stop != "" {
 			process.Orthogonal()
+			process.Eigenvectors()
 			return process.Probes(), stop, nil
 		}
 		k, m = to.probes, to.steps
