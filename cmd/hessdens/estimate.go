@@ -61,6 +61,7 @@ func (o *estimatorOptions) lanczos(groups []int, s *subject) lanczos.Options {
 type estimateOptions struct {
 	subject   subjectOptions
 	estimator estimatorOptions
+	repeat    repeatOptions
 	keep      keepOptions
 	output    outputOptions
 }
@@ -76,6 +77,10 @@ vectors with --steps Lanczos steps each, a Gaussian-smoothed density. Eigenvalue
 the probes agree on are exact; everything else has a band or an interval of --confidence.
 With --tolerance the run chooses its own size.
 
+With --examples or --sample below the whole, λ max, λ min, known eigenvalues and the trace
+have the standard error that the choice of the data makes, from one more pass over them; with
+--repeat the density has it too.
+
 Without --model, --weights and --data it measures the embedded example: an MLP
 784-20-10 trained on 1,000 images of Fashion-MNIST. On a terminal it prints a summary
 and a picture; in a pipeline, JSON.
@@ -89,7 +94,8 @@ with --checkpoint in the file named there. After an interruption the same comman
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 | jq .summary.lambda_max
   hessdens estimate --weights net.safetensors --data x.npy,y.npy --format csv > density.csv
   hessdens estimate --weights net.safetensors --data x.npy,y.npy --tolerance 0.05
-  hessdens estimate --weights net.safetensors --data x.npy,y.npy --top 20`,
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --top 20
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --sample 2000 --repeat 5`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.subject.check(cmd); err != nil {
@@ -99,6 +105,9 @@ with --checkpoint in the file named there. After an interruption the same comman
 				return err
 			}
 			if err := o.output.check(a); err != nil {
+				return err
+			}
+			if err := o.repeat.check(cmd, &o.subject); err != nil {
 				return err
 			}
 			k, err := o.keep.check(a, o.output.file)
@@ -111,8 +120,14 @@ with --checkpoint in the file named there. After an interruption the same comman
 				return err
 			}
 			defer s.close()
+			if err := o.repeat.fits(s); err != nil {
+				return err
+			}
 			r, err := s.estimate(cmd.Context(), a, &o.estimator, &o.output, k)
 			if err != nil {
+				return err
+			}
+			if err := o.repeat.run(cmd.Context(), a, o, s, r, k); err != nil {
 				return err
 			}
 			if err := o.output.write(a, r); err != nil {
@@ -123,6 +138,7 @@ with --checkpoint in the file named there. After an interruption the same comman
 		},
 	}
 	o.subject.register(cmd)
+	o.repeat.register(cmd)
 	o.estimator.register(cmd)
 	o.estimator.grows(cmd)
 	o.keep.register(cmd)
@@ -185,7 +201,7 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if k != nil {
 		opt.Journal = k
 	}
-	if s.sampled() {
+	if s.sampled() && s.o.part == 0 {
 		opt.Eigenvectors = eigenvectors
 	}
 	round := func(probes, steps int) {
@@ -225,7 +241,7 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err != nil {
 		return nil, out.refused(err)
 	}
-	if s.sampled() {
+	if opt.Eigenvectors != nil {
 		if err := s.dataErrors(ctx, a, r, probes, slices.Max(groups), e.seed); err != nil {
 			return nil, err
 		}

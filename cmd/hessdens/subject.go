@@ -51,6 +51,7 @@ type subjectOptions struct {
 	precision                  string
 	threads                    int
 	givenExamples, givenSample bool
+	part                       int // of the data: 0, but where a run is repeated
 }
 
 func (o *subjectOptions) register(cmd *cobra.Command) {
@@ -390,7 +391,7 @@ func imageForm(input []int) (channels int, size []int) {
 // openData opens the data set that the flags name, or the embedded one.
 func (s *subject) openData(a *app) error {
 	o := s.o
-	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
+	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed, Part: o.part,
 		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Classes: s.net.Labels, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab, Sequence: s.net.Sequence,
 		KeepBytes: int64(picturesShare * float64(availableMemory())), Threads: o.threads}
 	if s.net.Tokens && opts.Context == 0 {

@@ -82,6 +82,7 @@ func (c *column) Integer() bool {
 // Panics of this package: defects of the caller.
 const (
 	badRange  = "dataset: examples out of range or a destination of another length"
+	badPart   = "dataset: no such part"
 	badColumn = "dataset: integers read as numbers or numbers as integers"
 )
 

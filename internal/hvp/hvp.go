@@ -199,7 +199,7 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 	if o.batch < 1 {
 		o.batch = chooseBatch(probe)
 		if opt.Batches > 0 {
-			o.batch = min(o.batch, (data.N+opt.Batches-1)/opt.Batches)
+			o.batch = min(o.batch, max(1, data.N/opt.Batches))
 		}
 	}
 	o.batch = min(o.batch, data.N)

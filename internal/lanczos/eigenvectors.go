@@ -16,9 +16,6 @@ type Eigenvector struct {
 // Simple and that one of states has converged to. Where there are more than Options.Eigenvectors: the largest and the smallest, then those of
 // largest modulus. Each is along the probe's own direction.
 func (r *run[T]) eigenvectors(probes []Probe, states []*state[T]) {
-	if r.o.Eigenvectors == nil {
-		return
-	}
 	e := Agree(probes, r.n, r.o.Storage.ProductError(r.o.ProductError))
 	type vector struct {
 		of    *state[T]

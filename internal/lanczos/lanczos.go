@@ -250,7 +250,9 @@ func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, grou
 		}
 		at += g
 	}
-	r.eigenvectors(probes, r.slots[:groups[len(groups)-1]])
+	if o.Eigenvectors != nil {
+		r.eigenvectors(probes, r.slots[:groups[len(groups)-1]])
+	}
 	return probes, nil
 }
 

@@ -104,6 +104,10 @@ func (p *process[T]) Probes() []Probe {
 
 func (p *process[T]) Orthogonal() { p.run.orthogonality(p.states) }
 
-func (p *process[T]) Eigenvectors() { p.run.eigenvectors(p.Probes(), p.states) }
+func (p *process[T]) Eigenvectors() {
+	if p.run.o.Eigenvectors != nil {
+		p.run.eigenvectors(p.Probes(), p.states)
+	}
+}
 
 func (p *process[T]) Products() int { return p.run.products }
