@@ -81,7 +81,7 @@ func TestSubsetsDensity(t *testing.T) {
 		}
 		y, z := density.On(of(r), r.Density.Sigma2, r.Density.Grid), density.On(of(other), r.Density.Sigma2, r.Density.Grid)
 		for i, got := range r.Density.DataStderr {
-			if want := math.Abs(y[i]-z[i]) / math.Sqrt2; !(math.Abs(got-want) <= 1e-12*(y[i]+z[i])) {
+			if want := math.Abs(y[i]-z[i]) / math.Sqrt2; !(math.Abs(got-want) <= 1e-12*(y[i]+z[i])+1e-100) {
 				t.Fatalf("%s, point %d: %v, want %v", rule, i, got, want)
 			}
 		}
