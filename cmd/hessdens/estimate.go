@@ -243,6 +243,9 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	}
 	if opt.Eigenvectors != nil {
 		if err := s.dataErrors(ctx, a, r, probes, slices.Max(groups), e.seed); err != nil {
+			if k != nil {
+				err = k.ended(ctx, err, done)
+			}
 			return nil, err
 		}
 	}
