@@ -58,6 +58,8 @@ func (o *repeatOptions) run(ctx context.Context, a *app, e *estimateOptions, s *
 		if err != nil {
 			return err
 		}
+		r.Provenance.Seconds += x.Provenance.Seconds
+		r.Provenance.Products += x.Provenance.Products
 		others = append(others, x)
 	}
 	a.line.prefix = ""

@@ -48,10 +48,8 @@ func eigenvectors(products int) int {
 func (s *subject) dataErrors(ctx context.Context, a *app, r *spectrum.Result, probes []lanczos.Probe, atOnce int, seed uint64) error {
 	var values []float64
 	var vectors [][]float64
-	for _, p := range probes {
-		for _, v := range p.Eigenvectors {
-			values, vectors = append(values, v.Value), append(vectors, v.Vector)
-		}
+	for _, v := range probes[len(probes)-1].Eigenvectors {
+		values, vectors = append(values, v.Value), append(vectors, v.Vector)
 	}
 	known, n := len(values), r.Model.Parameters
 	if known < n {

@@ -110,8 +110,7 @@ type Options struct {
 	// finished has none.
 	KeepBasis bool
 
-	// Eigenvectors says how many vectors Probe.Eigenvectors holds at most, of all probes together, after a run of so many
-	// products. Left out: none.
+	// Eigenvectors says how many vectors Probe.Eigenvectors holds at most after a run of so many products. Left out: none.
 	Eigenvectors func(products int) int
 
 	// Journal, where there is one, keeps what is done, and knows what was done before.
@@ -170,8 +169,8 @@ type Probe struct {
 	// residual of a better product at it is a ProductError.
 	Outermost []float64
 
-	// Eigenvectors are Ritz vectors of eigenvalues on which the probes agree (see Eigenvectors of Options). One is with the
-	// probe that has converged best on it, of those of the last group.
+	// Eigenvectors are Ritz vectors of the last probe of the run, of eigenvalues on which all agree: the outermost, as many as
+	// Options.Eigenvectors says; nil for others.
 	Eigenvectors []Eigenvector
 
 	// Overlaps[l] holds v_lᵀ q_1, …, v_lᵀ q_m for the start v_l of the l-th probe of the run.
@@ -251,7 +250,7 @@ func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, grou
 		at += g
 	}
 	if o.Eigenvectors != nil {
-		r.eigenvectors(probes, r.slots[:groups[len(groups)-1]])
+		r.eigenvectors(probes, r.slots[groups[len(groups)-1]-1])
 	}
 	return probes, nil
 }

@@ -18,7 +18,7 @@ type Process interface {
 	Probes() []Probe
 	// Orthogonal measures the Orthogonality of the probes that Probes returns from now on.
 	Orthogonal()
-	// Eigenvectors finds the Eigenvectors of the probes that Probes returns from now on.
+	// Eigenvectors finds the Eigenvectors of the last of the probes that Probes returns from now on.
 	Eigenvectors()
 	// Products returns the number of products so far.
 	Products() int
@@ -106,7 +106,7 @@ func (p *process[T]) Orthogonal() { p.run.orthogonality(p.states) }
 
 func (p *process[T]) Eigenvectors() {
 	if p.run.o.Eigenvectors != nil {
-		p.run.eigenvectors(p.Probes(), p.states)
+		p.run.eigenvectors(p.Probes(), p.states[len(p.states)-1])
 	}
 }
 
