@@ -77,9 +77,9 @@ vectors with --steps Lanczos steps each, a Gaussian-smoothed density. Eigenvalue
 the probes agree on are exact; everything else has a band or an interval of --confidence.
 With --tolerance the run chooses its own size.
 
-With --examples or --sample below the whole, λ max, λ min, known eigenvalues and the trace
-have the standard error that the choice of the data makes, from one more pass over them; with
---repeat the density has it too.
+With --examples or --sample below the whole, λ max, λ min, known eigenvalues and the
+trace have the standard error that the choice of the data makes, from one more pass over
+them; with --repeat the density has it too.
 
 Without --model, --weights and --data it measures the embedded example: an MLP
 784-20-10 trained on 1,000 images of Fashion-MNIST. On a terminal it prints a summary
