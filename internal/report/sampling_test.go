@@ -25,4 +25,9 @@ func TestSummaryOfSample(t *testing.T) {
 	if !strings.Contains(b.String(), want) {
 		t.Errorf("got\n%s\nwant\n%s", &b, want)
 	}
+	r.Data.DrawnFrom = new(5000)
+	b.Reset()
+	if err := Summary(&b, r); err != nil || !strings.Contains(b.String(), "1,000 of 5,000 examples: λ max") {
+		t.Errorf("%v: got\n%s", err, &b)
+	}
 }

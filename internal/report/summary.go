@@ -108,8 +108,12 @@ func sampling(r *spectrum.Result) []string {
 			apart = append(apart, fmt.Sprintf("%.2g in %s", two**x.stderr, x.name))
 		}
 	}
-	if errors != nil && d.Total != nil {
-		lines = append(lines, fmt.Sprintf("%s of %s examples: %s", thousands(d.Examples), thousands(*d.Total), strings.Join(errors, ", ")),
+	from := d.DrawnFrom
+	if from == nil {
+		from = d.Total
+	}
+	if errors != nil && from != nil {
+		lines = append(lines, fmt.Sprintf("%s of %s examples: %s", thousands(d.Examples), thousands(*from), strings.Join(errors, ", ")),
 			fmt.Sprintf("by chance, two such samples differ by up to %s", strings.Join(apart, ", ")))
 	}
 	if d.Subsets != nil {
