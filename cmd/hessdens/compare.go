@@ -30,7 +30,9 @@ func newCompare(a *app) *cobra.Command {
 		Long: `compare says how far two spectra are apart: the Wasserstein-1 distance of their
 quadratures (in units of λ, and relative to the mean |λ| of OLD), the L1 distance of their
 densities smoothed alike (0 to 2), and the differences of the numbers that both report,
-each with its interval: one that holds 0 may be chance, as between two seeds.
+each with its interval: one that holds 0 may be chance, as between two seeds. Between
+results of different data, some of them parts of a set, λ max, λ min and trace have
+intervals that hold the chance of the choice too; of others it is not known.
 With a limit it is a gate: exit 1 when one is exceeded. - is standard input.`,
 		Example: `  hessdens compare main.json branch.json
   hessdens compare main.json branch.json --max-w1-rel 0.1 --max-rel lambda_max=20%
@@ -53,7 +55,8 @@ With a limit it is a gate: exit 1 when one is exceeded. - is standard input.`,
 }
 
 // row is one line of a comparison. Interval is that of Delta, and Significant says that it does not hold 0; both are
-// null where the error of a quantity is not known, or the levels differ.
+// null where the error of a quantity is not known, or the levels differ; Significant also where the data differ and what that makes is
+// not known.
 type row struct {
 	Quantity    string             `json:"quantity"`
 	Old         *float64           `json:"old"`
@@ -76,24 +79,27 @@ type field struct {
 	value    *float64
 	interval *spectrum.Interval
 	bound    bool
+	sampling *float64 // standard error by the choice of data, nil where that is not known
 }
 
 // fields are the numbers of a summary by their names in the result file.
 func fields(s *spectrum.Summary) map[string]field {
 	return map[string]field{
-		"lambda_max": {&s.LambdaMax, s.LambdaMaxInterval, true}, "lambda_min": {&s.LambdaMin, s.LambdaMinInterval, true},
-		"trace": {&s.Trace, s.TraceInterval, false}, "frobenius_sq": {&s.FrobeniusSq, s.FrobeniusSqInterval, false},
-		"mean": {&s.Mean, s.MeanInterval, false}, "mean_abs": {&s.MeanAbs, s.MeanAbsInterval, false}, "variance": {&s.Variance, s.VarianceInterval, false},
-		"mass_negative": {&s.MassNegative, s.MassNegativeInterval, false}, "mass_zero": {&s.MassZero, s.MassZeroInterval, false},
-		"mass_positive":      {&s.MassPositive, s.MassPositiveInterval, false},
-		"negative_energy_l1": {s.NegativeEnergyL1, s.NegativeEnergyL1Interval, false},
-		"negative_energy_l2": {s.NegativeEnergyL2, s.NegativeEnergyL2Interval, false},
+		"lambda_max": {&s.LambdaMax, s.LambdaMaxInterval, true, s.LambdaMaxDataStderr},
+		"lambda_min": {&s.LambdaMin, s.LambdaMinInterval, true, s.LambdaMinDataStderr},
+		"trace":      {&s.Trace, s.TraceInterval, false, s.TraceDataStderr}, "frobenius_sq": {&s.FrobeniusSq, s.FrobeniusSqInterval, false, nil},
+		"mean": {&s.Mean, s.MeanInterval, false, nil}, "mean_abs": {&s.MeanAbs, s.MeanAbsInterval, false, nil}, "variance": {&s.Variance, s.VarianceInterval, false, nil},
+		"mass_negative": {&s.MassNegative, s.MassNegativeInterval, false, nil}, "mass_zero": {&s.MassZero, s.MassZeroInterval, false, nil},
+		"mass_positive":      {&s.MassPositive, s.MassPositiveInterval, false, nil},
+		"negative_energy_l1": {s.NegativeEnergyL1, s.NegativeEnergyL1Interval, false, nil},
+		"negative_energy_l2": {s.NegativeEnergyL2, s.NegativeEnergyL2Interval, false, nil},
 	}
 }
 
 // difference is the interval around after − before, of the level of both: the root of the sum of the squares of what each
-// adds, or the sum for bounds; nil where one of them is not known. The two runs are taken as independent.
-func difference(before, after field) *spectrum.Interval {
+// adds, or the sum for bounds; nil where one of them is not known. The two runs are taken as independent. What the choice of the data
+// adds, a normal number of standard error sampling, comes to that as another such root.
+func difference(before, after field, level, sampling float64) *spectrum.Interval {
 	if before.value == nil || after.value == nil || before.interval == nil || after.interval == nil {
 		return nil
 	}
@@ -102,10 +108,31 @@ func difference(before, after field) *spectrum.Interval {
 		add = func(a, b float64) float64 { return a + b }
 	}
 	d := *after.value - *before.value
+	chance := density.NormalQuantile(level) * sampling
 	return &spectrum.Interval{
-		d - add(*after.value-after.interval[0], before.interval[1]-*before.value),
-		d + add(after.interval[1]-*after.value, *before.value-before.interval[0]),
+		d - math.Hypot(add(*after.value-after.interval[0], before.interval[1]-*before.value), chance),
+		d + math.Hypot(add(after.interval[1]-*after.value, *before.value-before.interval[0]), chance),
 	}
+}
+
+// sampling is the standard error that the choice of the data gives a difference, and whether it is known: 0 for the same data.
+func sampling(before, after *spectrum.Result, a, b field) (stderr float64, known bool) {
+	if x, y := before.Data.SHA256, after.Data.SHA256; x != nil && y != nil && *x == *y {
+		return 0, true
+	}
+	known = true
+	for _, of := range []struct {
+		data  *spectrum.Data
+		field field
+	}{{&before.Data, a}, {&after.Data, b}} {
+		switch d := of.data; {
+		case of.field.sampling != nil:
+			stderr = math.Hypot(stderr, *of.field.sampling)
+		case d.Total != nil && d.Examples < *d.Total:
+			known = false
+		}
+	}
+	return stderr, known
 }
 
 // shown are the fields that are always listed.
@@ -227,12 +254,14 @@ func (o *compareOptions) compare(before, after *spectrum.Result, limits map[stri
 			d := *r.New - *r.Old
 			r.Delta = &d
 		}
-		if before.Estimator.Confidence == after.Estimator.Confidence {
-			r.Interval = difference(fb[name], fa[name])
+		stderr, known := sampling(before, after, fb[name], fa[name])
+		if level := before.Estimator.Confidence; level == after.Estimator.Confidence {
+			r.Interval = difference(fb[name], fa[name], level, stderr)
 		}
 		if r.Interval != nil {
-			outside := r.Interval[0] > 0 || r.Interval[1] < 0
-			r.Significant = &outside
+			if outside := r.Interval[0] > 0 || r.Interval[1] < 0; known || !outside {
+				r.Significant = &outside
+			}
 		}
 		if limit, ok := limits[name]; ok {
 			r.OK = r.Delta != nil && math.Abs(*r.Delta) <= limit*math.Abs(*r.Old)
@@ -291,7 +320,10 @@ func (c comparison) text(a *app, before, after *spectrum.Result) error {
 		interval := "-"
 		if r.Interval != nil {
 			interval = fmt.Sprintf("[%.3g, %.3g]", r.Interval[0], r.Interval[1])
-			if !*r.Significant {
+			switch {
+			case r.Significant == nil:
+				interval += " or the data"
+			case !*r.Significant:
 				interval += " may be 0"
 			}
 		}

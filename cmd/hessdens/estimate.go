@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -62,6 +63,7 @@ func (o *estimatorOptions) lanczos(groups []int, s *subject) lanczos.Options {
 type estimateOptions struct {
 	subject   subjectOptions
 	estimator estimatorOptions
+	repeat    repeatOptions
 	keep      keepOptions
 	output    outputOptions
 }
@@ -77,6 +79,10 @@ vectors with --steps Lanczos steps each, a Gaussian-smoothed density. Eigenvalue
 the probes agree on are exact; everything else has a band or an interval of --confidence.
 With --tolerance the run chooses its own size.
 
+With --examples or --sample below the whole, λ max, λ min, known eigenvalues and the
+trace have the standard error that the choice of the data makes, from one more pass over
+them; with --repeat the density has it too.
+
 Without --model, --weights and --data it measures the embedded example: an MLP
 784-20-10 trained on 1,000 images of Fashion-MNIST. On a terminal it prints a summary
 and a picture; in a pipeline, JSON.
@@ -90,7 +96,8 @@ with --checkpoint in the file named there. After an interruption the same comman
       --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 | jq .summary.lambda_max
   hessdens estimate --weights net.safetensors --data x.npy,y.npy --format csv > density.csv
   hessdens estimate --weights net.safetensors --data x.npy,y.npy --tolerance 0.05
-  hessdens estimate --weights net.safetensors --data x.npy,y.npy --top 20`,
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --top 20
+  hessdens estimate --weights net.safetensors --data x.npy,y.npy --sample 2000 --repeat 5`,
 		Args: arguments(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.subject.check(cmd); err != nil {
@@ -100,6 +107,9 @@ with --checkpoint in the file named there. After an interruption the same comman
 				return err
 			}
 			if err := o.output.check(a); err != nil {
+				return err
+			}
+			if err := o.repeat.check(cmd, &o.subject); err != nil {
 				return err
 			}
 			k, err := o.keep.check(a, o.output.file)
@@ -112,8 +122,14 @@ with --checkpoint in the file named there. After an interruption the same comman
 				return err
 			}
 			defer s.close()
+			if err := o.repeat.fits(s); err != nil {
+				return err
+			}
 			r, err := s.estimate(cmd.Context(), a, &o.estimator, &o.output, k)
 			if err != nil {
+				return err
+			}
+			if err := o.repeat.run(cmd.Context(), a, o, s, r, k); err != nil {
 				return err
 			}
 			if err := o.output.write(a, r); err != nil {
@@ -124,6 +140,7 @@ with --checkpoint in the file named there. After an interruption the same comman
 		},
 	}
 	o.subject.register(cmd)
+	o.repeat.register(cmd)
 	o.estimator.register(cmd)
 	o.estimator.grows(cmd)
 	o.keep.register(cmd)
@@ -186,6 +203,9 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if k != nil {
 		opt.Journal = k
 	}
+	if s.sampled() && s.o.part == 0 {
+		opt.Eigenvectors = eigenvectors
+	}
 	round := func(probes, steps int) {
 		a.line.begin(fmt.Sprintf("%d probes x %d steps", probes, min(steps, n)), len(groups)*min(steps, n))
 	}
@@ -223,6 +243,14 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	r, err := spectrum.FromProbes(probes, n, settings)
 	if err != nil {
 		return nil, out.refused(err)
+	}
+	if opt.Eigenvectors != nil {
+		if err := s.dataErrors(ctx, a, r, probes, slices.Max(groups), e.seed); err != nil {
+			if k != nil {
+				err = k.ended(ctx, err, done)
+			}
+			return nil, err
+		}
 	}
 	return r, s.fill(a, r, op, loss, norm(grad), done.Products, start)
 }

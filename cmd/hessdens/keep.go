@@ -52,6 +52,7 @@ type keeper struct {
 	most    int // products
 	file    *os.File
 	journal *journal.Journal
+	parts   []*keeper // of the run's repetitions
 }
 
 // check finds the file, before any work.
@@ -71,21 +72,40 @@ func (o *keepOptions) check(a *app, output string) (*keeper, error) {
 	if same, err := sameName(k.name, output); err != nil || same {
 		return nil, usagef("--checkpoint %s: is the output too (name another file)", k.name)
 	}
+	return k, k.look()
+}
+
+// look says whether the file can be what the flags ask for.
+func (k *keeper) look() error {
 	switch info, err := os.Stat(k.name); {
 	case errors.Is(err, fs.ErrNotExist):
 		if k.asked {
-			return k, writable("--checkpoint", k.name)
+			return writable("--checkpoint", k.name)
 		}
-		return k, nil
+		return nil
 	case err != nil:
-		return nil, k.failed(err)
+		return k.failed(err)
 	case !info.Mode().IsRegular():
-		return nil, usagef("%s: is no regular file (name another)", k.label())
-	case !o.resume:
-		return nil, usagef("%s: is there already (add --resume to go on from it, or remove it to begin anew)", k.label())
+		return usagef("%s: is no regular file (name another)", k.label())
+	case !k.resume:
+		return usagef("%s: is there already (add --resume to go on from it, or remove it to begin anew)", k.label())
 	}
 	k.asked = true
-	return k, nil
+	return nil
+}
+
+// part is the keeper of a repetition of the run on another part of the data, in a file beside the run's.
+func (k *keeper) part(number int) (*keeper, error) {
+	p := &keeper{keepOptions: k.keepOptions, a: k.a, asked: k.keepOptions.file != ""}
+	k.parts = append(k.parts, p)
+	if k.name == "" {
+		return p, nil
+	}
+	p.name = fmt.Sprintf("%s.%d", k.name, number+1)
+	if p.asked {
+		p.keepOptions.file = p.name
+	}
+	return p, p.look()
 }
 
 // sameName says whether two names are of one file, which need not be there.
@@ -271,6 +291,9 @@ func (k *keeper) ended(ctx context.Context, err error, done lanczos.Progress) er
 
 // close leaves the file with all that was kept.
 func (k *keeper) close() {
+	for _, p := range k.parts {
+		p.close()
+	}
 	if k.file == nil {
 		return
 	}
@@ -283,6 +306,9 @@ func (k *keeper) close() {
 
 // remove takes the file away: all is done.
 func (k *keeper) remove() {
+	for _, p := range k.parts {
+		p.remove()
+	}
 	if k.file == nil {
 		return
 	}

@@ -258,7 +258,10 @@ func (s *subject) fill(a *app, r *spectrum.Result, op *hvp.Operator, loss, gradi
 	if err != nil {
 		return err
 	}
-	r.Data = spectrum.Data{Name: s.name, Examples: s.set.N, SHA256: &data}
+	r.Data.Name, r.Data.Examples, r.Data.SHA256, r.Data.Total = s.name, s.set.N, &data, &s.set.Total
+	if s.set.Drawn > 0 {
+		r.Data.DrawnFrom = &s.set.Drawn
+	}
 	if t := s.tokens(); t > 0 {
 		r.Data.Tokens = &t
 	}

@@ -50,6 +50,7 @@ type subjectOptions struct {
 	precision                  string
 	threads                    int
 	givenExamples, givenSample bool
+	part                       int // of the data: 0, but where a run is repeated
 }
 
 func (o *subjectOptions) register(cmd *cobra.Command) {
@@ -392,7 +393,7 @@ func imageForm(input []int) (channels int, size []int) {
 // openData opens the data set that the flags name, or the embedded one.
 func (s *subject) openData(a *app) error {
 	o := s.o
-	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed,
+	opts := dataset.Options{Format: o.dataFormat, Split: o.split, Examples: o.examples, Sample: o.sample, SampleSeed: o.dataSeed, Part: o.part,
 		Ignore: &o.ignoreIndex, Label: o.label, Input: o.input, Classes: s.net.Labels, Quantities: o.loss == model.MSE, Resize: o.resize, Crop: o.crop, Context: o.context, Stride: o.stride, VocabSize: s.net.Vocab, Sequence: s.net.Sequence,
 		KeepBytes: int64(picturesShare * float64(availableMemory())), Threads: o.threads}
 	if s.net.Tokens && opts.Context == 0 {
@@ -486,16 +487,9 @@ func (s *subject) operator(a *app, keep int64) (*hvp.Operator, error) {
 
 // operatorOn makes the Hessian over the first examples.
 func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, error) {
-	o := s.o
-	weights, err := numbers("--class-weights", o.classWeights, "class")
+	opt, err := s.hvpOptions(a, examples, keep)
 	if err != nil {
 		return nil, err
-	}
-	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: memoryLeft().most(), Progress: a.line.pass}
-	if o.batchSize == "all" {
-		opt.BatchSize = examples
-	} else if o.batchSize != "" {
-		opt.BatchSize, _ = strconv.Atoi(o.batchSize)
 	}
 	op, err := hvp.New(s.net, hvp.Data{N: examples, X: s.set.X, Y: s.set.Y}, opt)
 	var option *hvp.OptionError
@@ -510,6 +504,22 @@ func (s *subject) operatorOn(a *app, examples int, keep int64) (*hvp.Operator, e
 		return nil, inputf("%s: %w", s.dataName(), err)
 	}
 	return op, nil
+}
+
+// hvpOptions are the options of a Hessian over so many examples.
+func (s *subject) hvpOptions(a *app, examples int, keep int64) (hvp.Options, error) {
+	o := s.o
+	weights, err := numbers("--class-weights", o.classWeights, "class")
+	if err != nil {
+		return hvp.Options{}, err
+	}
+	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: memoryLeft().most(), Progress: a.line.pass}
+	if o.batchSize == "all" {
+		opt.BatchSize = examples
+	} else if o.batchSize != "" {
+		opt.BatchSize, _ = strconv.Atoi(o.batchSize)
+	}
+	return opt, nil
 }
 
 // dataSHA256 is the hash of the data, which takes a pass over them.

@@ -61,7 +61,7 @@ type column struct {
 	series
 	n       int
 	threads int   // that read examples one by one, where that takes time; else 0
-	index   []int // rows of the series, ascending; nil: the first n
+	index   []int // rows of the series; nil: the first n
 	target  bool
 	ignore  *int64 // an integer that may be negative
 
@@ -85,6 +85,7 @@ func (c *column) Integer() bool {
 // Panics of this package: defects of the caller.
 const (
 	badRange  = "dataset: examples out of range or a destination of another length"
+	badPart   = "dataset: no such part"
 	badColumn = "dataset: integers read as numbers or numbers as integers"
 )
 

@@ -50,6 +50,7 @@ type Set struct {
 	Split   string // "train" or "test", "" where the files have no splits
 	Files   []string
 	N       int // examples in use
+	Drawn   int // examples that those in use were drawn from at random; 0: they are the first
 	Total   int // examples in the files
 	X, Y    Column
 	Classes int      // largest integer target + 1, 0 when targets are numbers
@@ -76,6 +77,7 @@ type Options struct {
 	Examples   int       // the first so many examples; 0: all
 	Sample     int       // so many of those, at random, in the order of the files; 0: all
 	SampleSeed uint64    // of the generator that draws them
+	Part       int       // of disjoint parts of so many examples: the first, 0, is the one without parts
 	Mean, Std  []float64 // (x − mean)/std after scaling bytes to 0..1; one value, or one a channel
 
 	// Ignore is a label that is negative and yet allowed: one that the loss leaves out. nil: none is.
@@ -248,22 +250,9 @@ func assemble(p pair, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("%s: examples of shape %v hold no values", side.name, side.shape)
 		}
 	}
-	s.N = s.Total
-	if opts.Examples > 0 {
-		if opts.Examples > s.N {
-			return nil, badOption("--examples", "%d examples are asked for, but %s holds %d (give at most that)", opts.Examples, p.x.name, s.N)
-		}
-		s.N = opts.Examples
-	}
-	var index []int
-	if opts.Sample > 0 {
-		if opts.Sample > s.N {
-			return nil, badOption("--sample", "%d examples are asked for out of %d (give at most that)", opts.Sample, s.N)
-		}
-		if opts.Sample < s.N {
-			index = sample(s.N, opts.Sample, opts.SampleSeed)
-		}
-		s.N = opts.Sample
+	index, err := s.choose(p.x.name, opts)
+	if err != nil {
+		return nil, err
 	}
 	x := &column{series: p.x, index: index, n: s.N, sums: make([]atomic.Uint64, s.N)}
 	if _, ok := p.x.parts[0].(*pictures); ok {
@@ -278,7 +267,6 @@ func assemble(p pair, opts Options) (*Set, error) {
 	if err := x.normalise(opts.Mean, opts.Std); err != nil {
 		return nil, err
 	}
-	var err error
 	if s.Tokens, err = x.largest(); err != nil {
 		return nil, err
 	}
@@ -290,6 +278,47 @@ func assemble(p pair, opts Options) (*Set, error) {
 		s.Notes = append(s.Notes, note)
 	}
 	return s, nil
+}
+
+// choose sets N and Drawn to what the options say, and returns the examples that are used; nil: the first N.
+func (s *Set) choose(name string, opts Options) (index []int, err error) {
+	s.N = s.Total
+	if opts.Examples > 0 {
+		if opts.Examples > s.N {
+			return nil, badOption("--examples", "%d examples are asked for, but %s holds %d (give at most that)", opts.Examples, name, s.N)
+		}
+		s.N = opts.Examples
+	}
+	if opts.Sample > 0 {
+		if opts.Sample > s.N {
+			return nil, badOption("--sample", "%d examples are asked for out of %d (give at most that)", opts.Sample, s.N)
+		}
+		if opts.Sample < s.N {
+			s.Drawn, s.N = s.N, opts.Sample
+			if s.Parts() > opts.Part {
+				index = shuffle(s.Drawn, s.N*(opts.Part+1), opts.SampleSeed)[s.N*opts.Part:]
+				slices.Sort(index)
+			}
+		}
+	}
+	if s.Parts() <= opts.Part {
+		panic(badPart)
+	}
+	if s.Drawn == 0 && opts.Part > 0 {
+		index = make([]int, s.N)
+		for i := range index {
+			index[i] = s.N*opts.Part + i
+		}
+	}
+	return index, nil
+}
+
+// Parts is how many disjoint parts of N examples there are where these come from.
+func (s *Set) Parts() int {
+	if s.Drawn > 0 {
+		return s.Drawn / s.N
+	}
+	return s.Total / s.N
 }
 
 func errEmpty(name string) error {

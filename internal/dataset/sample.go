@@ -3,6 +3,7 @@ package dataset
 import (
 	"math/bits"
 	"slices"
+	"sync/atomic"
 )
 
 // sample draws k of the numbers 0, …, n−1 without replacement, all subsets alike, and gives them in
@@ -10,6 +11,13 @@ import (
 // the first k steps of a Fisher–Yates shuffle of 0, …, n−1 from the front, step i exchanging
 // place i with place i + below(n−i).
 func sample(n, k int, seed uint64) []int {
+	out := shuffle(n, k, seed)
+	slices.Sort(out)
+	return out
+}
+
+// shuffle is what sample draws, in the order in which it is drawn.
+func shuffle(n, k int, seed uint64) []int {
 	g := splitMix64(seed)
 	moved := map[int]int{} // the shuffled array, where it differs from 0, 1, 2, …
 	at := func(i int) int {
@@ -25,7 +33,30 @@ func sample(n, k int, seed uint64) []int {
 		moved[j] = at(i)
 		delete(moved, i)
 	}
-	slices.Sort(out)
+	return out
+}
+
+// Shuffled returns both sides of the set with its examples in an order drawn at random from a seed. They are good until
+// the set is closed.
+func (s *Set) Shuffled(seed uint64) (x, y Column) {
+	order := shuffle(s.N, s.N, seed)
+	return s.X.(*column).ordered(order), s.Y.(*column).ordered(order)
+}
+
+// ordered returns the column's examples in another order.
+func (c *column) ordered(order []int) *column {
+	out := &column{series: c.series, n: c.n, sums: make([]atomic.Uint64, len(order)), threads: c.threads, index: make([]int, len(order)), target: c.target, ignore: c.ignore,
+		mean: c.mean, std: c.std, bytes: c.bytes}
+	for i, at := range order {
+		out.index[i] = at
+		out.sums[i].Store(c.sums[at].Load()) // what was read of it
+		if c.index != nil {
+			out.index[i] = c.index[at]
+		}
+		if c.kept != nil {
+			out.kept = append(out.kept, c.kept[at])
+		}
+	}
 	return out
 }
 

@@ -85,6 +85,12 @@ func Smooth(m Measure, sigma2 float64, points int) (Curve, error) {
 	return Curve{Sigma2: sigma2, Grid: grid, Density: y}, nil
 }
 
+// On returns the density of a measure under a Gaussian kernel of variance sigma2 at ascending points.
+func On(m Measure, sigma2 float64, grid []float64) []float64 {
+	y, _ := evaluate(m, math.Sqrt(sigma2), grid)
+	return y
+}
+
 // gridOf returns the grid of Smooth.
 func gridOf(m Measure, sigma2 float64, points int) ([]float64, error) {
 	if !(sigma2 > 0) || math.IsInf(sigma2, 0) {

@@ -32,7 +32,7 @@ func lawOf(level float64) *gammaLaw {
 	if l, ok := gammaLaws.Load(level); ok {
 		return l.(*gammaLaw)
 	}
-	l := &gammaLaw{z: normalQuantile(level)}
+	l := &gammaLaw{z: NormalQuantile(level)}
 	for i := range int((tableTo-tableFrom)/tableStep) + 1 {
 		u := tableFrom + float64(i)*tableStep
 		l.lower = append(l.lower, shape(u, (1-level)/2))
@@ -42,8 +42,8 @@ func lawOf(level float64) *gammaLaw {
 	return l
 }
 
-// normalQuantile returns the half width of a two-sided interval of a standard normal number.
-func normalQuantile(level float64) float64 { return math.Sqrt2 * math.Erfinv(level) }
+// NormalQuantile returns the half width of a two-sided interval of a standard normal number.
+func NormalQuantile(level float64) float64 { return math.Sqrt2 * math.Erfinv(level) }
 
 // shape returns ln a with P(Gamma(a) ≥ e^u) = p, by the regula falsi with bisection (Illinois).
 func shape(u, p float64) float64 {
@@ -108,7 +108,7 @@ func at(y []float64, u float64) float64 {
 // studentQuantile returns the half width of a two-sided interval of Student's law with nu > 0 degrees of freedom.
 func studentQuantile(nu, level float64) float64 {
 	if nu > 1e6 {
-		return normalQuantile(level)
+		return NormalQuantile(level)
 	}
 	// P(|t| > q) = I_x(ν/2, ½) with x = ν/(ν + q²).
 	x := mathext.InvRegIncBeta(nu/2, 0.5, 1-level)

@@ -33,7 +33,7 @@ func TestGammaInterval(t *testing.T) {
 		x := math.Exp(tableTo)
 		for _, y := range []float64{x * (1 - 1e-9), x * (1 + 1e-9)} {
 			lower, upper := law.interval(y, y)
-			d := normalQuantile(level) * math.Sqrt(y)
+			d := NormalQuantile(level) * math.Sqrt(y)
 			if !(math.Abs(upper-y-d) <= 1e-3*d) || !(math.Abs(y-lower-d) <= 1e-3*d) {
 				t.Errorf("level %v: [%v, %v] around %v, want ± %v", level, lower, upper, y, d)
 			}

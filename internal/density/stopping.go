@@ -98,6 +98,7 @@ func Grow(ctx context.Context, op lanczos.Operator, o lanczos.Options, g Goal) (
 		}
 		if stop != "" {
 			process.Orthogonal()
+			process.Eigenvectors()
 			return process.Probes(), stop, nil
 		}
 		k, m = to.probes, to.steps
@@ -112,7 +113,7 @@ func (g *Goal) within(s, q, mean float64) bool {
 }
 
 // chance times s is the error of the probes with the goal's confidence.
-func (g *Goal) chance() float64 { return normalQuantile(g.Confidence) * math.Sqrt(math.Pi/2) }
+func (g *Goal) chance() float64 { return NormalQuantile(g.Confidence) * math.Sqrt(math.Pi/2) }
 
 // grower decides how a run goes on.
 type grower struct {

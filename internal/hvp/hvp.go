@@ -56,6 +56,7 @@ type Options struct {
 	Ignore       *int64    // cross-entropy leaves integer targets of this value out; nil: none
 	BatchStats   bool      // batch normalisation by the statistics of each batch of BatchSize examples
 	BatchSize    int       // 0: chosen from the shapes; with BatchStats it must be given
+	Batches      int       // that a size which is chosen leaves at least, where there are as many examples
 	WeightDecay  float64   // wd
 	Params       []string  // patterns (path.Match) of the names that vary; none: all
 	Precision    string    // Float32 or Float64; "" is Float32
@@ -128,6 +129,7 @@ type Operator struct {
 // engine is what depends on the precision.
 type engine interface {
 	apply(ctx context.Context, dst, src [][]float64) error
+	forms(ctx context.Context, u [][]float64, visit func(q []float64)) error
 	gradient(ctx context.Context, grad []float64) (loss float64, err error)
 	outputs(ctx context.Context, visit func(first int, f []float64) error) error
 	evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error)
@@ -192,6 +194,9 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 	o.batch = opt.BatchSize
 	if o.batch < 1 {
 		o.batch = chooseBatch(probe)
+		if opt.Batches > 0 {
+			o.batch = min(o.batch, max(1, data.N/opt.Batches))
+		}
 	}
 	o.batch = min(o.batch, data.N)
 	if err := o.checkTokens(); err != nil {
@@ -361,6 +366,14 @@ func (o *Operator) look() error {
 	return nil
 }
 
+// weight is that of a label in cross-entropy.
+func (o *Operator) weight(label int64) float64 {
+	if o.opt.ClassWeights == nil {
+		return 1
+	}
+	return o.opt.ClassWeights[label]
+}
+
 // weigh goes through the targets once: counts those that are not ignored, adds up their weights to the Total of the settings,
 // and finds labels that the network has no output for.
 func (o *Operator) weigh() error {
@@ -392,11 +405,7 @@ func (o *Operator) weigh() error {
 		}
 		if o.opt.Loss == model.CrossEntropy {
 			o.count++
-			w := 1.0
-			if o.opt.ClassWeights != nil {
-				w = o.opt.ClassWeights[v]
-			}
-			o.set.Total += w
+			o.set.Total += o.weight(v)
 		}
 		return nil
 	})
@@ -423,6 +432,9 @@ func (o *Operator) Precision() string { return o.opt.Precision }
 
 // BatchSize is the number of examples of a batch; the last may have fewer.
 func (o *Operator) BatchSize() int { return o.batch }
+
+// Batches is the number of batches.
+func (o *Operator) Batches() int { return (o.data.N + o.batch - 1) / o.batch }
 
 // Loss is the kind of loss.
 func (o *Operator) Loss() string { return o.opt.Loss }
@@ -771,19 +783,12 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	for _, d := range dst {
 		clear(d)
 	}
-	batches := (o.data.N + o.batch - 1) / o.batch
+	batches := o.Batches()
 	e.used = e.used[:0]
 	e.last = Cost{Batches: batches, Batch: o.batch}
 	err := e.batches(ctx, k, purposeProduct, func(p *program[T], b, lo, hi int) error {
-		if !slices.Contains(e.used, p) {
-			e.used = append(e.used, p)
-			for j, s := range src {
-				for i, g := range o.groups {
-					p.SetDirection(p.dirs[i], j, s[g.Offset:g.Offset+g.Size])
-				}
-			}
+		if e.direct(p, src) {
 			p.Reset()
-			p.RunDirections()
 			e.last.Bytes += int64(p.Bytes())
 		}
 		if err := e.primal(p, b, lo, hi, batches); err != nil {
@@ -808,6 +813,40 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 		}
 	}
 	return nil
+}
+
+// only makes the programs for another number of directions than k give up their memory.
+func (e *engineOf[T]) only(k int) {
+	if k == e.keptOf {
+		return
+	}
+	for key := range e.programs {
+		if key.purpose == purposeProduct && key.k != k {
+			delete(e.theta, e.programs[key])
+			delete(e.programs, key)
+		}
+	}
+	e.keptOf = k
+}
+
+// direct gives a program its directions, at its first batch of a product.
+func (e *engineOf[T]) direct(p *program[T], src [][]float64) bool {
+	if slices.Contains(e.used, p) {
+		return false
+	}
+	e.used = append(e.used, p)
+	e.aim(p, src)
+	return true
+}
+
+// aim gives a program its directions.
+func (e *engineOf[T]) aim(p *program[T], src [][]float64) {
+	for j, s := range src {
+		for i, g := range e.o.groups {
+			p.SetDirection(p.dirs[i], j, s[g.Offset:g.Offset+g.Size])
+		}
+	}
+	p.RunDirections()
 }
 
 // primal makes the primal part of a batch be there: kept, or computed.

@@ -142,7 +142,9 @@ func (e *engineOf[T]) find(ctx context.Context, fault *NonFiniteError, v []float
 func (e *engineOf[T]) findBatch(ctx context.Context, fault *NonFiniteError, what purpose, v []float64) error {
 	o := e.o
 	err := e.batches(ctx, 1, what, func(p *program[T], _, lo, hi int) error {
-		e.direct(p, v)
+		if p.dirs != nil {
+			e.aim(p, [][]float64{v})
+		}
 		if _, err := e.forward(p, lo, hi); err != nil {
 			return err
 		}
@@ -169,17 +171,6 @@ func (e *engineOf[T]) findBatch(ctx context.Context, fault *NonFiniteError, what
 	return err
 }
 
-// direct gives a program of one direction the vector v, if it has directions.
-func (e *engineOf[T]) direct(p *program[T], v []float64) {
-	if p.dirs == nil {
-		return
-	}
-	for i, g := range e.o.groups {
-		p.SetDirection(p.dirs[i], 0, v[g.Offset:g.Offset+g.Size])
-	}
-	p.RunDirections()
-}
-
 // findIn goes through examples [first, last), size at a time, with programs that keep every value of the graph, to the first
 // for which an output is not finite, and enters the tensor at which that began.
 func (e *engineOf[T]) findIn(ctx context.Context, fault *NonFiniteError, what purpose, v []float64, first, last, size int) (found bool, err error) {
@@ -197,7 +188,9 @@ func (e *engineOf[T]) findIn(ctx context.Context, fault *NonFiniteError, what pu
 		return false, err
 	}
 	e.prepare(p)
-	e.direct(p, v)
+	if p.dirs != nil {
+		e.aim(p, [][]float64{v})
+	}
 	along := dependent(p.graph.G, graph.OpDirection)
 	for lo := first; lo+size <= last; lo += size {
 		if err := ctx.Err(); err != nil {

@@ -132,17 +132,3 @@ func (e *engineOf[T]) bytes(k int) (bytes int64, kept bool, err error) {
 func (e *engineOf[T]) keeps(p *program[T], batches int) bool {
 	return int64(p.PrimalBytes())*int64(batches) <= e.o.opt.KeepBytes
 }
-
-// only drops the programs for products with other than k vectors.
-func (e *engineOf[T]) only(k int) {
-	if k == e.keptOf {
-		return
-	}
-	for key := range e.programs {
-		if key.purpose == purposeProduct && key.k != k {
-			delete(e.theta, e.programs[key])
-			delete(e.programs, key)
-		}
-	}
-	e.keptOf = k
-}

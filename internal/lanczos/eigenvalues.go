@@ -45,6 +45,7 @@ type Eigenvalue struct {
 	Value  float64
 	Bound  float64 // an eigenvalue lies within Bound of Value
 	Probes int     // the number of probes that it converged in
+	Simple bool    // no other stands beside it that they cannot tell from it
 }
 
 // Measure is a discrete measure: the part of a quadrature that is left when eigenvalues are taken out.
@@ -173,7 +174,7 @@ func Agree(probes []Probe, n int, productError float64) Eigenvalues {
 			bound = max(bound, p.bound())
 		}
 		for _, x := range taken[i] {
-			e.List = append(e.List, Eigenvalue{Value: x, Bound: bound + noise + apart, Probes: len(c)})
+			e.List = append(e.List, Eigenvalue{Value: x, Bound: bound + noise + apart, Probes: len(c), Simple: len(taken[i]) == 1})
 		}
 	}
 	slices.SortFunc(e.List, func(a, b Eigenvalue) int { return cmp.Compare(b.Value, a.Value) })

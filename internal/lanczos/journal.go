@@ -10,7 +10,7 @@ import (
 var ErrJournal = errors.New("what was kept is not of this run")
 
 // Journal keeps what a run has done, so that another of the same operator and options goes on from there, with the same bits.
-// Run calls Finished once for each group; where that says false, Next for each step until that says false, for the rest of the
+// Run calls Finished once for each group (but for the last where Options.Eigenvectors needs its steps); where that says false, Next for each step until that says false, for the rest of the
 // run; then Step after each step, and Finish after each group. An error of a Journal ends the run and is returned as it is.
 type Journal interface {
 	// Finished sets Alpha, Beta, BetaLast, Exhausted, Orthogonality, Asymmetry, Overlaps and, of the first probe of a run,

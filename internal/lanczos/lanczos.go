@@ -111,6 +111,9 @@ type Options struct {
 	// finished has none.
 	KeepBasis bool
 
+	// Eigenvectors says how many vectors Probe.Eigenvectors holds at most after a run of so many products. Left out: none.
+	Eigenvectors func(products int) int
+
 	// Journal, where there is one, keeps what is done, and knows what was done before.
 	Journal Journal
 
@@ -166,6 +169,10 @@ type Probe struct {
 	// Outermost is the Ritz vector of the node of largest modulus, of the first probe of the run; nil for others. The
 	// residual of a better product at it is a ProductError.
 	Outermost []float64
+
+	// Eigenvectors are Ritz vectors of the last probe of the run, of eigenvalues on which all agree: the outermost, as many as
+	// Options.Eigenvectors says; nil for others.
+	Eigenvectors []Eigenvector
 
 	// Overlaps[l] holds v_lᵀ q_1, …, v_lᵀ q_m for the start v_l of the l-th probe of the run.
 	Overlaps [][]float64
@@ -242,6 +249,9 @@ func runGroups[T kernel.Float](ctx context.Context, op Operator, o Options, grou
 			return nil, err
 		}
 		at += g
+	}
+	if o.Eigenvectors != nil {
+		r.eigenvectors(probes, r.slots[groups[len(groups)-1]-1])
 	}
 	return probes, nil
 }
@@ -343,7 +353,7 @@ func (r *run[T]) group(ctx context.Context, probes []Probe, first, later int) er
 	for i := range probes {
 		probes[i] = r.fresh(first + i)
 	}
-	if r.o.Journal != nil {
+	if r.o.Journal != nil && (later > 0 || r.o.Eigenvectors == nil) { // eigenvectors need the bases of the last group
 		done, err := r.o.Journal.Finished(probes)
 		if err != nil {
 			return err
@@ -462,7 +472,7 @@ func (r *run[T]) finish(states []*state[T], count int) error {
 			return notDecomposed(p)
 		} else if p.Index == r.o.First {
 			p.Outermost = make([]float64, r.n)
-			combine(p, p.Outermost, s.columns, p.outermost())
+			combine(p.Outermost, s.columns, p.ritz(p.outermost()))
 		}
 	}
 	return nil

@@ -18,6 +18,8 @@ type Process interface {
 	Probes() []Probe
 	// Orthogonal measures the Orthogonality of the probes that Probes returns from now on.
 	Orthogonal()
+	// Eigenvectors finds the Eigenvectors of the last of the probes that Probes returns from now on.
+	Eigenvectors()
 	// Products returns the number of products so far.
 	Products() int
 	// Close ends the goroutines of the process.
@@ -101,5 +103,11 @@ func (p *process[T]) Probes() []Probe {
 }
 
 func (p *process[T]) Orthogonal() { p.run.orthogonality(p.states) }
+
+func (p *process[T]) Eigenvectors() {
+	if p.run.o.Eigenvectors != nil {
+		p.run.eigenvectors(p.Probes(), p.states[len(p.states)-1])
+	}
+}
 
 func (p *process[T]) Products() int { return p.run.products }

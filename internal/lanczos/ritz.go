@@ -70,19 +70,28 @@ func (p *Probe) RitzVector(dst []float64, i int) {
 	if len(dst) != len(p.Basis[0]) {
 		panic(badLength)
 	}
-	combine(p, dst, p.Basis, i)
+	combine(dst, p.Basis, p.ritz(i))
 }
 
-// combine is RitzVector for a basis.
-func combine[T kernel.Float](p *Probe, dst []float64, basis [][]T, i int) {
+// ritz returns the vector of node i in the basis.
+func (p *Probe) ritz(i int) []float64 {
 	m := len(p.Alpha)
 	c := make([]float64, m)
 	for j := range c {
-		c[j] = -p.s[j*m+i]
+		c[j] = p.s[j*m+i]
+	}
+	return c
+}
+
+// combine sets dst to the sum of the first columns of a basis times c.
+func combine[T kernel.Float](dst []float64, basis [][]T, c []float64) {
+	minus := make([]float64, len(c))
+	for j, x := range c {
+		minus[j] = -x
 	}
 	clear(dst)
 	for b := 0; b < len(dst); b += blockRows {
-		kernel.Minus(dst[b:min(b+blockRows, len(dst))], c, basis[:m], b)
+		kernel.Minus(dst[b:min(b+blockRows, len(dst))], minus, basis[:len(c)], b)
 	}
 }
 

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 
+	"hessdens/internal/density"
 	"hessdens/internal/spectrum"
 )
 
@@ -92,6 +94,38 @@ func foretold(e *spectrum.Estimator) string {
 	return text
 }
 
+// sampling says what other data would change, and what difference between two runs that is.
+func sampling(r *spectrum.Result) []string {
+	s, d := &r.Summary, &r.Data
+	var lines, errors, apart []string
+	two := math.Sqrt2 * density.NormalQuantile(r.Estimator.Confidence)
+	for _, x := range []struct {
+		name   string
+		stderr *float64
+	}{{"λ max", s.LambdaMaxDataStderr}, {"λ min", s.LambdaMinDataStderr}, {"trace", s.TraceDataStderr}} {
+		if x.stderr != nil {
+			errors = append(errors, fmt.Sprintf("%s ± %.2g", x.name, *x.stderr))
+			apart = append(apart, fmt.Sprintf("%.2g in %s", two**x.stderr, x.name))
+		}
+	}
+	from := d.DrawnFrom
+	if from == nil {
+		from = d.Total
+	}
+	if errors != nil && from != nil {
+		lines = append(lines, fmt.Sprintf("%s of %s examples: %s", thousands(d.Examples), thousands(*from), strings.Join(errors, ", ")),
+			fmt.Sprintf("by chance, two such samples differ by up to %s", strings.Join(apart, ", ")))
+	}
+	if d.Subsets != nil {
+		var largest []float64
+		for _, x := range d.Subsets {
+			largest = append(largest, x.LambdaMax)
+		}
+		lines = append(lines, fmt.Sprintf("λ max of %d parts: %s to %s", len(largest), short(slices.Min(largest)), short(slices.Max(largest))))
+	}
+	return lines
+}
+
 // Summary writes what a result says, for people: a line a quantity, its uncertainty beside it. A value with ± has one
 // standard error, one with [ , ] an interval of the result's level, which is named where it is not the usual 95 %.
 func Summary(w io.Writer, r *spectrum.Result) error {
@@ -137,6 +171,13 @@ func Summary(w io.Writer, r *spectrum.Result) error {
 			share{*s.NegativeEnergyL2, s.NegativeEnergyL2Interval, " of ∫λ²"})
 	}
 	line("error foretold", foretold(&r.Estimator))
+	for i, text := range sampling(r) {
+		name := "other data"
+		if i > 0 {
+			name = ""
+		}
+		line(name, text)
+	}
 	if values := converged(r); len(values) > 0 {
 		line("converged", fit(list("eigenvalues", values), summaryLine-20))
 	}

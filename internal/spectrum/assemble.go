@@ -127,7 +127,7 @@ func (r *Result) estimate(e *density.Estimate, each []density.Measure, s Setting
 	weight := 1 / float64(r.Model.Parameters)
 	var values []float64
 	for _, v := range e.Known() {
-		r.Eigenvalues = append(r.Eigenvalues, Eigenvalue{v.Value, v.Bound, weight})
+		r.Eigenvalues = append(r.Eigenvalues, Eigenvalue{Value: v.Value, Residual: v.Bound, Weight: weight})
 		values = append(values, v.Value)
 	}
 	if err := r.smooth(e, each, s); err != nil {

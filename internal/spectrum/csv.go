@@ -7,7 +7,7 @@ import (
 )
 
 // EncodeCSV writes the density, one grid point a line: eigenvalue,density and, when there is a band,
-// lower,upper. The zero operator has no density: its table is the header. Nothing is written when r is not
+// lower,upper, and of a run that was repeated data_stderr. The zero operator has no density: its table is the header. Nothing is written when r is not
 // valid.
 func EncodeCSV(w io.Writer, r *Result) error {
 	if err := r.Validate(); err != nil {
@@ -19,16 +19,20 @@ func EncodeCSV(w io.Writer, r *Result) error {
 		_, _ = t.w.WriteString("eigenvalue,density\n")
 		return t.w.Flush()
 	}
-	if d.Lower == nil {
-		_, _ = t.w.WriteString("eigenvalue,density\n")
-		for i, x := range d.Grid {
-			t.row(x, d.Density[i])
+	head, columns := "eigenvalue,density", [][]float64{d.Grid, d.Density}
+	if d.Lower != nil {
+		head, columns = head+",lower,upper", append(columns, d.Lower, d.Upper)
+	}
+	if d.DataStderr != nil {
+		head, columns = head+",data_stderr", append(columns, d.DataStderr)
+	}
+	_, _ = t.w.WriteString(head + "\n")
+	row := make([]float64, len(columns))
+	for i := range d.Grid {
+		for j, c := range columns {
+			row[j] = c[i]
 		}
-	} else {
-		_, _ = t.w.WriteString("eigenvalue,density,lower,upper\n")
-		for i, x := range d.Grid {
-			t.row(x, d.Density[i], d.Lower[i], d.Upper[i])
-		}
+		t.row(row...)
 	}
 	return t.w.Flush()
 }

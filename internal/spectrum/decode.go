@@ -83,6 +83,9 @@ func read(r io.Reader, single bool, bytesLeft int64, valuesLeft int) ([]*Result,
 			return nil, err
 		}
 		if err := result.Validate(); err != nil {
+			if _, damage := io.Copy(io.Discard, in); errors.Is(damage, gzip.ErrChecksum) { // then that is why
+				return nil, d.failed(damage, "", false)
+			}
 			return nil, err
 		}
 		all = append(all, result)

@@ -70,6 +70,21 @@ type Data struct {
 	Examples int     `json:"examples"`
 	Tokens   *int    `json:"tokens"` // language models only
 	SHA256   *string `json:"sha256"`
+
+	// Of what the examples are a part: of Total in the files, the first, or so many of the first DrawnFrom at random; nil: the
+	// first. Blocks is the number of parts of the examples whose spread the errors by the data are from; nil: there are none.
+	Total     *int     `json:"total"`
+	DrawnFrom *int     `json:"drawn_from"`
+	Blocks    *int     `json:"blocks"`
+	Subsets   []Subset `json:"subsets" nullable:"true"` // nil: no run was repeated
+}
+
+// Subset holds what a repetition of the run gave on one of disjoint parts of the data. The first is the run itself.
+type Subset struct {
+	LambdaMax   float64 `json:"lambda_max"`
+	LambdaMin   float64 `json:"lambda_min"`
+	Trace       float64 `json:"trace"`
+	FrobeniusSq float64 `json:"frobenius_sq"`
 }
 
 // Risk is the function whose Hessian is measured, at the checkpoint.
@@ -115,11 +130,14 @@ type Interval [2]float64
 type Summary struct {
 	LambdaMax                float64   `json:"lambda_max"`
 	LambdaMaxInterval        *Interval `json:"lambda_max_interval"`
+	LambdaMaxDataStderr      *float64  `json:"lambda_max_data_stderr"` // of another sample's, as of the data used; nil: all data are used, or not measured
 	LambdaMin                float64   `json:"lambda_min"`
 	LambdaMinInterval        *Interval `json:"lambda_min_interval"`
+	LambdaMinDataStderr      *float64  `json:"lambda_min_data_stderr"`
 	Trace                    float64   `json:"trace"`
 	TraceStderr              *float64  `json:"trace_stderr"`
 	TraceInterval            *Interval `json:"trace_interval"`
+	TraceDataStderr          *float64  `json:"trace_data_stderr"` // without what the probes add, which TraceStderr is
 	FrobeniusSq              float64   `json:"frobenius_sq"`
 	FrobeniusSqStderr        *float64  `json:"frobenius_sq_stderr"`
 	FrobeniusSqInterval      *Interval `json:"frobenius_sq_interval"`
@@ -152,6 +170,8 @@ type Eigenvalue struct {
 	Value    float64 `json:"value"`
 	Residual float64 `json:"residual"`
 	Weight   float64 `json:"weight"`
+
+	DataStderr *float64 `json:"data_stderr"` // as LambdaMaxDataStderr
 }
 
 // Probe is one quadrature: nodes ascending, weights that sum to 1, and β_m, 0 when the quadrature is exact.
@@ -173,6 +193,8 @@ type Density struct {
 	Distribution      []float64 `json:"distribution" nullable:"true"`
 	DistributionLower []float64 `json:"distribution_lower" nullable:"true"`
 	DistributionUpper []float64 `json:"distribution_upper" nullable:"true"`
+
+	DataStderr []float64 `json:"data_stderr" nullable:"true"` // of the density at each point, of one of Data.Subsets; nil without them
 }
 
 // Provenance holds all that two equal runs may differ in, and nothing else.

@@ -80,6 +80,7 @@ func cases(t testing.TB) map[string]*Result {
 	bare := estimate(t, e, Settings{Seed: math.MaxUint64})
 	bare.Model.SHA256, bare.Model.Groups, bare.Data, bare.Risk = nil, nil, Data{}, Risk{}
 	return map[string]*Result{
+		"sampled":  sampled(t),
 		"slq":      estimate(t, e, Settings{}),
 		"bare":     bare,
 		"grown":    estimate(t, e, Settings{Goal: &grown, Stopped: density.OutOf, Confidence: 0.5}),
@@ -286,6 +287,14 @@ func TestWrongResults(t *testing.T) {
 		{"estimator.method", func(m map[string]any) { at(m, "estimator")["method"] = "guess" }},
 		{"estimator.precision", func(m map[string]any) { at(m, "estimator")["precision"] = "float16" }},
 		{"estimator.basis", func(m map[string]any) { at(m, "estimator")["basis"] = "float16" }},
+		{"data.total: is missing", func(m map[string]any) { delete(at(m, "data"), "total") }},
+		{"data.blocks: is below 2", func(m map[string]any) { at(m, "data")["blocks"] = 1 }},
+		{"data.subsets: has fewer than 2", func(m map[string]any) {
+			at(m, "data")["subsets"] = []any{map[string]any{"lambda_max": 1, "lambda_min": 0, "trace": 1, "frobenius_sq": 1}}
+		}},
+		{"summary.trace_data_stderr: is negative", func(m map[string]any) { at(m, "summary")["trace_data_stderr"] = -1 }},
+		{"eigenvalues[0]: data_stderr is negative", func(m map[string]any) { m["eigenvalues"].([]any)[0].(map[string]any)["data_stderr"] = -0.5 }},
+		{"density.data_stderr: ", func(m map[string]any) { at(m, "density")["data_stderr"] = []any{-1, 1} }},
 		{"estimator.basis: is missing", func(m map[string]any) { delete(at(m, "estimator"), "basis") }},
 		{"estimator.orthogonality: is negative", func(m map[string]any) { at(m, "estimator")["orthogonality"] = -1e-9 }},
 		{"estimator.seed", func(m map[string]any) { at(m, "estimator")["seed"] = -1 }},
@@ -327,6 +336,13 @@ func TestWrongResults(t *testing.T) {
 		}},
 		{"probes[2].weights: sum to", func(m map[string]any) { m["probes"].([]any)[2].(map[string]any)["weights"].([]any)[39] = 0.5 }},
 		{"probes[1].nodes: is not ascending", func(m map[string]any) { m["probes"].([]any)[1].(map[string]any)["nodes"].([]any)[0] = 1e9 }},
+		{"data.total: is below data.examples", func(m map[string]any) { at(m, "data")["total"] = 63 }},
+		{"data.drawn_from: is below data.examples", func(m map[string]any) { at(m, "data")["drawn_from"] = 63 }},
+		{"data.subsets[1]: lambda_min is above lambda_max", func(m map[string]any) {
+			s := map[string]any{"lambda_max": 1, "lambda_min": 0, "trace": 1, "frobenius_sq": 1}
+			at(m, "data")["subsets"] = []any{s, map[string]any{"lambda_max": 1, "lambda_min": 2, "trace": 1, "frobenius_sq": 1}}
+		}},
+		{"density.data_stderr: has 1 values", func(m map[string]any) { at(m, "density")["data_stderr"] = []any{1} }},
 		{"estimator.probes: is 3, but probes has 1", func(m map[string]any) { m["probes"] = m["probes"].([]any)[:1] }},
 		{"probes: is empty", func(m map[string]any) { m["probes"], at(m, "estimator")["probes"] = []any{}, 0 }},
 		{"has 40 nodes after 39 steps", func(m map[string]any) { at(m, "estimator")["steps"] = 39 }},
@@ -361,6 +377,19 @@ func TestReadErrors(t *testing.T) {
 	}
 	broken := bytes.Clone(z.Bytes())
 	broken[len(broken)/2] ^= 0x55
+	// A file that is not compressed within its gzip, with a bit of a number flipped: it reads as JSON.
+	var stored bytes.Buffer
+	w, err := gzip.NewWriterLevel(&stored, gzip.NoCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(good); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	number := bytes.Replace(stored.Bytes(), []byte(`"confidence": 0.95`), []byte(`"confidence": 9.95`), 1)
 	checksum := bytes.Clone(z.Bytes())
 	checksum[len(checksum)-6] ^= 1
 	for _, c := range []struct{ name, in, want string }{
@@ -386,6 +415,7 @@ func TestReadErrors(t *testing.T) {
 		{"deep", `{"schema": ` + strings.Repeat("[", 100_000), "is an array, not a string"},
 		{"gzip header", "\x1f\x8b\x00", "damaged gzip file"},
 		{"gzip body", string(broken), "at byte"},
+		{"gzip of another number", string(number), "damaged gzip file"},
 		{"gzip checksum", string(checksum), "damaged gzip file"},
 		{"gzip cut", string(z.Bytes()[:z.Len()/2]), "ends too early"},
 	} {

@@ -61,8 +61,7 @@ func (r *Result) Validate() error {
 	for path, s := range map[string]*string{"model.sha256": r.Model.SHA256, "data.sha256": r.Data.SHA256} {
 		c.that(s == nil || digest.MatchString(*s), path, "is not 64 hexadecimal digits")
 	}
-	c.that(r.Data.Examples >= 0, "data.examples", "is negative")
-	c.that(r.Data.Tokens == nil || *r.Data.Tokens >= 0, "data.tokens", "is negative")
+	r.Data.validate(c)
 	c.that(r.Risk.GradientNorm == nil || *r.Risk.GradientNorm >= 0, "risk.gradient_norm", "is negative")
 	c.that(r.Risk.LabelSmoothing >= 0 && r.Risk.LabelSmoothing < 1, "risk.label_smoothing", "is %v, not from 0 to below 1", r.Risk.LabelSmoothing)
 	for i, w := range r.Risk.ClassWeights {
@@ -107,6 +106,7 @@ func (r *Result) Validate() error {
 		path := indexed("eigenvalues", i)
 		c.that(v.Residual >= 0, path, "residual is negative")
 		c.that(v.Weight >= 0, path, "weight is negative")
+		c.that(v.DataStderr == nil || *v.DataStderr >= 0, path, "data_stderr is negative")
 		c.that(i == 0 || v.Value <= r.Eigenvalues[i-1].Value, path, "is larger than the one before: not descending")
 		mass += v.Weight
 	}
@@ -144,6 +144,20 @@ func (r *Result) Validate() error {
 	return nil
 }
 
+func (d *Data) validate(c *check) {
+	c.that(d.Examples >= 0, "data.examples", "is negative")
+	c.that(d.Tokens == nil || *d.Tokens >= 0, "data.tokens", "is negative")
+	for path, x := range map[string]*int{"data.total": d.Total, "data.drawn_from": d.DrawnFrom} {
+		c.that(x == nil || *x >= d.Examples, path, "is below data.examples")
+	}
+	c.that(d.Blocks == nil || *d.Blocks > 1, "data.blocks", "is below 2")
+	c.that(d.Subsets == nil || len(d.Subsets) > 1, "data.subsets", "has fewer than 2")
+	for i, s := range d.Subsets {
+		c.that(s.LambdaMin <= s.LambdaMax, indexed("data.subsets", i), "lambda_min is above lambda_max")
+		c.that(s.FrobeniusSq >= 0, indexed("data.subsets", i), "frobenius_sq is negative")
+	}
+}
+
 func (s *Summary) validate(c *check) {
 	c.that(s.LambdaMin <= s.LambdaMax, "summary.lambda_min", "is above lambda_max")
 	for path, x := range map[string]float64{
@@ -154,6 +168,7 @@ func (s *Summary) validate(c *check) {
 	mass := s.MassNegative + s.MassZero + s.MassPositive
 	c.that(math.Abs(mass-1) <= massTolerance, "summary", "masses sum to %v, not 1", mass)
 	for path, x := range map[string]*float64{
+		"lambda_max_data_stderr": s.LambdaMaxDataStderr, "lambda_min_data_stderr": s.LambdaMinDataStderr, "trace_data_stderr": s.TraceDataStderr,
 		"trace_stderr": s.TraceStderr, "frobenius_sq_stderr": s.FrobeniusSqStderr, "mean_stderr": s.MeanStderr,
 		"negative_energy_l1": s.NegativeEnergyL1, "negative_energy_l2": s.NegativeEnergyL2, "moment4": s.Moment4,
 	} {
@@ -179,9 +194,12 @@ func (d *Density) validate(c *check) {
 	for _, y := range d.Density {
 		c.that(y >= 0, "density.density", "holds a negative value")
 	}
-	for name, list := range map[string][]float64{"lower": d.Lower, "upper": d.Upper,
+	for name, list := range map[string][]float64{"lower": d.Lower, "upper": d.Upper, "data_stderr": d.DataStderr,
 		"distribution": d.Distribution, "distribution_lower": d.DistributionLower, "distribution_upper": d.DistributionUpper} {
 		c.that(list == nil || len(list) == n, "density."+name, "has %d values on %d grid points", len(list), n)
+	}
+	for _, e := range d.DataStderr {
+		c.that(e >= 0, "density.data_stderr", "holds a negative value")
 	}
 	for i := range min(len(d.Lower), len(d.Upper)) {
 		c.that(d.Lower[i] >= 0 && d.Lower[i] <= d.Upper[i], "density.lower", "is negative or above upper at point %d", i)
