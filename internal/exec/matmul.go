@@ -23,6 +23,8 @@ const (
 	fewParts = 8       // that leave something to do for every thread until the end
 	splitK   = 4096    // terms of a sum that one part adds up, where the product is small and the sum long
 	smallMN  = 1 << 16 // what small means: elements of one direction's product
+	tinyK    = 512     // the terms of a part, where there would be one part otherwise
+	tinyMN   = 1 << 12 // of a product so small
 )
 
 // tiles cuts an m x n product of sums of k terms into parts of tm rows and tn columns: rows first, as even as can be, but
@@ -54,7 +56,9 @@ type matmul[T kernel.Float] struct {
 	p        *Program[T]
 	d        kernel.MatMul // a whole product
 	a, b, c  ref
-	own      []T // instead of c
+	own      []T // instead of c: the pieces of sums, one after the other
+	terms    int // of a piece; 0 where sums are whole
+	pieces   int
 	offs     [][3]int
 	tm, tn   int // size of a tile
 	nm, nn   int // tiles of a product
@@ -89,9 +93,9 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 		d.RowB, d.ColB = d.ColB, d.RowB
 	}
 	d.RowC = v.layout.stride[r-2]
-	small := d.M*d.N <= smallMN // a matter of one direction, so that k changes no sum
-	pieces := (d.K + splitK - 1) / splitK
-	panels := keptPanels(v.stage, b) && !(small && pieces > 2) && !(p.lists && mayBeSparse(a))
+	lists := p.lists && mayBeSparse(a)
+	pieces := piecesOf(d.M, d.N, d.K, lists)
+	panels := keptPanels(v.stage, b) && pieces == 1 && !lists
 	one := t.d
 	t.one = [2]int{d.M, d.N}
 	t.offs = [][3]int{{}}
@@ -114,28 +118,32 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 	if panels {
 		t.panels = p.panelsOf(b, one, d.N)
 	}
-	var tasks []task
-	if small && pieces > 2 {
+	if pieces > 1 {
 		size := v.size()
-		own := make([]T, pieces*size)
-		p.extra += len(own)
-		step := (d.K + pieces - 1) / pieces
-		k := d.K
-		for q := range pieces {
-			piece := *t
-			piece.own, piece.d.Add = own[q*size:(q+1)*size], false
-			piece.d.K = min(step, k-q*step)
-			skipA, skipB := q*step*d.ColA, q*step*d.RowB
-			piece.a.off, piece.a.n = t.a.off+skipA, t.a.n-skipA
-			piece.b.off, piece.b.n = t.b.off+skipB, t.b.n-skipB
-			piece.cut()
-			tasks = append(tasks, &piece)
-		}
-		return append(tasks, &total[T]{p: p, c: c, own: own, size: size, add: add})
+		t.own = make([]T, pieces*size)
+		p.extra += len(t.own)
+		t.d.Add, t.terms, t.pieces = false, (d.K+pieces-1)/pieces, pieces
+		t.repeat(pieces, t.terms*d.ColA, t.terms*d.RowB, size)
+		t.cut()
+		return []task{t, &total[T]{p: p, c: c, own: t.own, size: size, add: add}}
 	}
 	t.cut()
 	t.sparse = p.sparse(t, a, b)
-	return append(tasks, t)
+	return []task{t}
+}
+
+// piecesOf is how many pieces the sums of an m × n product over k terms, of one direction, are cut into: a matter of shapes alone, so that how many
+// directions there are changes no sum. What may have lists of its terms is cut last.
+func piecesOf(m, n, k int, lists bool) int {
+	pieces := (k + splitK - 1) / splitK
+	if m*n <= tinyMN && !lists {
+		pieces = max(pieces, min(fewParts, k/tinyK))
+	}
+	if m*n > smallMN || pieces < 3 {
+		return 1
+	}
+	step := (k + pieces - 1) / pieces
+	return (k + step - 1) / step // none is empty
 }
 
 // repeat makes n products of each, at strides.
@@ -152,6 +160,9 @@ func (t *matmul[T]) repeat(n, sa, sb, sc int) {
 // cut chooses tiles.
 func (t *matmul[T]) cut() {
 	d := t.d
+	if t.terms > 0 {
+		d.K = t.terms
+	}
 	t.tm, t.tn = tiles(d.M, d.N, d.K)
 	t.nm, t.nn = (d.M+t.tm-1)/t.tm, (d.N+t.tn-1)/t.tn
 	t.together = 1
@@ -279,7 +290,7 @@ func (c *crossed[T]) run(wi, part int) {
 }
 
 func (t *matmul[T]) work() int {
-	n := len(t.offs) * t.d.M * t.d.N * t.d.K
+	n := len(t.offs) / max(1, t.pieces) * t.d.M * t.d.N * t.d.K
 	if t.next != nil {
 		n += t.next.work()
 	}
@@ -306,6 +317,9 @@ func (t *matmul[T]) run(wi, part int) {
 func (t *matmul[T]) block(ws *kernel.Workspace[T], at, i, j, m, n int) {
 	d, o := t.d, t.offs[at]
 	d.M, d.N = m, n
+	if t.terms > 0 {
+		d.K = min(t.terms, d.K-at%t.pieces*t.terms)
+	}
 	c := t.own
 	if c == nil {
 		c = t.p.at(t.c)
