@@ -230,8 +230,8 @@ func (s *subject) estimate(ctx context.Context, a *app, e *estimatorOptions, out
 	if err != nil {
 		return nil, s.product(ctx, op, err)
 	}
+	op.Release() // makes room for the passes to come
 	if s.o.precision == spectrum.Float32 {
-		op.Release()
 		switch probes[0].ProductError, err = s.productError(ctx, a, &probes[0]); {
 		case ctx.Err() != nil:
 			return nil, err

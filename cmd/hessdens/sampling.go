@@ -7,6 +7,7 @@ import (
 
 	"hessdens/internal/density"
 	"hessdens/internal/hvp"
+	"hessdens/internal/kernel"
 	"hessdens/internal/lanczos"
 	"hessdens/internal/spectrum"
 )
@@ -81,15 +82,9 @@ func (s *subject) dataErrors(ctx context.Context, a *app, r *spectrum.Result, pr
 // project takes the parts of v along orthonormal vectors out, twice for the rounding, and makes its length 1.
 func project(v []float64, from [][]float64) {
 	for range 2 {
-		for _, u := range from {
-			dot := 0.0
-			for i, x := range u {
-				dot += x * v[i]
-			}
-			for i, x := range u {
-				v[i] -= dot * x
-			}
-		}
+		along := make([]float64, len(from))
+		kernel.Dots(along, from, 0, v)
+		kernel.Minus(v, along, from, 0)
 	}
 	length := norm(v)
 	for i := range v {
@@ -105,6 +100,7 @@ func (s *subject) forms(ctx context.Context, a *app, vectors [][]float64, atOnce
 	if err != nil {
 		return nil, nil, err
 	}
+	opt.MaxBytes = 0 // a pass that is not made where memory is short would be another result
 	data := hvp.Data{N: s.set.N, X: s.set.X, Y: s.set.Y}
 	given := opt.BatchSize
 	if !opt.BatchStats {
