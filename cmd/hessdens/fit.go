@@ -11,8 +11,8 @@ import (
 	"hessdens/internal/spectrum"
 )
 
-// fit cuts the probes into groups that fit into what memory is left, programs and all: where it is short, primal parts are not kept, and then
-// fewer probes go in lockstep, which changes no result. A run that needs more than memorySlack times what is left with a single probe
+// fit cuts the probes into groups that fit into what memory is left, programs and all: where it is short, batches are computed one after
+// the other, then primal parts are not kept, and then fewer probes go in lockstep, which changes no result. A run that needs more than memorySlack times what is left with a single probe
 // at a time is refused, with what would fit.
 func (s *subject) fit(a *app, op *hvp.Operator, e *estimatorOptions, left memory) ([]int, error) {
 	n := op.Dim()
@@ -27,6 +27,9 @@ func (s *subject) fit(a *app, op *hvp.Operator, e *estimatorOptions, left memory
 			return nil, err
 		case err == nil && float64(need) <= limit, err == nil && !keeps && k == 1 && (left.what == "" || need <= left.most()):
 			return lanczos.Groups(e.probes, n, min(e.steps, n), spectrum.Storage(e.basis), max(int64(k)*e.basisBytes(n, 1), e.basisBytes(n, k)))
+		case !s.alone:
+			s.alone = true
+			op.Alone(true)
 		case keeps:
 			keeps = false
 			op.Keep(0)

@@ -161,6 +161,7 @@ type subject struct {
 	name     string // of the data
 	dataHash string // once it was asked for
 	warnings []warning
+	alone    bool // batches one after the other: memory is short
 }
 
 type warning struct{ code, message string }
@@ -513,7 +514,7 @@ func (s *subject) hvpOptions(a *app, examples int, keep int64) (hvp.Options, err
 	if err != nil {
 		return hvp.Options{}, err
 	}
-	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: memoryLeft().most(), Progress: a.line.pass}
+	opt := hvp.Options{Loss: o.loss, Smoothing: o.smoothing, ClassWeights: weights, Ignore: &o.ignoreIndex, BatchStats: o.batchNorm == "batch", WeightDecay: o.weightDecay, Params: o.params, Precision: o.precision, Threads: o.threads, KeepBytes: keep, MaxBytes: memoryLeft().most(), Alone: s.alone, Progress: a.line.pass}
 	if o.batchSize == "all" {
 		opt.BatchSize = examples
 	} else if o.batchSize != "" {

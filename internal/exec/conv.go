@@ -114,7 +114,7 @@ func (p *Program[T]) panelsOfConv(w *value, d kernel.Gather) *kernel.Panels[T] {
 			return x.panels
 		}
 	}
-	return p.arrange(&arrange[T]{p: p, b: w, gather: &d, panels: kernel.NewPanels[T](d.Taps*d.Width, d.N)})
+	return p.arrange(&arrange[T]{p: p, b: w, gather: &d}, d.Taps*d.Width, d.N)
 }
 
 // convW is the weight gradient of a convolution, cut by taps and channels; a part goes through

@@ -385,10 +385,16 @@ func (p *Program[T]) panelsOf(b *value, d kernel.MatMul, n int) *kernel.Panels[T
 			return x.panels
 		}
 	}
-	return p.arrange(&arrange[T]{p: p, b: b, d: d, panels: kernel.NewPanels[T](d.K, n)})
+	return p.arrange(&arrange[T]{p: p, b: b, d: d}, d.K, n)
 }
 
-func (p *Program[T]) arrange(x *arrange[T]) *kernel.Panels[T] {
+// arrange makes panels of k rows and n columns, or finds those of the program beside which p stands.
+func (p *Program[T]) arrange(x *arrange[T], k, n int) *kernel.Panels[T] {
+	if p.of != nil {
+		x.panels = p.of.arranged[len(p.arranged)].panels
+	} else {
+		x.panels = kernel.NewPanels[T](k, n)
+	}
 	p.arranged = append(p.arranged, x)
 	p.fixed += x.panels.Len()
 	return x.panels

@@ -112,7 +112,7 @@ func (p *Pool) work(s *plan, w int) {
 				p.rouse()
 			}
 		}
-		if !p.wait(c) {
+		if !p.wait(&c.done, c.parts) {
 			return
 		}
 		if s.after != nil && w == 0 {
@@ -125,10 +125,10 @@ func (p *Pool) work(s *plan, w int) {
 // after each other, and to wake a thread takes a while.
 const spin = 1 << 17
 
-// wait returns when all parts of a task are done; false where one has panicked.
-func (p *Pool) wait(c *progress) bool {
+// wait returns when a count has come to a number; false where a part has panicked.
+func (p *Pool) wait(count *atomic.Int64, to int64) bool {
 	for range spin {
-		if c.done.Load() == c.parts {
+		if count.Load() == to {
 			return true
 		}
 		if p.broken.Load() {
@@ -137,7 +137,7 @@ func (p *Pool) wait(c *progress) bool {
 	}
 	p.sleepers.Add(1)
 	p.sleep.Lock()
-	for c.done.Load() < c.parts && !p.broken.Load() {
+	for count.Load() < to && !p.broken.Load() {
 		p.news.Wait()
 	}
 	p.sleep.Unlock()

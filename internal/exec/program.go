@@ -70,6 +70,10 @@ type Program[T kernel.Float] struct {
 	fixed   int // and of those that do not grow with the batch
 	own     int // and of a worker's for transformed tiles
 
+	of  *Program[T] // beside which this one stands; or nil
+	all []*graph.Node
+	opt Options
+
 	lists      bool              // of what is not zero in inputs
 	sparsities []*sparsity[T]    // of inputs that matrix products read
 	arranged   []*arrange[T]     // right operands in panels
@@ -82,6 +86,7 @@ type Options struct {
 	Pool       *Pool
 	MaxBytes   int64 // that the program's buffers may take; 0: any
 	Sparse     bool  // real inputs may be mostly zero: there is room for lists of what is not
+	Beside     bool  // others will stand beside it, each on a thread of its own, and parts are cut for that
 }
 
 // MemoryError says that a program's buffers would be too large.
@@ -94,8 +99,12 @@ func (e *MemoryError) Error() string {
 // Compile makes a program that computes outs. Every leaf under outs must be set before the
 // stage that reads it runs: constants are set already.
 func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], error) {
+	return compile[T](outs, opt, nil)
+}
+
+func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*Program[T], error) {
 	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}}
-	p := &Program[T]{k: c.k, pool: opt.Pool, lists: opt.Sparse, leaves: map[*graph.Node]*value{}}
+	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, all: outs, opt: opt, lists: opt.Sparse, leaves: map[*graph.Node]*value{}}
 	err := graph.Catch(func() error {
 		for id, live := range graph.Ancestors(outs...) {
 			if !live {
@@ -166,6 +175,9 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 	for range opt.Pool.Threads() {
 		p.workers = append(p.workers, &worker[T]{slots: make([][]T, slots), block: make([]T, block)})
 	}
+	if of != nil {
+		return p, nil
+	}
 	for _, v := range c.values {
 		if v.op == graph.OpConst && v.leaf != nil {
 			values := v.attr.(*graph.Values)
@@ -179,6 +191,31 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 		}
 	}
 	return p, nil
+}
+
+// Beside makes a program that computes the same of another batch at the same time, on the thread that runs it. What depends on the
+// batch has buffers of its own; parameters, directions, totals and all that is made of them alone are p's, as are the stages
+// that compute them.
+func (p *Program[T]) Beside() (*Program[T], error) {
+	opt := p.opt
+	opt.Pool = caller
+	return compile(p.all, opt, p)
+}
+
+// caller is the pool of the thread that calls.
+var caller = NewPool(1)
+
+// Alone makes runs from now on take place on the calling thread alone, or on the threads of the pool again.
+func (p *Program[T]) Alone(yes bool) {
+	p.pool = p.opt.Pool
+	if yes {
+		p.pool = caller
+	}
+}
+
+// BesideBytes is the memory of a program beside p.
+func (p *Program[T]) BesideBytes() int {
+	return (p.extra+p.own)*sizeof[T]() + p.stageBytes(stagePrimal) + p.stageBytes(stageTangent)
 }
 
 // plan gives every root that is kept in memory its place. What a later stage reads or the caller
@@ -256,6 +293,16 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 
 // allocate makes the arenas, unless they and the tasks' own buffers are more than limit bytes.
 func (p *Program[T]) allocate(limit int64) error {
+	if p.of != nil {
+		p.arena, p.ints = p.of.arena, p.of.ints
+		for _, s := range []stage{stagePrimal, stageTangent} {
+			p.arena[s], p.ints[s] = make([]T, p.sizes[s].floats), make([]int32, p.sizes[s].ints)
+		}
+		for i := range p.totals {
+			p.totals[i].sum = p.of.totals[i].sum
+		}
+		return nil
+	}
 	need := int64(p.extra+p.fixed+p.own*p.pool.Threads()) * int64(sizeof[T]())
 	for _, t := range p.totals {
 		need += 8 * int64(t.of.buffer.size)
@@ -451,7 +498,7 @@ func (p *Program[T]) Bytes() int {
 
 // FixedBytes is the part of Bytes that does not grow with the batch.
 func (p *Program[T]) FixedBytes() int {
-	n := (p.fixed+p.own*p.pool.Threads())*sizeof[T]() + p.stageBytes(stageConst) + p.stageBytes(stageDirection)
+	n := (p.fixed+p.own*len(p.workers))*sizeof[T]() + p.stageBytes(stageConst) + p.stageBytes(stageDirection)
 	for _, t := range p.totals {
 		n += 8 * len(t.sum)
 	}

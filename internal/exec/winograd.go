@@ -53,7 +53,12 @@ func (p *Program[T]) transform(d kernel.Winograd, w *value, reversed bool) *tran
 			return t
 		}
 	}
-	t := &transformed[T]{p: p, d: d, w: w, reversed: reversed, u: make([]T, d.Weights(w.k))}
+	t := &transformed[T]{p: p, d: d, w: w, reversed: reversed}
+	if p.of != nil {
+		t.u = p.of.transforms[len(p.transforms)].u
+	} else {
+		t.u = make([]T, d.Weights(w.k))
+	}
 	t.channels = max(1, partLen*d.Cin/len(t.u))
 	p.fixed += len(t.u)
 	p.transforms = append(p.transforms, t)
@@ -161,6 +166,9 @@ func newWinogradW[T kernel.Float](p *Program[T], d kernel.Winograd, products []*
 		pairs[i].KX, pairs[i].KD = x.k, ct.k
 	}
 	threads := p.pool.Threads()
+	if p.opt.Beside {
+		threads = 1
+	}
 	sums := 36 * d.Cout // of a channel and direction
 	c.channels = max(16, min(d.Cin, winogradSums/sums)/16*16)
 	c.probes = max(1, min(cuts(d.K, cuts(threads, cuts(d.Cin, c.channels))), winogradSums/(sums*c.channels)))

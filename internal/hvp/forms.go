@@ -3,6 +3,7 @@ package hvp
 import (
 	"context"
 
+	"hessdens/internal/exec"
 	"hessdens/internal/model"
 )
 
@@ -54,29 +55,24 @@ func (e *engineOf[T]) forms(ctx context.Context, u [][]float64, visit func(q []f
 	o := e.o
 	k := len(u)
 	e.only(k)
-	e.used = e.used[:0]
+	e.begin(u)
 	largest := 0
 	for _, g := range o.groups {
 		largest = max(largest, g.Size)
 	}
 	product := make([]float64, largest) // G_b u_j, a tensor at a time
-	return e.batches(ctx, k, purposeProduct, func(p *program[T], b, lo, hi int) error {
-		e.direct(p, u)
-		if err := e.primal(p, b, lo, hi, o.Batches()); err != nil {
-			return err
-		}
+	return e.passes(ctx, k, purposeProduct, &pass[T]{e.tangent, func(main *program[T], p *exec.Program[T], lo, hi int) error {
 		p.Reset()
-		p.RunTangent()
 		p.Accumulate()
 		q := make([]float64, k)
 		for i, g := range o.groups {
-			if p.outs[i] < 0 {
+			if main.outs[i] < 0 {
 				continue
 			}
 			for j := range q {
 				part := product[:g.Size]
 				clear(part)
-				p.AddTotal(part, p.outs[i], j)
+				p.AddTotal(part, main.outs[i], j)
 				for l, v := range u[j][g.Offset : g.Offset+g.Size] {
 					q[j] += v * part[l]
 				}
@@ -87,5 +83,5 @@ func (e *engineOf[T]) forms(ctx context.Context, u [][]float64, visit func(q []f
 			return &NonFiniteError{What: whatProduct, First: lo, Last: hi}
 		}
 		return nil
-	})
+	}})
 }

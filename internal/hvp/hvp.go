@@ -20,6 +20,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"hessdens/internal/exec"
@@ -63,6 +64,7 @@ type Options struct {
 	Threads      int       // 0: as many as the process may use
 	MaxBytes     int64     // memory that a program's buffers, or a dense matrix, may take; 0: any
 	KeepBytes    int64     // memory in which the primal part of batches may be kept between products
+	Alone        bool      // batches are computed one after the other by all threads, not each by one: more slowly, in less memory
 	// Progress is called after each batch of a pass with the examples done and in all.
 	Progress func(done, of int)
 }
@@ -253,6 +255,9 @@ func names(net *model.Network) string {
 // work for every thread in each operation, few enough to stay near the caches.
 const batchElements = 4 << 20
 
+// mostExamples is how many are in a batch however small they are.
+const mostExamples = 1024
+
 // chooseBatch picks a number of examples from the graph of one: by shapes only, so that a result
 // depends neither on the machine nor on the number of directions. It counts what is read by other than pointwise operations: the rest
 // is made in passing.
@@ -276,7 +281,7 @@ func chooseBatch(one *model.Graph) int {
 			n += x.Size()
 		}
 	}
-	size := min(max((batchElements+n/2)/max(n, 1), 1), 4096)
+	size := min(max((batchElements+n/2)/max(n, 1), 1), mostExamples)
 	if size > 4 {
 		size -= size % 4
 	}
@@ -550,7 +555,8 @@ type program[T exec.Float] struct {
 	dirs  []*graph.Node
 	outs  []int // of each tensor that varies its output, -1 where the derivative is zero
 	kinks []*graph.Node
-	kept  []*exec.Primal[T] // by batch
+	kept  []*exec.Primal[T]  // by batch
+	sides []*exec.Program[T] // that compute batches at the same time, itself the first; none: not made yet
 }
 
 type engineOf[T exec.Float] struct {
@@ -566,10 +572,28 @@ type engineOf[T exec.Float] struct {
 	spent    map[string]time.Duration
 	seed     maphash.Seed
 	most     int // batches that a pass goes over; 0: all
+
+	reading  sync.Mutex // of the data, one batch at a time
+	turns    *exec.Turns
+	ctx      context.Context // of the pass that takes turns
+	pass     *pass[T]
+	beside   *program[T]
+	product  pass[T]
+	src, dst [][]float64 // of the product
+}
+
+// pass is what is done with each batch: for several at the same time run, and finish in their order; both with a program for the batch,
+// main or one beside it.
+type pass[T exec.Float] struct {
+	run    func(main *program[T], p *exec.Program[T], b, lo, hi int) error
+	finish func(main *program[T], p *exec.Program[T], lo, hi int) error
 }
 
 func newEngine[T exec.Float](o *Operator) *engineOf[T] {
-	return &engineOf[T]{o: o, programs: map[programKey]*program[T]{}, theta: map[*program[T]]bool{}, seed: maphash.MakeSeed()}
+	e := &engineOf[T]{o: o, programs: map[programKey]*program[T]{}, theta: map[*program[T]]bool{}, seed: maphash.MakeSeed()}
+	e.product = pass[T]{e.tangent, e.accumulate}
+	e.turns = exec.NewTurns(o.pool, e.runTurn, e.finishTurn)
+	return e
 }
 
 // program finds or compiles one.
@@ -628,7 +652,7 @@ func (e *engineOf[T]) compile(key programKey) (*program[T], error) {
 
 // compileTo makes the program that computes outs of p's graph.
 func (e *engineOf[T]) compileTo(p *program[T], outs []*graph.Node, key programKey) (err error) {
-	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: e.o.pool, MaxBytes: e.o.opt.MaxBytes, Sparse: e.o.sparse})
+	p.Program, err = exec.Compile[T](outs, exec.Options{Directions: key.k, Pool: e.o.pool, MaxBytes: e.o.opt.MaxBytes, Sparse: e.o.sparse, Beside: e.sides(key) > 1})
 	var memory *exec.MemoryError
 	if errors.As(err, &memory) {
 		return &BatchError{key.batch, key.k, err}
@@ -704,8 +728,10 @@ func (e *engineOf[T]) build(key programKey) (p *program[T], outs []*graph.Node, 
 	return p, outs, nil
 }
 
-// load reads a batch into a program's leaves.
-func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
+// load reads a batch into the leaves of main's graph in a program: main, or one beside it.
+func (e *engineOf[T]) load(main *program[T], p *exec.Program[T], lo, hi int) error {
+	e.reading.Lock()
+	defer e.reading.Unlock()
 	set := func(c Column, leaf *graph.Node) error {
 		if !p.Has(leaf) {
 			return nil
@@ -718,7 +744,7 @@ func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
 			if err := c.Ints(e.ints[:n], lo, hi); err != nil {
 				return err
 			}
-			if e.o.set.Ignore && leaf == p.graph.Y {
+			if e.o.set.Ignore && leaf == main.graph.Y {
 				for i, v := range e.ints[:n] {
 					if e.o.ignored(v) {
 						e.ints[i] = -1
@@ -736,27 +762,24 @@ func (e *engineOf[T]) load(p *program[T], lo, hi int) error {
 		}
 		if i := nonFinite(e.floats[:n]); i >= 0 {
 			per := tensor.Count(c.Shape())
-			return &DataError{Target: leaf == p.graph.Y, Example: lo + i/per, Index: i % per, Value: e.floats[i]}
+			return &DataError{Target: leaf == main.graph.Y, Example: lo + i/per, Index: i % per, Value: e.floats[i]}
 		}
 		p.SetFloats(leaf, e.floats[:n])
 		return nil
 	}
-	if err := set(e.o.data.X, p.graph.X); err != nil {
+	if err := set(e.o.data.X, main.graph.X); err != nil {
 		return err
 	}
-	if p.graph.Y == nil {
+	if main.graph.Y == nil {
 		return nil
 	}
-	return set(e.o.data.Y, p.graph.Y)
+	return set(e.o.data.Y, main.graph.Y)
 }
 
-// batches visits the batches in order, each with the program for its size.
-func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit func(p *program[T], b, lo, hi int) error) error {
-	n, size := e.o.data.N, e.o.batch
-	if e.most > 0 {
-		n = min(n, e.most*size)
-	}
-	for b, lo := 0, 0; lo < n; b, lo = b+1, lo+size {
+// batches visits the batches in order, from one on, each with the program for its size.
+func (e *engineOf[T]) batches(ctx context.Context, from, k int, what purpose, visit func(p *program[T], b, lo, hi int) error) error {
+	n, size := e.examples(), e.o.batch
+	for b, lo := from, from*size; lo < n; b, lo = b+1, lo+size {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -769,11 +792,135 @@ func (e *engineOf[T]) batches(ctx context.Context, k int, what purpose, visit fu
 			return err
 		}
 		p.Level()
-		if e.o.opt.Progress != nil {
-			e.o.opt.Progress(hi, n)
-		}
+		e.progress(hi)
 	}
 	return nil
+}
+
+// examples is how many a pass goes over.
+func (e *engineOf[T]) examples() int {
+	if e.most > 0 {
+		return min(e.o.data.N, e.most*e.o.batch)
+	}
+	return e.o.data.N
+}
+
+func (e *engineOf[T]) progress(done int) {
+	if e.o.opt.Progress != nil {
+		e.o.opt.Progress(done, e.examples())
+	}
+}
+
+// passes goes through the batches with a pass: as many at the same time as there are threads, and what is left by all threads, one
+// after the other.
+func (e *engineOf[T]) passes(ctx context.Context, k int, what purpose, ps *pass[T]) error {
+	done := 0
+	if key := (programKey{e.o.batch, k, what}); e.sides(key) > 1 {
+		main, err := e.program(key)
+		if err != nil {
+			return err
+		}
+		if err := e.accompany(main, e.sides(key)); err != nil {
+			return err
+		}
+		full := e.o.data.N / e.o.batch
+		if e.most > 0 {
+			full = min(full, e.most)
+		}
+		if sides := len(main.sides); sides > 1 && full >= sides {
+			e.aim(main)
+			e.ctx, e.pass, e.beside = ctx, ps, main
+			done = full - full%sides
+			main.Alone(true)
+			spent := e.measureSides(main)
+			err := e.turns.Do(done)
+			main.Alone(false)
+			main.Level(main.sides[1:]...)
+			e.addSides(spent, main)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return e.batches(ctx, done, k, what, func(p *program[T], b, lo, hi int) error {
+		e.aim(p)
+		if err := ps.run(p, p.Program, b, lo, hi); err != nil {
+			return err
+		}
+		return ps.finish(p, p.Program, lo, hi)
+	})
+}
+
+// sides is how many batches a program for so many examples may compute at the same time.
+func (e *engineOf[T]) sides(key programKey) int {
+	o := e.o
+	if t := o.pool.Threads(); !o.opt.Alone && key.batch == o.batch && (key.purpose == purposeProduct || key.purpose == purposeGradient) && o.data.N/o.batch >= t {
+		return t
+	}
+	return 1
+}
+
+// accompany makes programs beside one, unless they would need more memory than there is.
+func (e *engineOf[T]) accompany(main *program[T], sides int) error {
+	if main.sides != nil {
+		return nil
+	}
+	all := []*exec.Program[T]{main.Program}
+	if limit := e.o.opt.MaxBytes; limit > 0 && int64(main.Bytes())+int64(sides-1)*int64(main.BesideBytes()) > limit {
+		sides = 1
+	}
+	for range sides - 1 {
+		p, err := main.Beside()
+		if err != nil {
+			return err
+		}
+		all = append(all, p)
+	}
+	main.sides = all
+	return nil
+}
+
+func (e *engineOf[T]) runTurn(side, b int) error {
+	if err := e.ctx.Err(); err != nil {
+		return err
+	}
+	lo := b * e.o.batch
+	return e.pass.run(e.beside, e.beside.sides[side], b, lo, lo+e.o.batch)
+}
+
+func (e *engineOf[T]) finishTurn(side, b int) error {
+	lo := b * e.o.batch
+	if err := e.pass.finish(e.beside, e.beside.sides[side], lo, lo+e.o.batch); err != nil {
+		return err
+	}
+	e.progress(lo + e.o.batch)
+	return nil
+}
+
+// measureSides makes each of the programs side by side measure for itself.
+func (e *engineOf[T]) measureSides(main *program[T]) []map[string]time.Duration {
+	if e.spent == nil {
+		return nil
+	}
+	var spent []map[string]time.Duration
+	for _, p := range main.sides {
+		spent = append(spent, map[string]time.Duration{})
+		p.Measure(spent[len(spent)-1])
+	}
+	return spent
+}
+
+// addSides adds what they measured, as far as it is time on the clock.
+func (e *engineOf[T]) addSides(spent []map[string]time.Duration, main *program[T]) {
+	for i, m := range spent {
+		for name, d := range m {
+			e.spent[name] += d / time.Duration(len(spent))
+		}
+		main.sides[i].Measure(nil)
+	}
+	if e.spent != nil {
+		main.Measure(e.spent)
+	}
 }
 
 func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
@@ -783,26 +930,13 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	for _, d := range dst {
 		clear(d)
 	}
-	batches := o.Batches()
-	e.used = e.used[:0]
-	e.last = Cost{Batches: batches, Batch: o.batch}
-	err := e.batches(ctx, k, purposeProduct, func(p *program[T], b, lo, hi int) error {
-		if e.direct(p, src) {
-			p.Reset()
-			e.last.Bytes += int64(p.Bytes())
-		}
-		if err := e.primal(p, b, lo, hi, batches); err != nil {
-			return err
-		}
-		p.RunTangent()
-		p.Accumulate()
-		e.last.Work += int64(p.TangentWork())
-		return nil
-	})
-	if err != nil {
+	e.begin(src)
+	e.last = Cost{Batches: o.Batches(), Batch: o.batch}
+	if err := e.passes(ctx, k, purposeProduct, &e.product); err != nil {
 		return err
 	}
 	for _, p := range e.used {
+		e.last.Bytes += e.programBytes(p)
 		for i, g := range o.groups {
 			if p.outs[i] < 0 {
 				continue
@@ -812,6 +946,22 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 			}
 		}
 	}
+	return nil
+}
+
+// tangent computes what a batch adds to a product.
+func (e *engineOf[T]) tangent(main *program[T], p *exec.Program[T], b, lo, hi int) error {
+	if err := e.primal(main, p, b, lo, hi); err != nil {
+		return err
+	}
+	p.RunTangent()
+	return nil
+}
+
+// accumulate adds it.
+func (e *engineOf[T]) accumulate(main *program[T], p *exec.Program[T], _, _ int) error {
+	p.Accumulate()
+	e.last.Work += int64(main.TangentWork())
 	return nil
 }
 
@@ -829,51 +979,58 @@ func (e *engineOf[T]) only(k int) {
 	e.keptOf = k
 }
 
-// direct gives a program its directions, at its first batch of a product.
-func (e *engineOf[T]) direct(p *program[T], src [][]float64) bool {
-	if slices.Contains(e.used, p) {
-		return false
-	}
-	e.used = append(e.used, p)
-	e.aim(p, src)
-	return true
+// begin sets the directions of a product.
+func (e *engineOf[T]) begin(src [][]float64) {
+	e.src, e.used = src, e.used[:0]
 }
 
-// aim gives a program its directions.
-func (e *engineOf[T]) aim(p *program[T], src [][]float64) {
+// aim gives a program the directions of the product and makes its totals zero, before its first batch.
+func (e *engineOf[T]) aim(p *program[T]) {
+	if p.dirs == nil || slices.Contains(e.used, p) {
+		return
+	}
+	e.used = append(e.used, p)
+	e.direct(p, e.src)
+	p.Reset()
+}
+
+// direct gives a program its directions, and a place for primal parts where all fit.
+func (e *engineOf[T]) direct(p *program[T], src [][]float64) {
 	for j, s := range src {
 		for i, g := range e.o.groups {
 			p.SetDirection(p.dirs[i], j, s[g.Offset:g.Offset+g.Size])
 		}
 	}
 	p.RunDirections()
+	switch keep := e.keeps(p); {
+	case !keep:
+		p.kept = nil
+	case p.kept == nil:
+		p.kept = make([]*exec.Primal[T], e.o.Batches())
+	}
 }
 
 // primal makes the primal part of a batch be there: kept, or computed.
-func (e *engineOf[T]) primal(p *program[T], b, lo, hi, batches int) error {
-	keep := e.keeps(p, batches)
-	if keep {
-		if p.kept == nil {
-			p.kept = make([]*exec.Primal[T], batches)
-		}
-		if m := p.kept[b]; m != nil {
+func (e *engineOf[T]) primal(main *program[T], p *exec.Program[T], b, lo, hi int) error {
+	if main.kept != nil {
+		if m := main.kept[b]; m != nil {
 			p.UsePrimal(m)
 			return nil
 		}
 		m := p.NewPrimal()
 		p.UsePrimal(m)
-		p.kept[b] = m
+		main.kept[b] = m
 	}
-	_, err := e.forward(p, lo, hi)
-	if err != nil && keep {
-		p.kept[b] = nil
+	_, err := e.forward(main, p, lo, hi)
+	if err != nil && main.kept != nil {
+		main.kept[b] = nil
 	}
 	return err
 }
 
 // forward reads a batch, computes the primal part, and returns the batch's share of the loss, the first output.
-func (e *engineOf[T]) forward(p *program[T], lo, hi int) (loss float64, err error) {
-	if err := e.load(p, lo, hi); err != nil {
+func (e *engineOf[T]) forward(main *program[T], p *exec.Program[T], lo, hi int) (loss float64, err error) {
+	if err := e.load(main, p, lo, hi); err != nil {
 		return 0, err
 	}
 	p.RunPrimal()
@@ -885,25 +1042,26 @@ func (e *engineOf[T]) forward(p *program[T], lo, hi int) (loss float64, err erro
 }
 
 func (e *engineOf[T]) gradient(ctx context.Context, grad []float64) (loss float64, err error) {
-	err = e.batches(ctx, 1, purposeGradient, func(p *program[T], _, lo, hi int) error {
-		l, err := e.forward(p, lo, hi)
-		if err != nil {
+	err = e.passes(ctx, 1, purposeGradient, &pass[T]{
+		func(main *program[T], p *exec.Program[T], _, lo, hi int) error {
+			_, err := e.forward(main, p, lo, hi)
 			return err
-		}
-		loss += l
-		for i, g := range e.o.groups {
-			if p.outs[i] >= 0 {
-				p.AddOutput(grad[g.Offset:g.Offset+g.Size], p.outs[i], 0)
+		},
+		func(main *program[T], p *exec.Program[T], _, _ int) error {
+			loss += float64(p.Output(0)[0])
+			for i, g := range e.o.groups {
+				if main.outs[i] >= 0 {
+					p.AddOutput(grad[g.Offset:g.Offset+g.Size], main.outs[i], 0)
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		}})
 	return loss, err
 }
 
 func (e *engineOf[T]) outputs(ctx context.Context, visit func(first int, f []float64) error) error {
-	return e.batches(ctx, 1, purposeOutputs, func(p *program[T], _, lo, hi int) error {
-		if err := e.load(p, lo, hi); err != nil {
+	return e.batches(ctx, 0, 1, purposeOutputs, func(p *program[T], _, lo, hi int) error {
+		if err := e.load(p, p.Program, lo, hi); err != nil {
 			return err
 		}
 		p.RunPrimal()
@@ -921,8 +1079,8 @@ func (e *engineOf[T]) wide(x []T) []float64 {
 }
 
 func (e *engineOf[T]) evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error) {
-	err = e.batches(ctx, 1, purposeLoss, func(p *program[T], _, lo, hi int) error {
-		l, err := e.forward(p, lo, hi)
+	err = e.batches(ctx, 0, 1, purposeLoss, func(p *program[T], _, lo, hi int) error {
+		l, err := e.forward(p, p.Program, lo, hi)
 		if err != nil {
 			return err
 		}
@@ -941,8 +1099,8 @@ func (e *engineOf[T]) evaluate(ctx context.Context, visit func(first int, f []fl
 func (e *engineOf[T]) branches(ctx context.Context) (uint64, error) {
 	var h maphash.Hash
 	h.SetSeed(e.seed)
-	err := e.batches(ctx, 1, purposeBranches, func(p *program[T], _, lo, hi int) error {
-		if err := e.load(p, lo, hi); err != nil {
+	err := e.batches(ctx, 0, 1, purposeBranches, func(p *program[T], _, lo, hi int) error {
+		if err := e.load(p, p.Program, lo, hi); err != nil {
 			return err
 		}
 		p.RunPrimal()

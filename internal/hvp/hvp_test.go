@@ -295,7 +295,7 @@ func TestLinearAtZero(t *testing.T) {
 	}
 }
 
-// TestCancel holds that a product ends between batches.
+// TestCancel holds that a product ends between batches: those begun are finished.
 func TestCancel(t *testing.T) {
 	c := find(t, "smallcnn-nobn-ragged")
 	ctx, cancel := context.WithCancel(context.Background())
@@ -308,7 +308,7 @@ func TestCancel(t *testing.T) {
 	})
 	v := make([]float64, o.Dim())
 	err := o.Apply(ctx, [][]float64{make([]float64, o.Dim())}, [][]float64{v})
-	if !errors.Is(err, context.Canceled) || seen != c.Batch {
+	if !errors.Is(err, context.Canceled) || seen%c.Batch != 0 || seen == 0 {
 		t.Errorf("error %v after %d examples", err, seen)
 	}
 }

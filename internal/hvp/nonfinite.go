@@ -141,11 +141,11 @@ func (e *engineOf[T]) find(ctx context.Context, fault *NonFiniteError, v []float
 // findBatch looks for the first batch whose part of the gradient or the product is not finite; First stays -1 where there is none.
 func (e *engineOf[T]) findBatch(ctx context.Context, fault *NonFiniteError, what purpose, v []float64) error {
 	o := e.o
-	err := e.batches(ctx, 1, what, func(p *program[T], _, lo, hi int) error {
+	err := e.batches(ctx, 0, 1, what, func(p *program[T], _, lo, hi int) error {
 		if p.dirs != nil {
-			e.aim(p, [][]float64{v})
+			e.direct(p, [][]float64{v})
 		}
-		if _, err := e.forward(p, lo, hi); err != nil {
+		if _, err := e.forward(p, p.Program, lo, hi); err != nil {
 			return err
 		}
 		if what == purposeProduct {
@@ -189,14 +189,14 @@ func (e *engineOf[T]) findIn(ctx context.Context, fault *NonFiniteError, what pu
 	}
 	e.prepare(p)
 	if p.dirs != nil {
-		e.aim(p, [][]float64{v})
+		e.direct(p, [][]float64{v})
 	}
 	along := dependent(p.graph.G, graph.OpDirection)
 	for lo := first; lo+size <= last; lo += size {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if err := e.load(p, lo, lo+size); err != nil {
+		if err := e.load(p, p.Program, lo, lo+size); err != nil {
 			return false, err
 		}
 		p.RunPrimal()

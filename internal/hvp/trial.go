@@ -26,7 +26,7 @@ func (o *Operator) Try(ctx context.Context, k int, seconds float64) (*Trial, err
 func (e *engineOf[T]) try(ctx context.Context, k int, seconds float64) (*Trial, error) {
 	o := e.o
 	defer func() { e.most = 0 }()
-	batches := (o.data.N + o.batch - 1) / o.batch
+	batches := o.Batches()
 	// over times a pass over so many batches and scales to all.
 	over := func(most int, pass func() error) (float64, error) {
 		e.most = most
@@ -85,6 +85,14 @@ func (o *Operator) Bytes(k int) (int64, error) {
 	return bytes, err
 }
 
+// Alone sets Options.Alone from now on, which gives up all programs.
+func (o *Operator) Alone(yes bool) {
+	if yes != o.opt.Alone {
+		o.opt.Alone = yes
+		o.Release()
+	}
+}
+
 // Keep sets the memory in which primal parts may be kept from now on.
 func (o *Operator) Keep(bytes int64) { o.opt.KeepBytes = bytes }
 
@@ -104,19 +112,22 @@ func (e *engineOf[T]) release() {
 func (e *engineOf[T]) bytes(k int) (bytes int64, kept bool, err error) {
 	o := e.o
 	e.only(k)
-	batches := (o.data.N + o.batch - 1) / o.batch
+	batches := o.Batches()
 	last := float64(o.data.N-(batches-1)*o.batch) / float64(o.batch) // of a batch, which has its own programs if it is smaller
 	for _, key := range []programKey{{o.batch, 1, purposeGradient}, {o.batch, k, purposeProduct}} {
 		p, err := e.program(key)
 		if err != nil {
 			return 0, false, err
 		}
+		if err := e.accompany(p, e.sides(key)); err != nil {
+			return 0, false, err
+		}
+		bytes += e.programBytes(p)
 		own, primal := float64(p.Bytes()), float64(p.PrimalBytes())
-		if kept = key.purpose == purposeProduct && e.keeps(p, batches); kept {
+		if kept = key.purpose == purposeProduct && e.keeps(p); kept {
 			own -= primal
 			bytes += int64(primal * (float64(batches-1) + last))
 		}
-		bytes += int64(own)
 		if last < 1 {
 			fixed := float64(p.FixedBytes())
 			bytes += int64(fixed + (own-fixed)*last)
@@ -128,7 +139,18 @@ func (e *engineOf[T]) bytes(k int) (bytes int64, kept bool, err error) {
 	return bytes, kept, nil
 }
 
+// programBytes is the memory of a program and those beside it, without their own primal parts where all are kept.
+func (e *engineOf[T]) programBytes(p *program[T]) int64 {
+	bytes := int64(p.Bytes())
+	sides := int64(max(len(p.sides), 1))
+	bytes += (sides - 1) * int64(p.BesideBytes())
+	if p.dirs != nil && e.keeps(p) {
+		bytes -= sides * int64(p.PrimalBytes())
+	}
+	return bytes
+}
+
 // keeps says whether the primal parts of all batches fit.
-func (e *engineOf[T]) keeps(p *program[T], batches int) bool {
-	return int64(p.PrimalBytes())*int64(batches) <= e.o.opt.KeepBytes
+func (e *engineOf[T]) keeps(p *program[T]) bool {
+	return int64(p.PrimalBytes())*int64(e.o.Batches()) <= e.o.opt.KeepBytes
 }
