@@ -2450,7 +2450,7 @@ vector:
 	RET
 
 // func tileInputAVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileInputAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
 	MOVQ  16(AX), DX
@@ -2470,14 +2470,20 @@ TEXT ·tileInputAVX512(SB), NOSPLIT, $0-8
 	JEQ   tail
 
 loop:
-	MOVQ         128(AX), R8
-	VMOVUPS      (R8)(CX*1), Z0
-	MOVQ         176(AX), R8
-	VMOVUPS      (R8)(CX*1), Z1
-	MOVQ         224(AX), R8
-	VMOVUPS      (R8)(CX*1), Z2
-	MOVQ         272(AX), R8
-	VMOVUPS      (R8)(CX*1), Z3
+	MOVQ         80(AX), R8
+	ADDQ         CX, R8
+	MOVQ         136(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z0
+	MOVQ         184(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z1
+	MOVQ         232(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z2
+	MOVQ         280(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z3
 	VMOVUPS      Z3, Z4
 	VFNMADD231PS c32_40000000<>+0(SB), Z1, Z4
 	VMOVUPS      Z2, Z5
@@ -2494,14 +2500,18 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z1, Z4
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z3
-	MOVQ         136(AX), R8
-	VMOVUPS      (R8)(CX*1), Z1
-	MOVQ         184(AX), R8
-	VMOVUPS      (R8)(CX*1), Z5
-	MOVQ         232(AX), R8
-	VMOVUPS      (R8)(CX*1), Z6
-	MOVQ         280(AX), R8
-	VMOVUPS      (R8)(CX*1), Z7
+	MOVQ         144(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z1
+	MOVQ         192(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z5
+	MOVQ         240(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z6
+	MOVQ         288(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z7
 	VMOVUPS      Z7, Z8
 	VFNMADD231PS c32_40000000<>+0(SB), Z5, Z8
 	VMOVUPS      Z6, Z9
@@ -2518,14 +2528,18 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z5, Z8
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z5, Z7
-	MOVQ         144(AX), R8
-	VMOVUPS      (R8)(CX*1), Z5
-	MOVQ         192(AX), R8
-	VMOVUPS      (R8)(CX*1), Z9
-	MOVQ         240(AX), R8
-	VMOVUPS      (R8)(CX*1), Z10
-	MOVQ         288(AX), R8
-	VMOVUPS      (R8)(CX*1), Z11
+	MOVQ         152(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z5
+	MOVQ         200(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z9
+	MOVQ         248(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z10
+	MOVQ         296(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z11
 	VMOVUPS      Z11, Z12
 	VFNMADD231PS c32_40000000<>+0(SB), Z9, Z12
 	VMOVUPS      Z10, Z13
@@ -2542,14 +2556,18 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z9, Z12
 	VMOVUPS      Z11, Z11
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z9, Z11
-	MOVQ         152(AX), R8
-	VMOVUPS      (R8)(CX*1), Z9
-	MOVQ         200(AX), R8
-	VMOVUPS      (R8)(CX*1), Z13
-	MOVQ         248(AX), R8
-	VMOVUPS      (R8)(CX*1), Z14
-	MOVQ         296(AX), R8
-	VMOVUPS      (R8)(CX*1), Z15
+	MOVQ         160(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z9
+	MOVQ         208(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z13
+	MOVQ         256(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z14
+	MOVQ         304(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z15
 	VMOVUPS      Z15, Z16
 	VFNMADD231PS c32_40000000<>+0(SB), Z13, Z16
 	VMOVUPS      Z14, Z17
@@ -2566,14 +2584,18 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z13, Z16
 	VMOVUPS      Z15, Z15
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z15
-	MOVQ         160(AX), R8
-	VMOVUPS      (R8)(CX*1), Z13
-	MOVQ         208(AX), R8
-	VMOVUPS      (R8)(CX*1), Z17
-	MOVQ         256(AX), R8
-	VMOVUPS      (R8)(CX*1), Z18
-	MOVQ         304(AX), R8
-	VMOVUPS      (R8)(CX*1), Z19
+	MOVQ         168(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z13
+	MOVQ         216(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z17
+	MOVQ         264(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z18
+	MOVQ         312(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z19
 	VMOVUPS      Z19, Z20
 	VFNMADD231PS c32_40000000<>+0(SB), Z17, Z20
 	VMOVUPS      Z18, Z21
@@ -2590,14 +2612,18 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z17, Z20
 	VMOVUPS      Z19, Z19
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z17, Z19
-	MOVQ         168(AX), R8
-	VMOVUPS      (R8)(CX*1), Z17
-	MOVQ         216(AX), R8
-	VMOVUPS      (R8)(CX*1), Z21
-	MOVQ         264(AX), R8
-	VMOVUPS      (R8)(CX*1), Z22
-	MOVQ         312(AX), R8
-	VMOVUPS      (R8)(CX*1), Z23
+	MOVQ         176(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z17
+	MOVQ         224(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z21
+	MOVQ         272(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z22
+	MOVQ         320(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z23
 	VMOVUPS      Z23, Z24
 	VFNMADD231PS c32_40000000<>+0(SB), Z21, Z24
 	VMOVUPS      Z22, Z25
@@ -2614,10 +2640,10 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z21, Z24
 	VMOVUPS      Z23, Z23
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z21, Z23
-	IMUL3Q       $0x06, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
+	IMUL3Q       $0x06, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
 	VMOVUPS      Z13, Z21
 	VFNMADD231PS c32_40000000<>+0(SB), Z5, Z21
 	VMOVUPS      Z9, Z25
@@ -2634,22 +2660,22 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z27, Z25
 	VMOVUPS      Z26, Z26
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z27, Z26
-	VMOVUPS      Z28, (R8)(SI*1)
-	VMOVUPS      Z21, (R8)(SI*2)
-	VMOVUPS      Z25, (R9)
-	VMOVUPS      Z26, (R9)(SI*1)
+	VMOVUPS      Z28, (R9)(SI*1)
+	VMOVUPS      Z21, (R9)(SI*2)
+	VMOVUPS      Z25, (R10)
+	VMOVUPS      Z26, (R10)(SI*1)
 	VMOVUPS      Z0, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z5, Z0
 	VADDPS       Z13, Z0, Z0
 	VMOVUPS      Z1, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z9, Z1
 	VADDPS       Z17, Z1, Z1
-	VMOVUPS      Z0, (R8)
-	VMOVUPS      Z1, (R9)(SI*2)
-	IMUL3Q       $0x0c, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
+	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z1, (R10)(SI*2)
+	IMUL3Q       $0x0c, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
 	VMOVUPS      Z18, Z0
 	VFNMADD231PS c32_40000000<>+0(SB), Z10, Z0
 	VMOVUPS      Z14, Z1
@@ -2666,22 +2692,22 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z9, Z1
 	VMOVUPS      Z5, Z5
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z9, Z5
-	VMOVUPS      Z13, (R8)(SI*1)
-	VMOVUPS      Z0, (R8)(SI*2)
-	VMOVUPS      Z1, (R9)
-	VMOVUPS      Z5, (R9)(SI*1)
+	VMOVUPS      Z13, (R9)(SI*1)
+	VMOVUPS      Z0, (R9)(SI*2)
+	VMOVUPS      Z1, (R10)
+	VMOVUPS      Z5, (R10)(SI*1)
 	VMOVUPS      Z2, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z10, Z0
 	VADDPS       Z18, Z0, Z0
 	VMOVUPS      Z6, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z14, Z1
 	VADDPS       Z22, Z1, Z1
-	VMOVUPS      Z0, (R8)
-	VMOVUPS      Z1, (R9)(SI*2)
-	IMUL3Q       $0x12, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
+	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z1, (R10)(SI*2)
+	IMUL3Q       $0x12, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
 	VMOVUPS      Z20, Z0
 	VFNMADD231PS c32_40000000<>+0(SB), Z12, Z0
 	VMOVUPS      Z16, Z1
@@ -2698,22 +2724,22 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z5, Z1
 	VMOVUPS      Z2, Z2
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z5, Z2
-	VMOVUPS      Z6, (R8)(SI*1)
-	VMOVUPS      Z0, (R8)(SI*2)
-	VMOVUPS      Z1, (R9)
-	VMOVUPS      Z2, (R9)(SI*1)
+	VMOVUPS      Z6, (R9)(SI*1)
+	VMOVUPS      Z0, (R9)(SI*2)
+	VMOVUPS      Z1, (R10)
+	VMOVUPS      Z2, (R10)(SI*1)
 	VMOVUPS      Z4, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z12, Z0
 	VADDPS       Z20, Z0, Z0
 	VMOVUPS      Z8, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z16, Z1
 	VADDPS       Z24, Z1, Z1
-	VMOVUPS      Z0, (R8)
-	VMOVUPS      Z1, (R9)(SI*2)
-	IMUL3Q       $0x18, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
+	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z1, (R10)(SI*2)
+	IMUL3Q       $0x18, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
 	VMOVUPS      Z19, Z0
 	VFNMADD231PS c32_40000000<>+0(SB), Z11, Z0
 	VMOVUPS      Z15, Z1
@@ -2730,120 +2756,132 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z4, Z1
 	VMOVUPS      Z2, Z2
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z4, Z2
-	VMOVUPS      Z5, (R8)(SI*1)
-	VMOVUPS      Z0, (R8)(SI*2)
-	VMOVUPS      Z1, (R9)
-	VMOVUPS      Z2, (R9)(SI*1)
+	VMOVUPS      Z5, (R9)(SI*1)
+	VMOVUPS      Z0, (R9)(SI*2)
+	VMOVUPS      Z1, (R10)
+	VMOVUPS      Z2, (R10)(SI*1)
 	VMOVUPS      Z3, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z11, Z0
 	VADDPS       Z19, Z0, Z0
 	VMOVUPS      Z7, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z15, Z1
 	VADDPS       Z23, Z1, Z1
-	VMOVUPS      Z0, (R8)
-	VMOVUPS      Z1, (R9)(SI*2)
-	MOVQ         80(AX), R8
-	VMOVUPS      (R8)(CX*1), Z0
-	MOVQ         128(AX), R8
-	VMOVUPS      (R8)(CX*1), Z1
-	MOVQ         176(AX), R8
-	VMOVUPS      (R8)(CX*1), Z2
-	MOVQ         224(AX), R8
-	VMOVUPS      (R8)(CX*1), Z3
-	MOVQ         272(AX), R8
-	VMOVUPS      (R8)(CX*1), Z4
-	MOVQ         320(AX), R8
-	VMOVUPS      (R8)(CX*1), Z5
+	VMOVUPS      Z0, (R9)
+	VMOVUPS      Z1, (R10)(SI*2)
+	MOVQ         88(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z0
+	MOVQ         136(AX), R9
+	VMOVUPS      (R9)(CX*1), Z1
+	MOVQ         184(AX), R9
+	VMOVUPS      (R9)(CX*1), Z2
+	MOVQ         232(AX), R9
+	VMOVUPS      (R9)(CX*1), Z3
+	MOVQ         280(AX), R9
+	VMOVUPS      (R9)(CX*1), Z4
+	MOVQ         328(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z5
 	VMOVUPS      Z0, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z2, Z0
 	VADDPS       Z4, Z0, Z0
 	VMOVUPS      Z1, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z3, Z1
 	VADDPS       Z5, Z1, Z1
-	MOVQ         88(AX), R8
-	VMOVUPS      (R8)(CX*1), Z2
-	MOVQ         136(AX), R8
-	VMOVUPS      (R8)(CX*1), Z3
-	MOVQ         184(AX), R8
-	VMOVUPS      (R8)(CX*1), Z4
-	MOVQ         232(AX), R8
-	VMOVUPS      (R8)(CX*1), Z5
-	MOVQ         280(AX), R8
-	VMOVUPS      (R8)(CX*1), Z6
-	MOVQ         328(AX), R8
-	VMOVUPS      (R8)(CX*1), Z7
+	MOVQ         96(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z2
+	MOVQ         144(AX), R9
+	VMOVUPS      (R9)(CX*1), Z3
+	MOVQ         192(AX), R9
+	VMOVUPS      (R9)(CX*1), Z4
+	MOVQ         240(AX), R9
+	VMOVUPS      (R9)(CX*1), Z5
+	MOVQ         288(AX), R9
+	VMOVUPS      (R9)(CX*1), Z6
+	MOVQ         336(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z7
 	VMOVUPS      Z2, Z2
 	VFNMADD231PS c32_40200000<>+0(SB), Z4, Z2
 	VADDPS       Z6, Z2, Z2
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_40200000<>+0(SB), Z5, Z3
 	VADDPS       Z7, Z3, Z3
-	MOVQ         96(AX), R8
-	VMOVUPS      (R8)(CX*1), Z4
-	MOVQ         144(AX), R8
-	VMOVUPS      (R8)(CX*1), Z5
-	MOVQ         192(AX), R8
-	VMOVUPS      (R8)(CX*1), Z6
-	MOVQ         240(AX), R8
-	VMOVUPS      (R8)(CX*1), Z7
-	MOVQ         288(AX), R8
-	VMOVUPS      (R8)(CX*1), Z8
-	MOVQ         336(AX), R8
-	VMOVUPS      (R8)(CX*1), Z9
+	MOVQ         104(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z4
+	MOVQ         152(AX), R9
+	VMOVUPS      (R9)(CX*1), Z5
+	MOVQ         200(AX), R9
+	VMOVUPS      (R9)(CX*1), Z6
+	MOVQ         248(AX), R9
+	VMOVUPS      (R9)(CX*1), Z7
+	MOVQ         296(AX), R9
+	VMOVUPS      (R9)(CX*1), Z8
+	MOVQ         344(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z9
 	VMOVUPS      Z4, Z4
 	VFNMADD231PS c32_40200000<>+0(SB), Z6, Z4
 	VADDPS       Z8, Z4, Z4
 	VMOVUPS      Z5, Z5
 	VFNMADD231PS c32_40200000<>+0(SB), Z7, Z5
 	VADDPS       Z9, Z5, Z5
-	MOVQ         104(AX), R8
-	VMOVUPS      (R8)(CX*1), Z6
-	MOVQ         152(AX), R8
-	VMOVUPS      (R8)(CX*1), Z7
-	MOVQ         200(AX), R8
-	VMOVUPS      (R8)(CX*1), Z8
-	MOVQ         248(AX), R8
-	VMOVUPS      (R8)(CX*1), Z9
-	MOVQ         296(AX), R8
-	VMOVUPS      (R8)(CX*1), Z10
-	MOVQ         344(AX), R8
-	VMOVUPS      (R8)(CX*1), Z11
+	MOVQ         112(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z6
+	MOVQ         160(AX), R9
+	VMOVUPS      (R9)(CX*1), Z7
+	MOVQ         208(AX), R9
+	VMOVUPS      (R9)(CX*1), Z8
+	MOVQ         256(AX), R9
+	VMOVUPS      (R9)(CX*1), Z9
+	MOVQ         304(AX), R9
+	VMOVUPS      (R9)(CX*1), Z10
+	MOVQ         352(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z11
 	VMOVUPS      Z6, Z6
 	VFNMADD231PS c32_40200000<>+0(SB), Z8, Z6
 	VADDPS       Z10, Z6, Z6
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_40200000<>+0(SB), Z9, Z7
 	VADDPS       Z11, Z7, Z7
-	MOVQ         112(AX), R8
-	VMOVUPS      (R8)(CX*1), Z8
-	MOVQ         160(AX), R8
-	VMOVUPS      (R8)(CX*1), Z9
-	MOVQ         208(AX), R8
-	VMOVUPS      (R8)(CX*1), Z10
-	MOVQ         256(AX), R8
-	VMOVUPS      (R8)(CX*1), Z11
-	MOVQ         304(AX), R8
-	VMOVUPS      (R8)(CX*1), Z12
-	MOVQ         352(AX), R8
-	VMOVUPS      (R8)(CX*1), Z13
+	MOVQ         120(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z8
+	MOVQ         168(AX), R9
+	VMOVUPS      (R9)(CX*1), Z9
+	MOVQ         216(AX), R9
+	VMOVUPS      (R9)(CX*1), Z10
+	MOVQ         264(AX), R9
+	VMOVUPS      (R9)(CX*1), Z11
+	MOVQ         312(AX), R9
+	VMOVUPS      (R9)(CX*1), Z12
+	MOVQ         360(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z13
 	VMOVUPS      Z8, Z8
 	VFNMADD231PS c32_40200000<>+0(SB), Z10, Z8
 	VADDPS       Z12, Z8, Z8
 	VMOVUPS      Z9, Z9
 	VFNMADD231PS c32_40200000<>+0(SB), Z11, Z9
 	VADDPS       Z13, Z9, Z9
-	MOVQ         120(AX), R8
-	VMOVUPS      (R8)(CX*1), Z10
-	MOVQ         168(AX), R8
-	VMOVUPS      (R8)(CX*1), Z11
-	MOVQ         216(AX), R8
-	VMOVUPS      (R8)(CX*1), Z12
-	MOVQ         264(AX), R8
-	VMOVUPS      (R8)(CX*1), Z13
-	MOVQ         312(AX), R8
-	VMOVUPS      (R8)(CX*1), Z14
-	MOVQ         360(AX), R8
-	VMOVUPS      (R8)(CX*1), Z15
+	MOVQ         128(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z10
+	MOVQ         176(AX), R9
+	VMOVUPS      (R9)(CX*1), Z11
+	MOVQ         224(AX), R9
+	VMOVUPS      (R9)(CX*1), Z12
+	MOVQ         272(AX), R9
+	VMOVUPS      (R9)(CX*1), Z13
+	MOVQ         320(AX), R9
+	VMOVUPS      (R9)(CX*1), Z14
+	MOVQ         368(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z15
 	VMOVUPS      Z10, Z10
 	VFNMADD231PS c32_40200000<>+0(SB), Z12, Z10
 	VADDPS       Z14, Z10, Z10
@@ -2921,14 +2959,20 @@ loop:
 tail:
 	CMPQ         BX, $0x00
 	JEQ          done
-	MOVQ         128(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z0
-	MOVQ         176(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z1
-	MOVQ         224(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z2
-	MOVQ         272(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z3
+	MOVQ         80(AX), DX
+	ADDQ         CX, DX
+	MOVQ         136(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z0
+	MOVQ         184(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z1
+	MOVQ         232(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z2
+	MOVQ         280(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z3
 	VMOVUPS      Z3, Z4
 	VFNMADD231PS c32_40000000<>+0(SB), Z1, Z4
 	VMOVUPS      Z2, Z5
@@ -2945,14 +2989,18 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z1, Z4
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z3
-	MOVQ         136(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z1
-	MOVQ         184(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z5
-	MOVQ         232(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z6
-	MOVQ         280(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z7
+	MOVQ         144(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z1
+	MOVQ         192(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z5
+	MOVQ         240(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z6
+	MOVQ         288(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z7
 	VMOVUPS      Z7, Z8
 	VFNMADD231PS c32_40000000<>+0(SB), Z5, Z8
 	VMOVUPS      Z6, Z9
@@ -2969,14 +3017,18 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z5, Z8
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z5, Z7
-	MOVQ         144(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z5
-	MOVQ         192(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z9
-	MOVQ         240(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z10
-	MOVQ         288(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z11
+	MOVQ         152(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z5
+	MOVQ         200(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z9
+	MOVQ         248(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z10
+	MOVQ         296(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z11
 	VMOVUPS      Z11, Z12
 	VFNMADD231PS c32_40000000<>+0(SB), Z9, Z12
 	VMOVUPS      Z10, Z13
@@ -2993,14 +3045,18 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z9, Z12
 	VMOVUPS      Z11, Z11
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z9, Z11
-	MOVQ         152(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z9
-	MOVQ         200(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z13
-	MOVQ         248(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z14
-	MOVQ         296(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z15
+	MOVQ         160(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z9
+	MOVQ         208(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z13
+	MOVQ         256(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z14
+	MOVQ         304(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z15
 	VMOVUPS      Z15, Z16
 	VFNMADD231PS c32_40000000<>+0(SB), Z13, Z16
 	VMOVUPS      Z14, Z17
@@ -3017,14 +3073,18 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z13, Z16
 	VMOVUPS      Z15, Z15
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z15
-	MOVQ         160(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z13
-	MOVQ         208(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z17
-	MOVQ         256(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z18
-	MOVQ         304(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z19
+	MOVQ         168(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z13
+	MOVQ         216(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z17
+	MOVQ         264(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z18
+	MOVQ         312(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z19
 	VMOVUPS      Z19, Z20
 	VFNMADD231PS c32_40000000<>+0(SB), Z17, Z20
 	VMOVUPS      Z18, Z21
@@ -3041,14 +3101,18 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z17, Z20
 	VMOVUPS      Z19, Z19
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z17, Z19
-	MOVQ         168(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z17
-	MOVQ         216(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z21
-	MOVQ         264(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z22
-	MOVQ         312(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z23
+	MOVQ         176(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z17
+	MOVQ         224(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z21
+	MOVQ         272(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z22
+	MOVQ         320(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z23
 	VMOVUPS      Z23, Z24
 	VFNMADD231PS c32_40000000<>+0(SB), Z21, Z24
 	VMOVUPS      Z22, Z25
@@ -3065,10 +3129,10 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z21, Z24
 	VMOVUPS      Z23, Z23
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z21, Z23
-	IMUL3Q       $0x06, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
+	IMUL3Q       $0x06, SI, BX
+	ADDQ         DI, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
 	VMOVUPS      Z13, Z21
 	VFNMADD231PS c32_40000000<>+0(SB), Z5, Z21
 	VMOVUPS      Z9, Z25
@@ -3085,22 +3149,22 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z27, Z25
 	VMOVUPS      Z26, Z26
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z27, Z26
-	VMOVUPS      Z28, (DX)(SI*1)
-	VMOVUPS      Z21, (DX)(SI*2)
-	VMOVUPS      Z25, (BX)
-	VMOVUPS      Z26, (BX)(SI*1)
+	VMOVUPS      Z28, (BX)(SI*1)
+	VMOVUPS      Z21, (BX)(SI*2)
+	VMOVUPS      Z25, (R8)
+	VMOVUPS      Z26, (R8)(SI*1)
 	VMOVUPS      Z0, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z5, Z0
 	VADDPS       Z13, Z0, Z0
 	VMOVUPS      Z1, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z9, Z1
 	VADDPS       Z17, Z1, Z1
-	VMOVUPS      Z0, (DX)
-	VMOVUPS      Z1, (BX)(SI*2)
-	IMUL3Q       $0x0c, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, (R8)(SI*2)
+	IMUL3Q       $0x0c, SI, BX
+	ADDQ         DI, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
 	VMOVUPS      Z18, Z0
 	VFNMADD231PS c32_40000000<>+0(SB), Z10, Z0
 	VMOVUPS      Z14, Z1
@@ -3117,22 +3181,22 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z9, Z1
 	VMOVUPS      Z5, Z5
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z9, Z5
-	VMOVUPS      Z13, (DX)(SI*1)
-	VMOVUPS      Z0, (DX)(SI*2)
-	VMOVUPS      Z1, (BX)
-	VMOVUPS      Z5, (BX)(SI*1)
+	VMOVUPS      Z13, (BX)(SI*1)
+	VMOVUPS      Z0, (BX)(SI*2)
+	VMOVUPS      Z1, (R8)
+	VMOVUPS      Z5, (R8)(SI*1)
 	VMOVUPS      Z2, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z10, Z0
 	VADDPS       Z18, Z0, Z0
 	VMOVUPS      Z6, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z14, Z1
 	VADDPS       Z22, Z1, Z1
-	VMOVUPS      Z0, (DX)
-	VMOVUPS      Z1, (BX)(SI*2)
-	IMUL3Q       $0x12, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, (R8)(SI*2)
+	IMUL3Q       $0x12, SI, BX
+	ADDQ         DI, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
 	VMOVUPS      Z20, Z0
 	VFNMADD231PS c32_40000000<>+0(SB), Z12, Z0
 	VMOVUPS      Z16, Z1
@@ -3149,22 +3213,22 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z5, Z1
 	VMOVUPS      Z2, Z2
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z5, Z2
-	VMOVUPS      Z6, (DX)(SI*1)
-	VMOVUPS      Z0, (DX)(SI*2)
-	VMOVUPS      Z1, (BX)
-	VMOVUPS      Z2, (BX)(SI*1)
+	VMOVUPS      Z6, (BX)(SI*1)
+	VMOVUPS      Z0, (BX)(SI*2)
+	VMOVUPS      Z1, (R8)
+	VMOVUPS      Z2, (R8)(SI*1)
 	VMOVUPS      Z4, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z12, Z0
 	VADDPS       Z20, Z0, Z0
 	VMOVUPS      Z8, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z16, Z1
 	VADDPS       Z24, Z1, Z1
-	VMOVUPS      Z0, (DX)
-	VMOVUPS      Z1, (BX)(SI*2)
-	IMUL3Q       $0x18, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, (R8)(SI*2)
+	IMUL3Q       $0x18, SI, BX
+	ADDQ         DI, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
 	VMOVUPS      Z19, Z0
 	VFNMADD231PS c32_40000000<>+0(SB), Z11, Z0
 	VMOVUPS      Z15, Z1
@@ -3181,119 +3245,131 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z4, Z1
 	VMOVUPS      Z2, Z2
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z4, Z2
-	VMOVUPS      Z5, (DX)(SI*1)
-	VMOVUPS      Z0, (DX)(SI*2)
-	VMOVUPS      Z1, (BX)
-	VMOVUPS      Z2, (BX)(SI*1)
+	VMOVUPS      Z5, (BX)(SI*1)
+	VMOVUPS      Z0, (BX)(SI*2)
+	VMOVUPS      Z1, (R8)
+	VMOVUPS      Z2, (R8)(SI*1)
 	VMOVUPS      Z3, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z11, Z0
 	VADDPS       Z19, Z0, Z0
 	VMOVUPS      Z7, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z15, Z1
 	VADDPS       Z23, Z1, Z1
-	VMOVUPS      Z0, (DX)
-	VMOVUPS      Z1, (BX)(SI*2)
-	MOVQ         80(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z0
-	MOVQ         128(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z1
-	MOVQ         176(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z2
-	MOVQ         224(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z3
-	MOVQ         272(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z4
-	MOVQ         320(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z5
+	VMOVUPS      Z0, (BX)
+	VMOVUPS      Z1, (R8)(SI*2)
+	MOVQ         88(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z0
+	MOVQ         136(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z1
+	MOVQ         184(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z2
+	MOVQ         232(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z3
+	MOVQ         280(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z4
+	MOVQ         328(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z5
 	VMOVUPS      Z0, Z0
 	VFNMADD231PS c32_40200000<>+0(SB), Z2, Z0
 	VADDPS       Z4, Z0, Z0
 	VMOVUPS      Z1, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z3, Z1
 	VADDPS       Z5, Z1, Z1
-	MOVQ         88(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z2
-	MOVQ         136(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z3
-	MOVQ         184(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z4
-	MOVQ         232(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z5
-	MOVQ         280(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z6
-	MOVQ         328(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z7
+	MOVQ         96(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z2
+	MOVQ         144(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z3
+	MOVQ         192(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z4
+	MOVQ         240(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z5
+	MOVQ         288(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z6
+	MOVQ         336(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z7
 	VMOVUPS      Z2, Z2
 	VFNMADD231PS c32_40200000<>+0(SB), Z4, Z2
 	VADDPS       Z6, Z2, Z2
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_40200000<>+0(SB), Z5, Z3
 	VADDPS       Z7, Z3, Z3
-	MOVQ         96(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z4
-	MOVQ         144(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z5
-	MOVQ         192(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z6
-	MOVQ         240(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z7
-	MOVQ         288(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z8
-	MOVQ         336(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z9
+	MOVQ         104(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z4
+	MOVQ         152(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z5
+	MOVQ         200(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z6
+	MOVQ         248(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z7
+	MOVQ         296(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z8
+	MOVQ         344(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z9
 	VMOVUPS      Z4, Z4
 	VFNMADD231PS c32_40200000<>+0(SB), Z6, Z4
 	VADDPS       Z8, Z4, Z4
 	VMOVUPS      Z5, Z5
 	VFNMADD231PS c32_40200000<>+0(SB), Z7, Z5
 	VADDPS       Z9, Z5, Z5
-	MOVQ         104(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z6
-	MOVQ         152(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z7
-	MOVQ         200(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z8
-	MOVQ         248(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z9
-	MOVQ         296(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z10
-	MOVQ         344(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z11
+	MOVQ         112(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z6
+	MOVQ         160(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z7
+	MOVQ         208(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z8
+	MOVQ         256(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z9
+	MOVQ         304(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z10
+	MOVQ         352(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z11
 	VMOVUPS      Z6, Z6
 	VFNMADD231PS c32_40200000<>+0(SB), Z8, Z6
 	VADDPS       Z10, Z6, Z6
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_40200000<>+0(SB), Z9, Z7
 	VADDPS       Z11, Z7, Z7
-	MOVQ         112(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z8
-	MOVQ         160(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z9
-	MOVQ         208(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z10
-	MOVQ         256(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z11
-	MOVQ         304(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z12
-	MOVQ         352(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z13
+	MOVQ         120(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z8
+	MOVQ         168(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z9
+	MOVQ         216(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z10
+	MOVQ         264(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z11
+	MOVQ         312(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z12
+	MOVQ         360(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z13
 	VMOVUPS      Z8, Z8
 	VFNMADD231PS c32_40200000<>+0(SB), Z10, Z8
 	VADDPS       Z12, Z8, Z8
 	VMOVUPS      Z9, Z9
 	VFNMADD231PS c32_40200000<>+0(SB), Z11, Z9
 	VADDPS       Z13, Z9, Z9
-	MOVQ         120(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z10
-	MOVQ         168(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z11
-	MOVQ         216(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z12
-	MOVQ         264(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z13
-	MOVQ         312(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z14
-	MOVQ         360(AX), AX
+	MOVQ         128(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z10
+	MOVQ         176(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z11
+	MOVQ         224(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z12
+	MOVQ         272(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z13
+	MOVQ         320(AX), BX
+	VMOVUPS.Z    (BX)(CX*1), K1, Z14
+	MOVQ         368(AX), AX
+	PREFETCHT0   (AX)(DX*1)
 	VMOVUPS.Z    (AX)(CX*1), K1, Z15
 	VMOVUPS      Z10, Z10
 	VFNMADD231PS c32_40200000<>+0(SB), Z12, Z10
@@ -3424,7 +3500,7 @@ DATA c32_40200000<>+60(SB)/4, $0x40200000
 GLOBL c32_40200000<>(SB), RODATA|NOPTR, $64
 
 // func tileWeightsAVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileWeightsAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
 	MOVQ  16(AX), DX
@@ -3445,11 +3521,16 @@ TEXT ·tileWeightsAVX512(SB), NOSPLIT, $0-8
 
 loop:
 	MOVQ         80(AX), R8
-	VMOVUPS      (R8)(CX*1), Z0
-	MOVQ         104(AX), R8
-	VMOVUPS      (R8)(CX*1), Z1
-	MOVQ         128(AX), R8
-	VMOVUPS      (R8)(CX*1), Z2
+	ADDQ         CX, R8
+	MOVQ         88(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z0
+	MOVQ         112(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z1
+	MOVQ         136(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z2
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z3
 	VMULPS       Z0, Z3, Z3
 	VMOVUPS      Z3, Z3
@@ -3468,12 +3549,15 @@ loop:
 	VMOVUPS      Z4, Z4
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z1, Z4
 	VMOVUPS      Z2, Z1
-	MOVQ         88(AX), R8
-	VMOVUPS      (R8)(CX*1), Z2
-	MOVQ         112(AX), R8
-	VMOVUPS      (R8)(CX*1), Z7
-	MOVQ         136(AX), R8
-	VMOVUPS      (R8)(CX*1), Z8
+	MOVQ         96(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z2
+	MOVQ         120(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z7
+	MOVQ         144(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z8
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z9
 	VMULPS       Z2, Z9, Z9
 	VMOVUPS      Z9, Z9
@@ -3492,12 +3576,15 @@ loop:
 	VMOVUPS      Z10, Z10
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z7, Z10
 	VMOVUPS      Z8, Z7
-	MOVQ         96(AX), R8
-	VMOVUPS      (R8)(CX*1), Z8
-	MOVQ         120(AX), R8
-	VMOVUPS      (R8)(CX*1), Z13
-	MOVQ         144(AX), R8
-	VMOVUPS      (R8)(CX*1), Z14
+	MOVQ         104(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z8
+	MOVQ         128(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z13
+	MOVQ         152(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z14
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z15
 	VMULPS       Z8, Z15, Z15
 	VMOVUPS      Z15, Z15
@@ -3692,11 +3779,16 @@ tail:
 	CMPQ         BX, $0x00
 	JEQ          done
 	MOVQ         80(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z0
-	MOVQ         104(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z1
-	MOVQ         128(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z2
+	ADDQ         CX, DX
+	MOVQ         88(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z0
+	MOVQ         112(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z1
+	MOVQ         136(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z2
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z3
 	VMULPS       Z0, Z3, Z3
 	VMOVUPS      Z3, Z3
@@ -3715,12 +3807,15 @@ tail:
 	VMOVUPS      Z4, Z4
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z1, Z4
 	VMOVUPS      Z2, Z1
-	MOVQ         88(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z2
-	MOVQ         112(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z7
-	MOVQ         136(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z8
+	MOVQ         96(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z2
+	MOVQ         120(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z7
+	MOVQ         144(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z8
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z9
 	VMULPS       Z2, Z9, Z9
 	VMOVUPS      Z9, Z9
@@ -3739,11 +3834,14 @@ tail:
 	VMOVUPS      Z10, Z10
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z7, Z10
 	VMOVUPS      Z8, Z7
-	MOVQ         96(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z8
-	MOVQ         120(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z13
-	MOVQ         144(AX), AX
+	MOVQ         104(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z8
+	MOVQ         128(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z13
+	MOVQ         152(AX), AX
+	PREFETCHT0   (AX)(DX*1)
 	VMOVUPS.Z    (AX)(CX*1), K1, Z14
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z15
 	VMULPS       Z8, Z15, Z15
@@ -4026,7 +4124,7 @@ DATA c32_3e715bef<>+60(SB)/4, $0x3e715bef
 GLOBL c32_3e715bef<>(SB), RODATA|NOPTR, $64
 
 // func tileCotangentAVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileCotangentAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
 	MOVQ  16(AX), DX
@@ -4047,13 +4145,19 @@ TEXT ·tileCotangentAVX512(SB), NOSPLIT, $0-8
 
 loop:
 	MOVQ         80(AX), R8
-	VMOVUPS      (R8)(CX*1), Z0
-	MOVQ         112(AX), R8
-	VMOVUPS      (R8)(CX*1), Z1
-	MOVQ         144(AX), R8
-	VMOVUPS      (R8)(CX*1), Z2
-	MOVQ         176(AX), R8
-	VMOVUPS      (R8)(CX*1), Z3
+	ADDQ         CX, R8
+	MOVQ         88(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z0
+	MOVQ         120(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z1
+	MOVQ         152(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z2
+	MOVQ         184(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z3
 	VMOVUPS      Z0, Z4
 	VFMADD231PS  c32_3f000000<>+0(SB), Z2, Z4
 	VMOVUPS      Z1, Z5
@@ -4072,14 +4176,18 @@ loop:
 	VMOVUPS      Z6, Z6
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z6
 	VMOVUPS      Z3, Z1
-	MOVQ         88(AX), R8
-	VMOVUPS      (R8)(CX*1), Z3
-	MOVQ         120(AX), R8
-	VMOVUPS      (R8)(CX*1), Z7
-	MOVQ         152(AX), R8
-	VMOVUPS      (R8)(CX*1), Z8
-	MOVQ         184(AX), R8
-	VMOVUPS      (R8)(CX*1), Z9
+	MOVQ         96(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z3
+	MOVQ         128(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z7
+	MOVQ         160(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z8
+	MOVQ         192(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z9
 	VMOVUPS      Z3, Z10
 	VFMADD231PS  c32_3f000000<>+0(SB), Z8, Z10
 	VMOVUPS      Z7, Z11
@@ -4098,14 +4206,18 @@ loop:
 	VMOVUPS      Z12, Z12
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z7, Z12
 	VMOVUPS      Z9, Z7
-	MOVQ         96(AX), R8
-	VMOVUPS      (R8)(CX*1), Z9
-	MOVQ         128(AX), R8
-	VMOVUPS      (R8)(CX*1), Z13
-	MOVQ         160(AX), R8
-	VMOVUPS      (R8)(CX*1), Z14
-	MOVQ         192(AX), R8
-	VMOVUPS      (R8)(CX*1), Z15
+	MOVQ         104(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z9
+	MOVQ         136(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z13
+	MOVQ         168(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z14
+	MOVQ         200(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z15
 	VMOVUPS      Z9, Z16
 	VFMADD231PS  c32_3f000000<>+0(SB), Z14, Z16
 	VMOVUPS      Z13, Z17
@@ -4124,14 +4236,18 @@ loop:
 	VMOVUPS      Z18, Z18
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z18
 	VMOVUPS      Z15, Z13
-	MOVQ         104(AX), R8
-	VMOVUPS      (R8)(CX*1), Z15
-	MOVQ         136(AX), R8
-	VMOVUPS      (R8)(CX*1), Z19
-	MOVQ         168(AX), R8
-	VMOVUPS      (R8)(CX*1), Z20
-	MOVQ         200(AX), R8
-	VMOVUPS      (R8)(CX*1), Z21
+	MOVQ         112(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z15
+	MOVQ         144(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z19
+	MOVQ         176(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z20
+	MOVQ         208(AX), R9
+	PREFETCHT0   (R9)(R8*1)
+	VMOVUPS      (R9)(CX*1), Z21
 	VMOVUPS      Z15, Z22
 	VFMADD231PS  c32_3f000000<>+0(SB), Z20, Z22
 	VMOVUPS      Z19, Z23
@@ -4326,13 +4442,19 @@ tail:
 	CMPQ         BX, $0x00
 	JEQ          done
 	MOVQ         80(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z0
-	MOVQ         112(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z1
-	MOVQ         144(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z2
-	MOVQ         176(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z3
+	ADDQ         CX, DX
+	MOVQ         88(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z0
+	MOVQ         120(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z1
+	MOVQ         152(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z2
+	MOVQ         184(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z3
 	VMOVUPS      Z0, Z4
 	VFMADD231PS  c32_3f000000<>+0(SB), Z2, Z4
 	VMOVUPS      Z1, Z5
@@ -4351,14 +4473,18 @@ tail:
 	VMOVUPS      Z6, Z6
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z6
 	VMOVUPS      Z3, Z1
-	MOVQ         88(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z3
-	MOVQ         120(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z7
-	MOVQ         152(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z8
-	MOVQ         184(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z9
+	MOVQ         96(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z3
+	MOVQ         128(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z7
+	MOVQ         160(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z8
+	MOVQ         192(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z9
 	VMOVUPS      Z3, Z10
 	VFMADD231PS  c32_3f000000<>+0(SB), Z8, Z10
 	VMOVUPS      Z7, Z11
@@ -4377,14 +4503,18 @@ tail:
 	VMOVUPS      Z12, Z12
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z7, Z12
 	VMOVUPS      Z9, Z7
-	MOVQ         96(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z9
-	MOVQ         128(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z13
-	MOVQ         160(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z14
-	MOVQ         192(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z15
+	MOVQ         104(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z9
+	MOVQ         136(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z13
+	MOVQ         168(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z14
+	MOVQ         200(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z15
 	VMOVUPS      Z9, Z16
 	VFMADD231PS  c32_3f000000<>+0(SB), Z14, Z16
 	VMOVUPS      Z13, Z17
@@ -4403,13 +4533,17 @@ tail:
 	VMOVUPS      Z18, Z18
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z18
 	VMOVUPS      Z15, Z13
-	MOVQ         104(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z15
-	MOVQ         136(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z19
-	MOVQ         168(AX), DX
-	VMOVUPS.Z    (DX)(CX*1), K1, Z20
-	MOVQ         200(AX), AX
+	MOVQ         112(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z15
+	MOVQ         144(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z19
+	MOVQ         176(AX), BX
+	PREFETCHT0   (BX)(DX*1)
+	VMOVUPS.Z    (BX)(CX*1), K1, Z20
+	MOVQ         208(AX), AX
+	PREFETCHT0   (AX)(DX*1)
 	VMOVUPS.Z    (AX)(CX*1), K1, Z21
 	VMOVUPS      Z15, Z22
 	VFMADD231PS  c32_3f000000<>+0(SB), Z20, Z22
@@ -4602,7 +4736,7 @@ done:
 	RET
 
 // func tileOutputAVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileOutputAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
 	MOVQ  16(AX), DX
@@ -4622,15 +4756,26 @@ TEXT ·tileOutputAVX512(SB), NOSPLIT, $0-8
 	JEQ   tail
 
 loop:
-	MOVQ        DI, R8
-	LEAQ        (R8)(SI*2), R9
-	ADDQ        SI, R9
-	VMOVUPS     (R8), Z0
-	VMOVUPS     (R8)(SI*1), Z1
-	VMOVUPS     (R8)(SI*2), Z2
-	VMOVUPS     (R9), Z3
-	VMOVUPS     (R9)(SI*1), Z4
-	VMOVUPS     (R9)(SI*2), Z5
+	MOVQ        80(AX), R8
+	ADDQ        DI, R8
+	MOVQ        R8, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	MOVQ        DI, R11
+	LEAQ        (R11)(SI*2), R12
+	ADDQ        SI, R12
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Z0
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R11)(SI*1), Z1
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R11)(SI*2), Z2
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Z3
+	PREFETCHT0  (R10)(SI*1)
+	VMOVUPS     (R12)(SI*1), Z4
+	PREFETCHT0  (R10)(SI*2)
+	VMOVUPS     (R12)(SI*2), Z5
 	VADDPS      Z2, Z1, Z6
 	VSUBPS      Z2, Z1, Z1
 	VADDPS      Z4, Z3, Z2
@@ -4649,16 +4794,26 @@ loop:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z1, Z2
 	VMOVUPS     Z2, Z1
 	VFMADD231PS c32_403504f3<>+0(SB), Z3, Z1
-	IMUL3Q      $0x06, SI, R8
-	ADDQ        DI, R8
-	LEAQ        (R8)(SI*2), R9
-	ADDQ        SI, R9
-	VMOVUPS     (R8), Z2
-	VMOVUPS     (R8)(SI*1), Z3
-	VMOVUPS     (R8)(SI*2), Z5
-	VMOVUPS     (R9), Z7
-	VMOVUPS     (R9)(SI*1), Z8
-	VMOVUPS     (R9)(SI*2), Z9
+	IMUL3Q      $0x06, SI, R9
+	ADDQ        R8, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	IMUL3Q      $0x06, SI, R11
+	ADDQ        DI, R11
+	LEAQ        (R11)(SI*2), R12
+	ADDQ        SI, R12
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Z2
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R11)(SI*1), Z3
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R11)(SI*2), Z5
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Z7
+	PREFETCHT0  (R10)(SI*1)
+	VMOVUPS     (R12)(SI*1), Z8
+	PREFETCHT0  (R10)(SI*2)
+	VMOVUPS     (R12)(SI*2), Z9
 	VADDPS      Z5, Z3, Z10
 	VSUBPS      Z5, Z3, Z3
 	VADDPS      Z8, Z7, Z5
@@ -4677,16 +4832,26 @@ loop:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z3, Z5
 	VMOVUPS     Z5, Z3
 	VFMADD231PS c32_403504f3<>+0(SB), Z7, Z3
-	IMUL3Q      $0x0c, SI, R8
-	ADDQ        DI, R8
-	LEAQ        (R8)(SI*2), R9
-	ADDQ        SI, R9
-	VMOVUPS     (R8), Z5
-	VMOVUPS     (R8)(SI*1), Z7
-	VMOVUPS     (R8)(SI*2), Z9
-	VMOVUPS     (R9), Z11
-	VMOVUPS     (R9)(SI*1), Z12
-	VMOVUPS     (R9)(SI*2), Z13
+	IMUL3Q      $0x0c, SI, R9
+	ADDQ        R8, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	IMUL3Q      $0x0c, SI, R11
+	ADDQ        DI, R11
+	LEAQ        (R11)(SI*2), R12
+	ADDQ        SI, R12
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Z5
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R11)(SI*1), Z7
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R11)(SI*2), Z9
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Z11
+	PREFETCHT0  (R10)(SI*1)
+	VMOVUPS     (R12)(SI*1), Z12
+	PREFETCHT0  (R10)(SI*2)
+	VMOVUPS     (R12)(SI*2), Z13
 	VADDPS      Z9, Z7, Z14
 	VSUBPS      Z9, Z7, Z7
 	VADDPS      Z12, Z11, Z9
@@ -4705,16 +4870,26 @@ loop:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z7, Z9
 	VMOVUPS     Z9, Z7
 	VFMADD231PS c32_403504f3<>+0(SB), Z11, Z7
-	IMUL3Q      $0x12, SI, R8
-	ADDQ        DI, R8
-	LEAQ        (R8)(SI*2), R9
-	ADDQ        SI, R9
-	VMOVUPS     (R8), Z9
-	VMOVUPS     (R8)(SI*1), Z11
-	VMOVUPS     (R8)(SI*2), Z13
-	VMOVUPS     (R9), Z15
-	VMOVUPS     (R9)(SI*1), Z16
-	VMOVUPS     (R9)(SI*2), Z17
+	IMUL3Q      $0x12, SI, R9
+	ADDQ        R8, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	IMUL3Q      $0x12, SI, R11
+	ADDQ        DI, R11
+	LEAQ        (R11)(SI*2), R12
+	ADDQ        SI, R12
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Z9
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R11)(SI*1), Z11
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R11)(SI*2), Z13
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Z15
+	PREFETCHT0  (R10)(SI*1)
+	VMOVUPS     (R12)(SI*1), Z16
+	PREFETCHT0  (R10)(SI*2)
+	VMOVUPS     (R12)(SI*2), Z17
 	VADDPS      Z13, Z11, Z18
 	VSUBPS      Z13, Z11, Z11
 	VADDPS      Z16, Z15, Z13
@@ -4733,16 +4908,26 @@ loop:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z11, Z13
 	VMOVUPS     Z13, Z11
 	VFMADD231PS c32_403504f3<>+0(SB), Z15, Z11
-	IMUL3Q      $0x18, SI, R8
-	ADDQ        DI, R8
-	LEAQ        (R8)(SI*2), R9
-	ADDQ        SI, R9
-	VMOVUPS     (R8), Z13
-	VMOVUPS     (R8)(SI*1), Z15
-	VMOVUPS     (R8)(SI*2), Z17
-	VMOVUPS     (R9), Z19
-	VMOVUPS     (R9)(SI*1), Z20
-	VMOVUPS     (R9)(SI*2), Z21
+	IMUL3Q      $0x18, SI, R9
+	ADDQ        R8, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	IMUL3Q      $0x18, SI, R11
+	ADDQ        DI, R11
+	LEAQ        (R11)(SI*2), R12
+	ADDQ        SI, R12
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Z13
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R11)(SI*1), Z15
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R11)(SI*2), Z17
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Z19
+	PREFETCHT0  (R10)(SI*1)
+	VMOVUPS     (R12)(SI*1), Z20
+	PREFETCHT0  (R10)(SI*2)
+	VMOVUPS     (R12)(SI*2), Z21
 	VADDPS      Z17, Z15, Z22
 	VSUBPS      Z17, Z15, Z15
 	VADDPS      Z20, Z19, Z17
@@ -4761,16 +4946,26 @@ loop:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z15, Z17
 	VMOVUPS     Z17, Z15
 	VFMADD231PS c32_403504f3<>+0(SB), Z19, Z15
-	IMUL3Q      $0x1e, SI, R8
-	ADDQ        DI, R8
-	LEAQ        (R8)(SI*2), R9
-	ADDQ        SI, R9
-	VMOVUPS     (R8), Z17
-	VMOVUPS     (R8)(SI*1), Z19
-	VMOVUPS     (R8)(SI*2), Z21
-	VMOVUPS     (R9), Z23
-	VMOVUPS     (R9)(SI*1), Z24
-	VMOVUPS     (R9)(SI*2), Z25
+	IMUL3Q      $0x1e, SI, R9
+	ADDQ        R8, R9
+	LEAQ        (R9)(SI*2), R8
+	ADDQ        SI, R8
+	IMUL3Q      $0x1e, SI, R10
+	ADDQ        DI, R10
+	LEAQ        (R10)(SI*2), R11
+	ADDQ        SI, R11
+	PREFETCHT0  (R9)
+	VMOVUPS     (R10), Z17
+	PREFETCHT0  (R9)(SI*1)
+	VMOVUPS     (R10)(SI*1), Z19
+	PREFETCHT0  (R9)(SI*2)
+	VMOVUPS     (R10)(SI*2), Z21
+	PREFETCHT0  (R8)
+	VMOVUPS     (R11), Z23
+	PREFETCHT0  (R8)(SI*1)
+	VMOVUPS     (R11)(SI*1), Z24
+	PREFETCHT0  (R8)(SI*2)
+	VMOVUPS     (R11)(SI*2), Z25
 	VADDPS      Z21, Z19, Z26
 	VSUBPS      Z21, Z19, Z19
 	VADDPS      Z24, Z23, Z21
@@ -4945,15 +5140,26 @@ loop_end:
 tail:
 	CMPQ        BX, $0x00
 	JEQ         done
-	MOVQ        DI, DX
-	LEAQ        (DX)(SI*2), BX
-	ADDQ        SI, BX
-	VMOVUPS     (DX), Z0
-	VMOVUPS     (DX)(SI*1), Z1
-	VMOVUPS     (DX)(SI*2), Z2
-	VMOVUPS     (BX), Z3
-	VMOVUPS     (BX)(SI*1), Z4
-	VMOVUPS     (BX)(SI*2), Z5
+	MOVQ        80(AX), DX
+	ADDQ        DI, DX
+	MOVQ        DX, BX
+	LEAQ        (BX)(SI*2), R8
+	ADDQ        SI, R8
+	MOVQ        DI, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	PREFETCHT0  (BX)
+	VMOVUPS     (R9), Z0
+	PREFETCHT0  (BX)(SI*1)
+	VMOVUPS     (R9)(SI*1), Z1
+	PREFETCHT0  (BX)(SI*2)
+	VMOVUPS     (R9)(SI*2), Z2
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Z3
+	PREFETCHT0  (R8)(SI*1)
+	VMOVUPS     (R10)(SI*1), Z4
+	PREFETCHT0  (R8)(SI*2)
+	VMOVUPS     (R10)(SI*2), Z5
 	VADDPS      Z2, Z1, Z6
 	VSUBPS      Z2, Z1, Z1
 	VADDPS      Z4, Z3, Z2
@@ -4972,16 +5178,26 @@ tail:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z1, Z2
 	VMOVUPS     Z2, Z1
 	VFMADD231PS c32_403504f3<>+0(SB), Z3, Z1
-	IMUL3Q      $0x06, SI, DX
-	ADDQ        DI, DX
-	LEAQ        (DX)(SI*2), BX
-	ADDQ        SI, BX
-	VMOVUPS     (DX), Z2
-	VMOVUPS     (DX)(SI*1), Z3
-	VMOVUPS     (DX)(SI*2), Z5
-	VMOVUPS     (BX), Z7
-	VMOVUPS     (BX)(SI*1), Z8
-	VMOVUPS     (BX)(SI*2), Z9
+	IMUL3Q      $0x06, SI, BX
+	ADDQ        DX, BX
+	LEAQ        (BX)(SI*2), R8
+	ADDQ        SI, R8
+	IMUL3Q      $0x06, SI, R9
+	ADDQ        DI, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	PREFETCHT0  (BX)
+	VMOVUPS     (R9), Z2
+	PREFETCHT0  (BX)(SI*1)
+	VMOVUPS     (R9)(SI*1), Z3
+	PREFETCHT0  (BX)(SI*2)
+	VMOVUPS     (R9)(SI*2), Z5
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Z7
+	PREFETCHT0  (R8)(SI*1)
+	VMOVUPS     (R10)(SI*1), Z8
+	PREFETCHT0  (R8)(SI*2)
+	VMOVUPS     (R10)(SI*2), Z9
 	VADDPS      Z5, Z3, Z10
 	VSUBPS      Z5, Z3, Z3
 	VADDPS      Z8, Z7, Z5
@@ -5000,16 +5216,26 @@ tail:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z3, Z5
 	VMOVUPS     Z5, Z3
 	VFMADD231PS c32_403504f3<>+0(SB), Z7, Z3
-	IMUL3Q      $0x0c, SI, DX
-	ADDQ        DI, DX
-	LEAQ        (DX)(SI*2), BX
-	ADDQ        SI, BX
-	VMOVUPS     (DX), Z5
-	VMOVUPS     (DX)(SI*1), Z7
-	VMOVUPS     (DX)(SI*2), Z9
-	VMOVUPS     (BX), Z11
-	VMOVUPS     (BX)(SI*1), Z12
-	VMOVUPS     (BX)(SI*2), Z13
+	IMUL3Q      $0x0c, SI, BX
+	ADDQ        DX, BX
+	LEAQ        (BX)(SI*2), R8
+	ADDQ        SI, R8
+	IMUL3Q      $0x0c, SI, R9
+	ADDQ        DI, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	PREFETCHT0  (BX)
+	VMOVUPS     (R9), Z5
+	PREFETCHT0  (BX)(SI*1)
+	VMOVUPS     (R9)(SI*1), Z7
+	PREFETCHT0  (BX)(SI*2)
+	VMOVUPS     (R9)(SI*2), Z9
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Z11
+	PREFETCHT0  (R8)(SI*1)
+	VMOVUPS     (R10)(SI*1), Z12
+	PREFETCHT0  (R8)(SI*2)
+	VMOVUPS     (R10)(SI*2), Z13
 	VADDPS      Z9, Z7, Z14
 	VSUBPS      Z9, Z7, Z7
 	VADDPS      Z12, Z11, Z9
@@ -5028,16 +5254,26 @@ tail:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z7, Z9
 	VMOVUPS     Z9, Z7
 	VFMADD231PS c32_403504f3<>+0(SB), Z11, Z7
-	IMUL3Q      $0x12, SI, DX
-	ADDQ        DI, DX
-	LEAQ        (DX)(SI*2), BX
-	ADDQ        SI, BX
-	VMOVUPS     (DX), Z9
-	VMOVUPS     (DX)(SI*1), Z11
-	VMOVUPS     (DX)(SI*2), Z13
-	VMOVUPS     (BX), Z15
-	VMOVUPS     (BX)(SI*1), Z16
-	VMOVUPS     (BX)(SI*2), Z17
+	IMUL3Q      $0x12, SI, BX
+	ADDQ        DX, BX
+	LEAQ        (BX)(SI*2), R8
+	ADDQ        SI, R8
+	IMUL3Q      $0x12, SI, R9
+	ADDQ        DI, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	PREFETCHT0  (BX)
+	VMOVUPS     (R9), Z9
+	PREFETCHT0  (BX)(SI*1)
+	VMOVUPS     (R9)(SI*1), Z11
+	PREFETCHT0  (BX)(SI*2)
+	VMOVUPS     (R9)(SI*2), Z13
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Z15
+	PREFETCHT0  (R8)(SI*1)
+	VMOVUPS     (R10)(SI*1), Z16
+	PREFETCHT0  (R8)(SI*2)
+	VMOVUPS     (R10)(SI*2), Z17
 	VADDPS      Z13, Z11, Z18
 	VSUBPS      Z13, Z11, Z11
 	VADDPS      Z16, Z15, Z13
@@ -5056,16 +5292,26 @@ tail:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z11, Z13
 	VMOVUPS     Z13, Z11
 	VFMADD231PS c32_403504f3<>+0(SB), Z15, Z11
-	IMUL3Q      $0x18, SI, DX
-	ADDQ        DI, DX
-	LEAQ        (DX)(SI*2), BX
-	ADDQ        SI, BX
-	VMOVUPS     (DX), Z13
-	VMOVUPS     (DX)(SI*1), Z15
-	VMOVUPS     (DX)(SI*2), Z17
-	VMOVUPS     (BX), Z19
-	VMOVUPS     (BX)(SI*1), Z20
-	VMOVUPS     (BX)(SI*2), Z21
+	IMUL3Q      $0x18, SI, BX
+	ADDQ        DX, BX
+	LEAQ        (BX)(SI*2), R8
+	ADDQ        SI, R8
+	IMUL3Q      $0x18, SI, R9
+	ADDQ        DI, R9
+	LEAQ        (R9)(SI*2), R10
+	ADDQ        SI, R10
+	PREFETCHT0  (BX)
+	VMOVUPS     (R9), Z13
+	PREFETCHT0  (BX)(SI*1)
+	VMOVUPS     (R9)(SI*1), Z15
+	PREFETCHT0  (BX)(SI*2)
+	VMOVUPS     (R9)(SI*2), Z17
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Z19
+	PREFETCHT0  (R8)(SI*1)
+	VMOVUPS     (R10)(SI*1), Z20
+	PREFETCHT0  (R8)(SI*2)
+	VMOVUPS     (R10)(SI*2), Z21
 	VADDPS      Z17, Z15, Z22
 	VSUBPS      Z17, Z15, Z15
 	VADDPS      Z20, Z19, Z17
@@ -5084,16 +5330,26 @@ tail:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z15, Z17
 	VMOVUPS     Z17, Z15
 	VFMADD231PS c32_403504f3<>+0(SB), Z19, Z15
-	IMUL3Q      $0x1e, SI, DX
-	ADDQ        DI, DX
-	LEAQ        (DX)(SI*2), BX
-	ADDQ        SI, BX
-	VMOVUPS     (DX), Z17
-	VMOVUPS     (DX)(SI*1), Z19
-	VMOVUPS     (DX)(SI*2), Z21
-	VMOVUPS     (BX), Z23
-	VMOVUPS     (BX)(SI*1), Z24
-	VMOVUPS     (BX)(SI*2), Z25
+	IMUL3Q      $0x1e, SI, BX
+	ADDQ        DX, BX
+	LEAQ        (BX)(SI*2), DX
+	ADDQ        SI, DX
+	IMUL3Q      $0x1e, SI, R8
+	ADDQ        DI, R8
+	LEAQ        (R8)(SI*2), DI
+	ADDQ        SI, DI
+	PREFETCHT0  (BX)
+	VMOVUPS     (R8), Z17
+	PREFETCHT0  (BX)(SI*1)
+	VMOVUPS     (R8)(SI*1), Z19
+	PREFETCHT0  (BX)(SI*2)
+	VMOVUPS     (R8)(SI*2), Z21
+	PREFETCHT0  (DX)
+	VMOVUPS     (DI), Z23
+	PREFETCHT0  (DX)(SI*1)
+	VMOVUPS     (DI)(SI*1), Z24
+	PREFETCHT0  (DX)(SI*2)
+	VMOVUPS     (DI)(SI*2), Z25
 	VADDPS      Z21, Z19, Z26
 	VSUBPS      Z21, Z19, Z19
 	VADDPS      Z24, Z23, Z21
@@ -5301,7 +5557,7 @@ DATA c32_403504f3<>+60(SB)/4, $0x403504f3
 GLOBL c32_403504f3<>(SB), RODATA|NOPTR, $64
 
 // func tileGradientAVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·tileGradientAVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
 	MOVQ  16(AX), DX
@@ -5321,15 +5577,26 @@ TEXT ·tileGradientAVX512(SB), NOSPLIT, $0-8
 	JEQ   tail
 
 loop:
-	MOVQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
-	VMOVUPS      (R8), Z0
-	VMOVUPS      (R8)(SI*1), Z1
-	VMOVUPS      (R8)(SI*2), Z2
-	VMOVUPS      (R9), Z3
-	VMOVUPS      (R9)(SI*1), Z4
-	VMOVUPS      (R9)(SI*2), Z5
+	MOVQ         80(AX), R8
+	ADDQ         DI, R8
+	MOVQ         R8, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	MOVQ         DI, R11
+	LEAQ         (R11)(SI*2), R12
+	ADDQ         SI, R12
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Z0
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R11)(SI*1), Z1
+	PREFETCHT0   (R9)(SI*2)
+	VMOVUPS      (R11)(SI*2), Z2
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Z3
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R12)(SI*1), Z4
+	PREFETCHT0   (R10)(SI*2)
+	VMOVUPS      (R12)(SI*2), Z5
 	VADDPS       Z2, Z1, Z6
 	VSUBPS       Z2, Z1, Z1
 	VADDPS       Z4, Z3, Z2
@@ -5345,16 +5612,26 @@ loop:
 	VSUBPS       Z6, Z2, Z1
 	VMOVUPS      Z5, Z2
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z1, Z2
-	IMUL3Q       $0x06, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
-	VMOVUPS      (R8), Z1
-	VMOVUPS      (R8)(SI*1), Z4
-	VMOVUPS      (R8)(SI*2), Z5
-	VMOVUPS      (R9), Z6
-	VMOVUPS      (R9)(SI*1), Z7
-	VMOVUPS      (R9)(SI*2), Z8
+	IMUL3Q       $0x06, SI, R9
+	ADDQ         R8, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	IMUL3Q       $0x06, SI, R11
+	ADDQ         DI, R11
+	LEAQ         (R11)(SI*2), R12
+	ADDQ         SI, R12
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Z1
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R11)(SI*1), Z4
+	PREFETCHT0   (R9)(SI*2)
+	VMOVUPS      (R11)(SI*2), Z5
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Z6
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R12)(SI*1), Z7
+	PREFETCHT0   (R10)(SI*2)
+	VMOVUPS      (R12)(SI*2), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z7, Z6, Z5
@@ -5370,16 +5647,26 @@ loop:
 	VSUBPS       Z9, Z5, Z4
 	VMOVUPS      Z8, Z5
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z4, Z5
-	IMUL3Q       $0x0c, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
-	VMOVUPS      (R8), Z4
-	VMOVUPS      (R8)(SI*1), Z7
-	VMOVUPS      (R8)(SI*2), Z8
-	VMOVUPS      (R9), Z9
-	VMOVUPS      (R9)(SI*1), Z10
-	VMOVUPS      (R9)(SI*2), Z11
+	IMUL3Q       $0x0c, SI, R9
+	ADDQ         R8, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	IMUL3Q       $0x0c, SI, R11
+	ADDQ         DI, R11
+	LEAQ         (R11)(SI*2), R12
+	ADDQ         SI, R12
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Z4
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R11)(SI*1), Z7
+	PREFETCHT0   (R9)(SI*2)
+	VMOVUPS      (R11)(SI*2), Z8
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Z9
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R12)(SI*1), Z10
+	PREFETCHT0   (R10)(SI*2)
+	VMOVUPS      (R12)(SI*2), Z11
 	VADDPS       Z8, Z7, Z12
 	VSUBPS       Z8, Z7, Z7
 	VADDPS       Z10, Z9, Z8
@@ -5395,16 +5682,26 @@ loop:
 	VSUBPS       Z12, Z8, Z7
 	VMOVUPS      Z11, Z8
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z7, Z8
-	IMUL3Q       $0x12, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
-	VMOVUPS      (R8), Z7
-	VMOVUPS      (R8)(SI*1), Z10
-	VMOVUPS      (R8)(SI*2), Z11
-	VMOVUPS      (R9), Z12
-	VMOVUPS      (R9)(SI*1), Z13
-	VMOVUPS      (R9)(SI*2), Z14
+	IMUL3Q       $0x12, SI, R9
+	ADDQ         R8, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	IMUL3Q       $0x12, SI, R11
+	ADDQ         DI, R11
+	LEAQ         (R11)(SI*2), R12
+	ADDQ         SI, R12
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Z7
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R11)(SI*1), Z10
+	PREFETCHT0   (R9)(SI*2)
+	VMOVUPS      (R11)(SI*2), Z11
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Z12
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R12)(SI*1), Z13
+	PREFETCHT0   (R10)(SI*2)
+	VMOVUPS      (R12)(SI*2), Z14
 	VADDPS       Z11, Z10, Z15
 	VSUBPS       Z11, Z10, Z10
 	VADDPS       Z13, Z12, Z11
@@ -5420,16 +5717,26 @@ loop:
 	VSUBPS       Z15, Z11, Z10
 	VMOVUPS      Z14, Z11
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z10, Z11
-	IMUL3Q       $0x18, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
-	VMOVUPS      (R8), Z10
-	VMOVUPS      (R8)(SI*1), Z13
-	VMOVUPS      (R8)(SI*2), Z14
-	VMOVUPS      (R9), Z15
-	VMOVUPS      (R9)(SI*1), Z16
-	VMOVUPS      (R9)(SI*2), Z17
+	IMUL3Q       $0x18, SI, R9
+	ADDQ         R8, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	IMUL3Q       $0x18, SI, R11
+	ADDQ         DI, R11
+	LEAQ         (R11)(SI*2), R12
+	ADDQ         SI, R12
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Z10
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R11)(SI*1), Z13
+	PREFETCHT0   (R9)(SI*2)
+	VMOVUPS      (R11)(SI*2), Z14
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Z15
+	PREFETCHT0   (R10)(SI*1)
+	VMOVUPS      (R12)(SI*1), Z16
+	PREFETCHT0   (R10)(SI*2)
+	VMOVUPS      (R12)(SI*2), Z17
 	VADDPS       Z14, Z13, Z18
 	VSUBPS       Z14, Z13, Z13
 	VADDPS       Z16, Z15, Z14
@@ -5445,16 +5752,26 @@ loop:
 	VSUBPS       Z18, Z14, Z13
 	VMOVUPS      Z17, Z14
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z13, Z14
-	IMUL3Q       $0x1e, SI, R8
-	ADDQ         DI, R8
-	LEAQ         (R8)(SI*2), R9
-	ADDQ         SI, R9
-	VMOVUPS      (R8), Z13
-	VMOVUPS      (R8)(SI*1), Z16
-	VMOVUPS      (R8)(SI*2), Z17
-	VMOVUPS      (R9), Z18
-	VMOVUPS      (R9)(SI*1), Z19
-	VMOVUPS      (R9)(SI*2), Z20
+	IMUL3Q       $0x1e, SI, R9
+	ADDQ         R8, R9
+	LEAQ         (R9)(SI*2), R8
+	ADDQ         SI, R8
+	IMUL3Q       $0x1e, SI, R10
+	ADDQ         DI, R10
+	LEAQ         (R10)(SI*2), R11
+	ADDQ         SI, R11
+	PREFETCHT0   (R9)
+	VMOVUPS      (R10), Z13
+	PREFETCHT0   (R9)(SI*1)
+	VMOVUPS      (R10)(SI*1), Z16
+	PREFETCHT0   (R9)(SI*2)
+	VMOVUPS      (R10)(SI*2), Z17
+	PREFETCHT0   (R8)
+	VMOVUPS      (R11), Z18
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R11)(SI*1), Z19
+	PREFETCHT0   (R8)(SI*2)
+	VMOVUPS      (R11)(SI*2), Z20
 	VADDPS       Z17, Z16, Z21
 	VSUBPS       Z17, Z16, Z16
 	VADDPS       Z19, Z18, Z17
@@ -5568,15 +5885,26 @@ loop_end:
 tail:
 	CMPQ         BX, $0x00
 	JEQ          done
-	MOVQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
-	VMOVUPS      (DX), Z0
-	VMOVUPS      (DX)(SI*1), Z1
-	VMOVUPS      (DX)(SI*2), Z2
-	VMOVUPS      (BX), Z3
-	VMOVUPS      (BX)(SI*1), Z4
-	VMOVUPS      (BX)(SI*2), Z5
+	MOVQ         80(AX), DX
+	ADDQ         DI, DX
+	MOVQ         DX, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
+	MOVQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	PREFETCHT0   (BX)
+	VMOVUPS      (R9), Z0
+	PREFETCHT0   (BX)(SI*1)
+	VMOVUPS      (R9)(SI*1), Z1
+	PREFETCHT0   (BX)(SI*2)
+	VMOVUPS      (R9)(SI*2), Z2
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Z3
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R10)(SI*1), Z4
+	PREFETCHT0   (R8)(SI*2)
+	VMOVUPS      (R10)(SI*2), Z5
 	VADDPS       Z2, Z1, Z6
 	VSUBPS       Z2, Z1, Z1
 	VADDPS       Z4, Z3, Z2
@@ -5592,16 +5920,26 @@ tail:
 	VSUBPS       Z6, Z2, Z1
 	VMOVUPS      Z5, Z2
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z1, Z2
-	IMUL3Q       $0x06, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
-	VMOVUPS      (DX), Z1
-	VMOVUPS      (DX)(SI*1), Z4
-	VMOVUPS      (DX)(SI*2), Z5
-	VMOVUPS      (BX), Z6
-	VMOVUPS      (BX)(SI*1), Z7
-	VMOVUPS      (BX)(SI*2), Z8
+	IMUL3Q       $0x06, SI, BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
+	IMUL3Q       $0x06, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	PREFETCHT0   (BX)
+	VMOVUPS      (R9), Z1
+	PREFETCHT0   (BX)(SI*1)
+	VMOVUPS      (R9)(SI*1), Z4
+	PREFETCHT0   (BX)(SI*2)
+	VMOVUPS      (R9)(SI*2), Z5
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Z6
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R10)(SI*1), Z7
+	PREFETCHT0   (R8)(SI*2)
+	VMOVUPS      (R10)(SI*2), Z8
 	VADDPS       Z5, Z4, Z9
 	VSUBPS       Z5, Z4, Z4
 	VADDPS       Z7, Z6, Z5
@@ -5617,16 +5955,26 @@ tail:
 	VSUBPS       Z9, Z5, Z4
 	VMOVUPS      Z8, Z5
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z4, Z5
-	IMUL3Q       $0x0c, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
-	VMOVUPS      (DX), Z4
-	VMOVUPS      (DX)(SI*1), Z7
-	VMOVUPS      (DX)(SI*2), Z8
-	VMOVUPS      (BX), Z9
-	VMOVUPS      (BX)(SI*1), Z10
-	VMOVUPS      (BX)(SI*2), Z11
+	IMUL3Q       $0x0c, SI, BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
+	IMUL3Q       $0x0c, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	PREFETCHT0   (BX)
+	VMOVUPS      (R9), Z4
+	PREFETCHT0   (BX)(SI*1)
+	VMOVUPS      (R9)(SI*1), Z7
+	PREFETCHT0   (BX)(SI*2)
+	VMOVUPS      (R9)(SI*2), Z8
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Z9
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R10)(SI*1), Z10
+	PREFETCHT0   (R8)(SI*2)
+	VMOVUPS      (R10)(SI*2), Z11
 	VADDPS       Z8, Z7, Z12
 	VSUBPS       Z8, Z7, Z7
 	VADDPS       Z10, Z9, Z8
@@ -5642,16 +5990,26 @@ tail:
 	VSUBPS       Z12, Z8, Z7
 	VMOVUPS      Z11, Z8
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z7, Z8
-	IMUL3Q       $0x12, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
-	VMOVUPS      (DX), Z7
-	VMOVUPS      (DX)(SI*1), Z10
-	VMOVUPS      (DX)(SI*2), Z11
-	VMOVUPS      (BX), Z12
-	VMOVUPS      (BX)(SI*1), Z13
-	VMOVUPS      (BX)(SI*2), Z14
+	IMUL3Q       $0x12, SI, BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
+	IMUL3Q       $0x12, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	PREFETCHT0   (BX)
+	VMOVUPS      (R9), Z7
+	PREFETCHT0   (BX)(SI*1)
+	VMOVUPS      (R9)(SI*1), Z10
+	PREFETCHT0   (BX)(SI*2)
+	VMOVUPS      (R9)(SI*2), Z11
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Z12
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R10)(SI*1), Z13
+	PREFETCHT0   (R8)(SI*2)
+	VMOVUPS      (R10)(SI*2), Z14
 	VADDPS       Z11, Z10, Z15
 	VSUBPS       Z11, Z10, Z10
 	VADDPS       Z13, Z12, Z11
@@ -5667,16 +6025,26 @@ tail:
 	VSUBPS       Z15, Z11, Z10
 	VMOVUPS      Z14, Z11
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z10, Z11
-	IMUL3Q       $0x18, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
-	VMOVUPS      (DX), Z10
-	VMOVUPS      (DX)(SI*1), Z13
-	VMOVUPS      (DX)(SI*2), Z14
-	VMOVUPS      (BX), Z15
-	VMOVUPS      (BX)(SI*1), Z16
-	VMOVUPS      (BX)(SI*2), Z17
+	IMUL3Q       $0x18, SI, BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(SI*2), R8
+	ADDQ         SI, R8
+	IMUL3Q       $0x18, SI, R9
+	ADDQ         DI, R9
+	LEAQ         (R9)(SI*2), R10
+	ADDQ         SI, R10
+	PREFETCHT0   (BX)
+	VMOVUPS      (R9), Z10
+	PREFETCHT0   (BX)(SI*1)
+	VMOVUPS      (R9)(SI*1), Z13
+	PREFETCHT0   (BX)(SI*2)
+	VMOVUPS      (R9)(SI*2), Z14
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Z15
+	PREFETCHT0   (R8)(SI*1)
+	VMOVUPS      (R10)(SI*1), Z16
+	PREFETCHT0   (R8)(SI*2)
+	VMOVUPS      (R10)(SI*2), Z17
 	VADDPS       Z14, Z13, Z18
 	VSUBPS       Z14, Z13, Z13
 	VADDPS       Z16, Z15, Z14
@@ -5692,16 +6060,26 @@ tail:
 	VSUBPS       Z18, Z14, Z13
 	VMOVUPS      Z17, Z14
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z13, Z14
-	IMUL3Q       $0x1e, SI, DX
-	ADDQ         DI, DX
-	LEAQ         (DX)(SI*2), BX
-	ADDQ         SI, BX
-	VMOVUPS      (DX), Z13
-	VMOVUPS      (DX)(SI*1), Z16
-	VMOVUPS      (DX)(SI*2), Z17
-	VMOVUPS      (BX), Z18
-	VMOVUPS      (BX)(SI*1), Z19
-	VMOVUPS      (BX)(SI*2), Z20
+	IMUL3Q       $0x1e, SI, BX
+	ADDQ         DX, BX
+	LEAQ         (BX)(SI*2), DX
+	ADDQ         SI, DX
+	IMUL3Q       $0x1e, SI, R8
+	ADDQ         DI, R8
+	LEAQ         (R8)(SI*2), DI
+	ADDQ         SI, DI
+	PREFETCHT0   (BX)
+	VMOVUPS      (R8), Z13
+	PREFETCHT0   (BX)(SI*1)
+	VMOVUPS      (R8)(SI*1), Z16
+	PREFETCHT0   (BX)(SI*2)
+	VMOVUPS      (R8)(SI*2), Z17
+	PREFETCHT0   (DX)
+	VMOVUPS      (DI), Z18
+	PREFETCHT0   (DX)(SI*1)
+	VMOVUPS      (DI)(SI*1), Z19
+	PREFETCHT0   (DX)(SI*2)
+	VMOVUPS      (DI)(SI*2), Z20
 	VADDPS       Z17, Z16, Z21
 	VSUBPS       Z17, Z16, Z16
 	VADDPS       Z19, Z18, Z17
@@ -12661,7 +13039,7 @@ vector:
 	RET
 
 // func tileInputAVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileInputAVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    16(AX), SI
@@ -12682,14 +13060,20 @@ TEXT ·tileInputAVX2(SB), NOSPLIT, $0-8
 
 loop:
 	MOVQ         24(AX), R8
-	MOVQ         128(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         176(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         224(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         272(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         80(AX), R9
+	ADDQ         CX, R9
+	MOVQ         136(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         184(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         232(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         280(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -12710,14 +13094,18 @@ loop:
 	VMOVUPS      Y3, 384(R8)
 	VMOVUPS      Y5, 576(R8)
 	VMOVUPS      Y4, 768(R8)
-	MOVQ         136(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         184(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         232(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         280(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         144(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         192(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         240(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         288(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -12738,14 +13126,18 @@ loop:
 	VMOVUPS      Y3, 416(R8)
 	VMOVUPS      Y5, 608(R8)
 	VMOVUPS      Y4, 800(R8)
-	MOVQ         144(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         192(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         240(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         288(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         152(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         200(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         248(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         296(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -12766,14 +13158,18 @@ loop:
 	VMOVUPS      Y3, 448(R8)
 	VMOVUPS      Y5, 640(R8)
 	VMOVUPS      Y4, 832(R8)
-	MOVQ         152(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         200(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         248(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         296(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         160(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         208(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         256(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         304(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -12794,14 +13190,18 @@ loop:
 	VMOVUPS      Y3, 480(R8)
 	VMOVUPS      Y5, 672(R8)
 	VMOVUPS      Y4, 864(R8)
-	MOVQ         160(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         208(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         256(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         304(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         168(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         216(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         264(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         312(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -12822,14 +13222,18 @@ loop:
 	VMOVUPS      Y3, 512(R8)
 	VMOVUPS      Y5, 704(R8)
 	VMOVUPS      Y4, 896(R8)
-	MOVQ         168(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         216(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         264(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         312(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         176(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         224(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         272(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         320(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -12856,10 +13260,10 @@ loop:
 	VMOVUPS      288(R8), Y4
 	VMOVUPS      320(R8), Y5
 	VMOVUPS      352(R8), Y6
-	IMUL3Q       $0x06, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
+	IMUL3Q       $0x06, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -12876,28 +13280,28 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (R9)(DX*1)
-	VMOVUPS      Y7, (R9)(DX*2)
-	VMOVUPS      Y8, (R10)
-	VMOVUPS      Y9, (R10)(DX*1)
+	VMOVUPS      Y11, (R10)(DX*1)
+	VMOVUPS      Y7, (R10)(DX*2)
+	VMOVUPS      Y8, (R11)
+	VMOVUPS      Y9, (R11)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (R9)
-	VMOVUPS      Y2, (R10)(DX*2)
+	VMOVUPS      Y1, (R10)
+	VMOVUPS      Y2, (R11)(DX*2)
 	VMOVUPS      384(R8), Y1
 	VMOVUPS      416(R8), Y2
 	VMOVUPS      448(R8), Y3
 	VMOVUPS      480(R8), Y4
 	VMOVUPS      512(R8), Y5
 	VMOVUPS      544(R8), Y6
-	IMUL3Q       $0x0c, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
+	IMUL3Q       $0x0c, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -12914,28 +13318,28 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (R9)(DX*1)
-	VMOVUPS      Y7, (R9)(DX*2)
-	VMOVUPS      Y8, (R10)
-	VMOVUPS      Y9, (R10)(DX*1)
+	VMOVUPS      Y11, (R10)(DX*1)
+	VMOVUPS      Y7, (R10)(DX*2)
+	VMOVUPS      Y8, (R11)
+	VMOVUPS      Y9, (R11)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (R9)
-	VMOVUPS      Y2, (R10)(DX*2)
+	VMOVUPS      Y1, (R10)
+	VMOVUPS      Y2, (R11)(DX*2)
 	VMOVUPS      576(R8), Y1
 	VMOVUPS      608(R8), Y2
 	VMOVUPS      640(R8), Y3
 	VMOVUPS      672(R8), Y4
 	VMOVUPS      704(R8), Y5
 	VMOVUPS      736(R8), Y6
-	IMUL3Q       $0x12, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
+	IMUL3Q       $0x12, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -12952,28 +13356,28 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (R9)(DX*1)
-	VMOVUPS      Y7, (R9)(DX*2)
-	VMOVUPS      Y8, (R10)
-	VMOVUPS      Y9, (R10)(DX*1)
+	VMOVUPS      Y11, (R10)(DX*1)
+	VMOVUPS      Y7, (R10)(DX*2)
+	VMOVUPS      Y8, (R11)
+	VMOVUPS      Y9, (R11)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (R9)
-	VMOVUPS      Y2, (R10)(DX*2)
+	VMOVUPS      Y1, (R10)
+	VMOVUPS      Y2, (R11)(DX*2)
 	VMOVUPS      768(R8), Y1
 	VMOVUPS      800(R8), Y2
 	VMOVUPS      832(R8), Y3
 	VMOVUPS      864(R8), Y4
 	VMOVUPS      896(R8), Y5
 	VMOVUPS      928(R8), Y6
-	IMUL3Q       $0x18, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
+	IMUL3Q       $0x18, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -12990,30 +13394,32 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (R9)(DX*1)
-	VMOVUPS      Y7, (R9)(DX*2)
-	VMOVUPS      Y8, (R10)
-	VMOVUPS      Y9, (R10)(DX*1)
+	VMOVUPS      Y11, (R10)(DX*1)
+	VMOVUPS      Y7, (R10)(DX*2)
+	VMOVUPS      Y8, (R11)
+	VMOVUPS      Y9, (R11)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (R9)
-	VMOVUPS      Y2, (R10)(DX*2)
-	MOVQ         80(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         128(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         176(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         224(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
-	MOVQ         272(AX), R9
-	VMOVUPS      (R9)(CX*1), Y5
-	MOVQ         320(AX), R9
-	VMOVUPS      (R9)(CX*1), Y6
+	VMOVUPS      Y1, (R10)
+	VMOVUPS      Y2, (R11)(DX*2)
+	MOVQ         88(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         136(AX), R10
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         184(AX), R10
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         232(AX), R10
+	VMOVUPS      (R10)(CX*1), Y4
+	MOVQ         280(AX), R10
+	VMOVUPS      (R10)(CX*1), Y5
+	MOVQ         328(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13022,18 +13428,20 @@ loop:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, (R8)
 	VMOVUPS      Y2, 960(R8)
-	MOVQ         88(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         136(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         184(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         232(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
-	MOVQ         280(AX), R9
-	VMOVUPS      (R9)(CX*1), Y5
-	MOVQ         328(AX), R9
-	VMOVUPS      (R9)(CX*1), Y6
+	MOVQ         96(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         144(AX), R10
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         192(AX), R10
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         240(AX), R10
+	VMOVUPS      (R10)(CX*1), Y4
+	MOVQ         288(AX), R10
+	VMOVUPS      (R10)(CX*1), Y5
+	MOVQ         336(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13042,18 +13450,20 @@ loop:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 32(R8)
 	VMOVUPS      Y2, 992(R8)
-	MOVQ         96(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         144(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         192(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         240(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
-	MOVQ         288(AX), R9
-	VMOVUPS      (R9)(CX*1), Y5
-	MOVQ         336(AX), R9
-	VMOVUPS      (R9)(CX*1), Y6
+	MOVQ         104(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         152(AX), R10
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         200(AX), R10
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         248(AX), R10
+	VMOVUPS      (R10)(CX*1), Y4
+	MOVQ         296(AX), R10
+	VMOVUPS      (R10)(CX*1), Y5
+	MOVQ         344(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13062,18 +13472,20 @@ loop:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 64(R8)
 	VMOVUPS      Y2, 1024(R8)
-	MOVQ         104(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         152(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         200(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         248(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
-	MOVQ         296(AX), R9
-	VMOVUPS      (R9)(CX*1), Y5
-	MOVQ         344(AX), R9
-	VMOVUPS      (R9)(CX*1), Y6
+	MOVQ         112(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         160(AX), R10
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         208(AX), R10
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         256(AX), R10
+	VMOVUPS      (R10)(CX*1), Y4
+	MOVQ         304(AX), R10
+	VMOVUPS      (R10)(CX*1), Y5
+	MOVQ         352(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13082,18 +13494,20 @@ loop:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 96(R8)
 	VMOVUPS      Y2, 1056(R8)
-	MOVQ         112(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         160(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         208(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         256(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
-	MOVQ         304(AX), R9
-	VMOVUPS      (R9)(CX*1), Y5
-	MOVQ         352(AX), R9
-	VMOVUPS      (R9)(CX*1), Y6
+	MOVQ         120(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         168(AX), R10
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         216(AX), R10
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         264(AX), R10
+	VMOVUPS      (R10)(CX*1), Y4
+	MOVQ         312(AX), R10
+	VMOVUPS      (R10)(CX*1), Y5
+	MOVQ         360(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13102,18 +13516,20 @@ loop:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 128(R8)
 	VMOVUPS      Y2, 1088(R8)
-	MOVQ         120(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         168(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         216(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         264(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
-	MOVQ         312(AX), R9
-	VMOVUPS      (R9)(CX*1), Y5
-	MOVQ         360(AX), R9
-	VMOVUPS      (R9)(CX*1), Y6
+	MOVQ         128(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         176(AX), R10
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         224(AX), R10
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         272(AX), R10
+	VMOVUPS      (R10)(CX*1), Y4
+	MOVQ         320(AX), R10
+	VMOVUPS      (R10)(CX*1), Y5
+	MOVQ         368(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13206,14 +13622,20 @@ tail:
 	CMPQ         DI, $0x00
 	JEQ          done
 	MOVQ         24(AX), SI
-	MOVQ         128(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         176(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         224(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         272(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         80(AX), DI
+	ADDQ         CX, DI
+	MOVQ         136(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         184(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         232(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         280(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -13234,14 +13656,18 @@ tail:
 	VMOVUPS      Y3, 384(SI)
 	VMOVUPS      Y5, 576(SI)
 	VMOVUPS      Y4, 768(SI)
-	MOVQ         136(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         184(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         232(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         280(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         144(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         192(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         240(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         288(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -13262,14 +13688,18 @@ tail:
 	VMOVUPS      Y3, 416(SI)
 	VMOVUPS      Y5, 608(SI)
 	VMOVUPS      Y4, 800(SI)
-	MOVQ         144(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         192(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         240(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         288(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         152(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         200(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         248(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         296(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -13290,14 +13720,18 @@ tail:
 	VMOVUPS      Y3, 448(SI)
 	VMOVUPS      Y5, 640(SI)
 	VMOVUPS      Y4, 832(SI)
-	MOVQ         152(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         200(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         248(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         296(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         160(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         208(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         256(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         304(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -13318,14 +13752,18 @@ tail:
 	VMOVUPS      Y3, 480(SI)
 	VMOVUPS      Y5, 672(SI)
 	VMOVUPS      Y4, 864(SI)
-	MOVQ         160(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         208(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         256(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         304(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         168(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         216(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         264(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         312(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -13346,14 +13784,18 @@ tail:
 	VMOVUPS      Y3, 512(SI)
 	VMOVUPS      Y5, 704(SI)
 	VMOVUPS      Y4, 896(SI)
-	MOVQ         168(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         216(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         264(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         312(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         176(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         224(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         272(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         320(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y4, Y5
 	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y6
@@ -13380,10 +13822,10 @@ tail:
 	VMOVUPS      288(SI), Y4
 	VMOVUPS      320(SI), Y5
 	VMOVUPS      352(SI), Y6
-	IMUL3Q       $0x06, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
+	IMUL3Q       $0x06, DX, R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -13400,28 +13842,28 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (DI)(DX*1)
-	VMOVUPS      Y7, (DI)(DX*2)
-	VMOVUPS      Y8, (R8)
-	VMOVUPS      Y9, (R8)(DX*1)
+	VMOVUPS      Y11, (R8)(DX*1)
+	VMOVUPS      Y7, (R8)(DX*2)
+	VMOVUPS      Y8, (R9)
+	VMOVUPS      Y9, (R9)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (DI)
-	VMOVUPS      Y2, (R8)(DX*2)
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, (R9)(DX*2)
 	VMOVUPS      384(SI), Y1
 	VMOVUPS      416(SI), Y2
 	VMOVUPS      448(SI), Y3
 	VMOVUPS      480(SI), Y4
 	VMOVUPS      512(SI), Y5
 	VMOVUPS      544(SI), Y6
-	IMUL3Q       $0x0c, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
+	IMUL3Q       $0x0c, DX, R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -13438,28 +13880,28 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (DI)(DX*1)
-	VMOVUPS      Y7, (DI)(DX*2)
-	VMOVUPS      Y8, (R8)
-	VMOVUPS      Y9, (R8)(DX*1)
+	VMOVUPS      Y11, (R8)(DX*1)
+	VMOVUPS      Y7, (R8)(DX*2)
+	VMOVUPS      Y8, (R9)
+	VMOVUPS      Y9, (R9)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (DI)
-	VMOVUPS      Y2, (R8)(DX*2)
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, (R9)(DX*2)
 	VMOVUPS      576(SI), Y1
 	VMOVUPS      608(SI), Y2
 	VMOVUPS      640(SI), Y3
 	VMOVUPS      672(SI), Y4
 	VMOVUPS      704(SI), Y5
 	VMOVUPS      736(SI), Y6
-	IMUL3Q       $0x12, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
+	IMUL3Q       $0x12, DX, R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -13476,28 +13918,28 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (DI)(DX*1)
-	VMOVUPS      Y7, (DI)(DX*2)
-	VMOVUPS      Y8, (R8)
-	VMOVUPS      Y9, (R8)(DX*1)
+	VMOVUPS      Y11, (R8)(DX*1)
+	VMOVUPS      Y7, (R8)(DX*2)
+	VMOVUPS      Y8, (R9)
+	VMOVUPS      Y9, (R9)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (DI)
-	VMOVUPS      Y2, (R8)(DX*2)
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, (R9)(DX*2)
 	VMOVUPS      768(SI), Y1
 	VMOVUPS      800(SI), Y2
 	VMOVUPS      832(SI), Y3
 	VMOVUPS      864(SI), Y4
 	VMOVUPS      896(SI), Y5
 	VMOVUPS      928(SI), Y6
-	IMUL3Q       $0x18, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
+	IMUL3Q       $0x18, DX, R8
+	ADDQ         BX, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
 	VMOVUPS      Y5, Y7
 	VFNMADD231PS c32_40000000<>+0(SB), Y3, Y7
 	VMOVUPS      Y4, Y8
@@ -13514,30 +13956,32 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y10, Y8
 	VMOVUPS      Y9, Y9
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y10, Y9
-	VMOVUPS      Y11, (DI)(DX*1)
-	VMOVUPS      Y7, (DI)(DX*2)
-	VMOVUPS      Y8, (R8)
-	VMOVUPS      Y9, (R8)(DX*1)
+	VMOVUPS      Y11, (R8)(DX*1)
+	VMOVUPS      Y7, (R8)(DX*2)
+	VMOVUPS      Y8, (R9)
+	VMOVUPS      Y9, (R9)(DX*1)
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (DI)
-	VMOVUPS      Y2, (R8)(DX*2)
-	MOVQ         80(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         128(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         176(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         224(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
-	MOVQ         272(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y5
-	MOVQ         320(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y6
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, (R9)(DX*2)
+	MOVQ         88(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         136(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         184(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         232(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	MOVQ         280(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y5
+	MOVQ         328(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13546,18 +13990,20 @@ tail:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, (SI)
 	VMOVUPS      Y2, 960(SI)
-	MOVQ         88(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         136(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         184(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         232(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
-	MOVQ         280(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y5
-	MOVQ         328(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y6
+	MOVQ         96(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         144(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         192(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         240(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	MOVQ         288(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y5
+	MOVQ         336(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13566,18 +14012,20 @@ tail:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 32(SI)
 	VMOVUPS      Y2, 992(SI)
-	MOVQ         96(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         144(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         192(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         240(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
-	MOVQ         288(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y5
-	MOVQ         336(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y6
+	MOVQ         104(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         152(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         200(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         248(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	MOVQ         296(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y5
+	MOVQ         344(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13586,18 +14034,20 @@ tail:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 64(SI)
 	VMOVUPS      Y2, 1024(SI)
-	MOVQ         104(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         152(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         200(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         248(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
-	MOVQ         296(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y5
-	MOVQ         344(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y6
+	MOVQ         112(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         160(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         208(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         256(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	MOVQ         304(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y5
+	MOVQ         352(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13606,18 +14056,20 @@ tail:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 96(SI)
 	VMOVUPS      Y2, 1056(SI)
-	MOVQ         112(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         160(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         208(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         256(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
-	MOVQ         304(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y5
-	MOVQ         352(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y6
+	MOVQ         120(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         168(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         216(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         264(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	MOVQ         312(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y5
+	MOVQ         360(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y6
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
 	VADDPS       Y5, Y1, Y1
@@ -13626,17 +14078,19 @@ tail:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, 128(SI)
 	VMOVUPS      Y2, 1088(SI)
-	MOVQ         120(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         168(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         216(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         264(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
-	MOVQ         312(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y5
-	MOVQ         360(AX), AX
+	MOVQ         128(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         176(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         224(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         272(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	MOVQ         320(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y5
+	MOVQ         368(AX), AX
+	PREFETCHT0   (AX)(DI*1)
 	VMASKMOVPS   (AX)(CX*1), Y0, Y0
 	VMOVUPS      Y1, Y1
 	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
@@ -13727,7 +14181,7 @@ done:
 	RET
 
 // func tileWeightsAVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileWeightsAVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    16(AX), SI
@@ -13749,11 +14203,16 @@ TEXT ·tileWeightsAVX2(SB), NOSPLIT, $0-8
 loop:
 	MOVQ         24(AX), R8
 	MOVQ         80(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         104(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         128(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
+	ADDQ         CX, R9
+	MOVQ         88(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         112(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         136(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
 	VMULPS       Y1, Y4, Y4
 	VMOVUPS      Y4, Y4
@@ -13778,12 +14237,15 @@ loop:
 	VMOVUPS      Y7, 576(R8)
 	VMOVUPS      Y5, 768(R8)
 	VMOVUPS      Y2, 960(R8)
-	MOVQ         88(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         112(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         136(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
+	MOVQ         96(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         120(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         144(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
 	VMULPS       Y1, Y4, Y4
 	VMOVUPS      Y4, Y4
@@ -13808,12 +14270,15 @@ loop:
 	VMOVUPS      Y7, 608(R8)
 	VMOVUPS      Y5, 800(R8)
 	VMOVUPS      Y2, 992(R8)
-	MOVQ         96(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         120(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         144(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
+	MOVQ         104(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         128(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         152(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
 	VMULPS       Y1, Y4, Y4
 	VMOVUPS      Y4, Y4
@@ -14033,11 +14498,16 @@ tail:
 	JEQ          done
 	MOVQ         24(AX), SI
 	MOVQ         80(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         104(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         128(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
+	ADDQ         CX, DI
+	MOVQ         88(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         112(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         136(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
 	VMULPS       Y1, Y4, Y4
 	VMOVUPS      Y4, Y4
@@ -14062,12 +14532,15 @@ tail:
 	VMOVUPS      Y7, 576(SI)
 	VMOVUPS      Y5, 768(SI)
 	VMOVUPS      Y2, 960(SI)
-	MOVQ         88(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         112(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         136(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
+	MOVQ         96(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         120(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         144(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
 	VMULPS       Y1, Y4, Y4
 	VMOVUPS      Y4, Y4
@@ -14092,11 +14565,14 @@ tail:
 	VMOVUPS      Y7, 608(SI)
 	VMOVUPS      Y5, 800(SI)
 	VMOVUPS      Y2, 992(SI)
-	MOVQ         96(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         120(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         144(AX), AX
+	MOVQ         104(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         128(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         152(AX), AX
+	PREFETCHT0   (AX)(DI*1)
 	VMASKMOVPS   (AX)(CX*1), Y0, Y0
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y3
 	VMULPS       Y1, Y3, Y3
@@ -14313,7 +14789,7 @@ done:
 	RET
 
 // func tileCotangentAVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileCotangentAVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    16(AX), SI
@@ -14335,13 +14811,19 @@ TEXT ·tileCotangentAVX2(SB), NOSPLIT, $0-8
 loop:
 	MOVQ         24(AX), R8
 	MOVQ         80(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         112(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         144(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         176(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	ADDQ         CX, R9
+	MOVQ         88(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         120(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         152(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         184(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y1, Y5
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
 	VMOVUPS      Y2, Y6
@@ -14366,14 +14848,18 @@ loop:
 	VMOVUPS      Y6, 576(R8)
 	VMOVUPS      Y7, 768(R8)
 	VMOVUPS      Y2, 960(R8)
-	MOVQ         88(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         120(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         152(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         184(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         96(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         128(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         160(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         192(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y1, Y5
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
 	VMOVUPS      Y2, Y6
@@ -14398,14 +14884,18 @@ loop:
 	VMOVUPS      Y6, 608(R8)
 	VMOVUPS      Y7, 800(R8)
 	VMOVUPS      Y2, 992(R8)
-	MOVQ         96(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         128(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         160(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         192(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         104(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         136(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         168(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         200(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y1, Y5
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
 	VMOVUPS      Y2, Y6
@@ -14430,14 +14920,18 @@ loop:
 	VMOVUPS      Y6, 640(R8)
 	VMOVUPS      Y7, 832(R8)
 	VMOVUPS      Y2, 1024(R8)
-	MOVQ         104(AX), R9
-	VMOVUPS      (R9)(CX*1), Y1
-	MOVQ         136(AX), R9
-	VMOVUPS      (R9)(CX*1), Y2
-	MOVQ         168(AX), R9
-	VMOVUPS      (R9)(CX*1), Y3
-	MOVQ         200(AX), R9
-	VMOVUPS      (R9)(CX*1), Y4
+	MOVQ         112(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         144(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         176(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         208(AX), R10
+	PREFETCHT0   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y1, Y5
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
 	VMOVUPS      Y2, Y6
@@ -14663,13 +15157,19 @@ tail:
 	JEQ          done
 	MOVQ         24(AX), SI
 	MOVQ         80(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         112(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         144(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         176(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	ADDQ         CX, DI
+	MOVQ         88(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         120(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         152(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         184(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y1, Y5
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
 	VMOVUPS      Y2, Y6
@@ -14694,14 +15194,18 @@ tail:
 	VMOVUPS      Y6, 576(SI)
 	VMOVUPS      Y7, 768(SI)
 	VMOVUPS      Y2, 960(SI)
-	MOVQ         88(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         120(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         152(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         184(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         96(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         128(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         160(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         192(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y1, Y5
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
 	VMOVUPS      Y2, Y6
@@ -14726,14 +15230,18 @@ tail:
 	VMOVUPS      Y6, 608(SI)
 	VMOVUPS      Y7, 800(SI)
 	VMOVUPS      Y2, 992(SI)
-	MOVQ         96(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         128(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         160(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         192(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y4
+	MOVQ         104(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         136(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         168(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         200(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y1, Y5
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
 	VMOVUPS      Y2, Y6
@@ -14758,13 +15266,17 @@ tail:
 	VMOVUPS      Y6, 640(SI)
 	VMOVUPS      Y7, 832(SI)
 	VMOVUPS      Y2, 1024(SI)
-	MOVQ         104(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y1
-	MOVQ         136(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y2
-	MOVQ         168(AX), DI
-	VMASKMOVPS   (DI)(CX*1), Y0, Y3
-	MOVQ         200(AX), AX
+	MOVQ         112(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         144(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         176(AX), R8
+	PREFETCHT0   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         208(AX), AX
+	PREFETCHT0   (AX)(DI*1)
 	VMASKMOVPS   (AX)(CX*1), Y0, Y0
 	VMOVUPS      Y1, Y4
 	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y4
@@ -14987,7 +15499,7 @@ done:
 	RET
 
 // func tileOutputAVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileOutputAVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    16(AX), SI
@@ -15008,15 +15520,26 @@ TEXT ·tileOutputAVX2(SB), NOSPLIT, $0-8
 
 loop:
 	MOVQ        24(AX), R8
-	MOVQ        BX, R9
-	LEAQ        (R9)(DX*2), R10
-	ADDQ        DX, R10
-	VMOVUPS     (R9), Y1
-	VMOVUPS     (R9)(DX*1), Y2
-	VMOVUPS     (R9)(DX*2), Y3
-	VMOVUPS     (R10), Y4
-	VMOVUPS     (R10)(DX*1), Y5
-	VMOVUPS     (R10)(DX*2), Y6
+	MOVQ        80(AX), R9
+	ADDQ        BX, R9
+	MOVQ        R9, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	MOVQ        BX, R12
+	LEAQ        (R12)(DX*2), R13
+	ADDQ        DX, R13
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Y1
+	PREFETCHT0  (R10)(DX*1)
+	VMOVUPS     (R12)(DX*1), Y2
+	PREFETCHT0  (R10)(DX*2)
+	VMOVUPS     (R12)(DX*2), Y3
+	PREFETCHT0  (R11)
+	VMOVUPS     (R13), Y4
+	PREFETCHT0  (R11)(DX*1)
+	VMOVUPS     (R13)(DX*1), Y5
+	PREFETCHT0  (R11)(DX*2)
+	VMOVUPS     (R13)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15039,16 +15562,26 @@ loop:
 	VMOVUPS     Y5, 32(R8)
 	VMOVUPS     Y7, 64(R8)
 	VMOVUPS     Y2, 96(R8)
-	IMUL3Q      $0x06, DX, R9
-	ADDQ        BX, R9
-	LEAQ        (R9)(DX*2), R10
-	ADDQ        DX, R10
-	VMOVUPS     (R9), Y1
-	VMOVUPS     (R9)(DX*1), Y2
-	VMOVUPS     (R9)(DX*2), Y3
-	VMOVUPS     (R10), Y4
-	VMOVUPS     (R10)(DX*1), Y5
-	VMOVUPS     (R10)(DX*2), Y6
+	IMUL3Q      $0x06, DX, R10
+	ADDQ        R9, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	IMUL3Q      $0x06, DX, R12
+	ADDQ        BX, R12
+	LEAQ        (R12)(DX*2), R13
+	ADDQ        DX, R13
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Y1
+	PREFETCHT0  (R10)(DX*1)
+	VMOVUPS     (R12)(DX*1), Y2
+	PREFETCHT0  (R10)(DX*2)
+	VMOVUPS     (R12)(DX*2), Y3
+	PREFETCHT0  (R11)
+	VMOVUPS     (R13), Y4
+	PREFETCHT0  (R11)(DX*1)
+	VMOVUPS     (R13)(DX*1), Y5
+	PREFETCHT0  (R11)(DX*2)
+	VMOVUPS     (R13)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15071,16 +15604,26 @@ loop:
 	VMOVUPS     Y5, 224(R8)
 	VMOVUPS     Y7, 256(R8)
 	VMOVUPS     Y2, 288(R8)
-	IMUL3Q      $0x0c, DX, R9
-	ADDQ        BX, R9
-	LEAQ        (R9)(DX*2), R10
-	ADDQ        DX, R10
-	VMOVUPS     (R9), Y1
-	VMOVUPS     (R9)(DX*1), Y2
-	VMOVUPS     (R9)(DX*2), Y3
-	VMOVUPS     (R10), Y4
-	VMOVUPS     (R10)(DX*1), Y5
-	VMOVUPS     (R10)(DX*2), Y6
+	IMUL3Q      $0x0c, DX, R10
+	ADDQ        R9, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	IMUL3Q      $0x0c, DX, R12
+	ADDQ        BX, R12
+	LEAQ        (R12)(DX*2), R13
+	ADDQ        DX, R13
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Y1
+	PREFETCHT0  (R10)(DX*1)
+	VMOVUPS     (R12)(DX*1), Y2
+	PREFETCHT0  (R10)(DX*2)
+	VMOVUPS     (R12)(DX*2), Y3
+	PREFETCHT0  (R11)
+	VMOVUPS     (R13), Y4
+	PREFETCHT0  (R11)(DX*1)
+	VMOVUPS     (R13)(DX*1), Y5
+	PREFETCHT0  (R11)(DX*2)
+	VMOVUPS     (R13)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15103,16 +15646,26 @@ loop:
 	VMOVUPS     Y5, 416(R8)
 	VMOVUPS     Y7, 448(R8)
 	VMOVUPS     Y2, 480(R8)
-	IMUL3Q      $0x12, DX, R9
-	ADDQ        BX, R9
-	LEAQ        (R9)(DX*2), R10
-	ADDQ        DX, R10
-	VMOVUPS     (R9), Y1
-	VMOVUPS     (R9)(DX*1), Y2
-	VMOVUPS     (R9)(DX*2), Y3
-	VMOVUPS     (R10), Y4
-	VMOVUPS     (R10)(DX*1), Y5
-	VMOVUPS     (R10)(DX*2), Y6
+	IMUL3Q      $0x12, DX, R10
+	ADDQ        R9, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	IMUL3Q      $0x12, DX, R12
+	ADDQ        BX, R12
+	LEAQ        (R12)(DX*2), R13
+	ADDQ        DX, R13
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Y1
+	PREFETCHT0  (R10)(DX*1)
+	VMOVUPS     (R12)(DX*1), Y2
+	PREFETCHT0  (R10)(DX*2)
+	VMOVUPS     (R12)(DX*2), Y3
+	PREFETCHT0  (R11)
+	VMOVUPS     (R13), Y4
+	PREFETCHT0  (R11)(DX*1)
+	VMOVUPS     (R13)(DX*1), Y5
+	PREFETCHT0  (R11)(DX*2)
+	VMOVUPS     (R13)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15135,16 +15688,26 @@ loop:
 	VMOVUPS     Y5, 608(R8)
 	VMOVUPS     Y7, 640(R8)
 	VMOVUPS     Y2, 672(R8)
-	IMUL3Q      $0x18, DX, R9
-	ADDQ        BX, R9
-	LEAQ        (R9)(DX*2), R10
-	ADDQ        DX, R10
-	VMOVUPS     (R9), Y1
-	VMOVUPS     (R9)(DX*1), Y2
-	VMOVUPS     (R9)(DX*2), Y3
-	VMOVUPS     (R10), Y4
-	VMOVUPS     (R10)(DX*1), Y5
-	VMOVUPS     (R10)(DX*2), Y6
+	IMUL3Q      $0x18, DX, R10
+	ADDQ        R9, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	IMUL3Q      $0x18, DX, R12
+	ADDQ        BX, R12
+	LEAQ        (R12)(DX*2), R13
+	ADDQ        DX, R13
+	PREFETCHT0  (R10)
+	VMOVUPS     (R12), Y1
+	PREFETCHT0  (R10)(DX*1)
+	VMOVUPS     (R12)(DX*1), Y2
+	PREFETCHT0  (R10)(DX*2)
+	VMOVUPS     (R12)(DX*2), Y3
+	PREFETCHT0  (R11)
+	VMOVUPS     (R13), Y4
+	PREFETCHT0  (R11)(DX*1)
+	VMOVUPS     (R13)(DX*1), Y5
+	PREFETCHT0  (R11)(DX*2)
+	VMOVUPS     (R13)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15167,16 +15730,26 @@ loop:
 	VMOVUPS     Y5, 800(R8)
 	VMOVUPS     Y7, 832(R8)
 	VMOVUPS     Y2, 864(R8)
-	IMUL3Q      $0x1e, DX, R9
-	ADDQ        BX, R9
-	LEAQ        (R9)(DX*2), R10
-	ADDQ        DX, R10
-	VMOVUPS     (R9), Y1
-	VMOVUPS     (R9)(DX*1), Y2
-	VMOVUPS     (R9)(DX*2), Y3
-	VMOVUPS     (R10), Y4
-	VMOVUPS     (R10)(DX*1), Y5
-	VMOVUPS     (R10)(DX*2), Y6
+	IMUL3Q      $0x1e, DX, R10
+	ADDQ        R9, R10
+	LEAQ        (R10)(DX*2), R9
+	ADDQ        DX, R9
+	IMUL3Q      $0x1e, DX, R11
+	ADDQ        BX, R11
+	LEAQ        (R11)(DX*2), R12
+	ADDQ        DX, R12
+	PREFETCHT0  (R10)
+	VMOVUPS     (R11), Y1
+	PREFETCHT0  (R10)(DX*1)
+	VMOVUPS     (R11)(DX*1), Y2
+	PREFETCHT0  (R10)(DX*2)
+	VMOVUPS     (R11)(DX*2), Y3
+	PREFETCHT0  (R9)
+	VMOVUPS     (R12), Y4
+	PREFETCHT0  (R9)(DX*1)
+	VMOVUPS     (R12)(DX*1), Y5
+	PREFETCHT0  (R9)(DX*2)
+	VMOVUPS     (R12)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15381,15 +15954,26 @@ tail:
 	CMPQ        DI, $0x00
 	JEQ         done
 	MOVQ        24(AX), SI
-	MOVQ        BX, DI
-	LEAQ        (DI)(DX*2), R8
-	ADDQ        DX, R8
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (DI)(DX*1), Y2
-	VMOVUPS     (DI)(DX*2), Y3
-	VMOVUPS     (R8), Y4
-	VMOVUPS     (R8)(DX*1), Y5
-	VMOVUPS     (R8)(DX*2), Y6
+	MOVQ        80(AX), DI
+	ADDQ        BX, DI
+	MOVQ        DI, R8
+	LEAQ        (R8)(DX*2), R9
+	ADDQ        DX, R9
+	MOVQ        BX, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Y1
+	PREFETCHT0  (R8)(DX*1)
+	VMOVUPS     (R10)(DX*1), Y2
+	PREFETCHT0  (R8)(DX*2)
+	VMOVUPS     (R10)(DX*2), Y3
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Y4
+	PREFETCHT0  (R9)(DX*1)
+	VMOVUPS     (R11)(DX*1), Y5
+	PREFETCHT0  (R9)(DX*2)
+	VMOVUPS     (R11)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15412,16 +15996,26 @@ tail:
 	VMOVUPS     Y5, 32(SI)
 	VMOVUPS     Y7, 64(SI)
 	VMOVUPS     Y2, 96(SI)
-	IMUL3Q      $0x06, DX, DI
-	ADDQ        BX, DI
-	LEAQ        (DI)(DX*2), R8
-	ADDQ        DX, R8
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (DI)(DX*1), Y2
-	VMOVUPS     (DI)(DX*2), Y3
-	VMOVUPS     (R8), Y4
-	VMOVUPS     (R8)(DX*1), Y5
-	VMOVUPS     (R8)(DX*2), Y6
+	IMUL3Q      $0x06, DX, R8
+	ADDQ        DI, R8
+	LEAQ        (R8)(DX*2), R9
+	ADDQ        DX, R9
+	IMUL3Q      $0x06, DX, R10
+	ADDQ        BX, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Y1
+	PREFETCHT0  (R8)(DX*1)
+	VMOVUPS     (R10)(DX*1), Y2
+	PREFETCHT0  (R8)(DX*2)
+	VMOVUPS     (R10)(DX*2), Y3
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Y4
+	PREFETCHT0  (R9)(DX*1)
+	VMOVUPS     (R11)(DX*1), Y5
+	PREFETCHT0  (R9)(DX*2)
+	VMOVUPS     (R11)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15444,16 +16038,26 @@ tail:
 	VMOVUPS     Y5, 224(SI)
 	VMOVUPS     Y7, 256(SI)
 	VMOVUPS     Y2, 288(SI)
-	IMUL3Q      $0x0c, DX, DI
-	ADDQ        BX, DI
-	LEAQ        (DI)(DX*2), R8
-	ADDQ        DX, R8
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (DI)(DX*1), Y2
-	VMOVUPS     (DI)(DX*2), Y3
-	VMOVUPS     (R8), Y4
-	VMOVUPS     (R8)(DX*1), Y5
-	VMOVUPS     (R8)(DX*2), Y6
+	IMUL3Q      $0x0c, DX, R8
+	ADDQ        DI, R8
+	LEAQ        (R8)(DX*2), R9
+	ADDQ        DX, R9
+	IMUL3Q      $0x0c, DX, R10
+	ADDQ        BX, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Y1
+	PREFETCHT0  (R8)(DX*1)
+	VMOVUPS     (R10)(DX*1), Y2
+	PREFETCHT0  (R8)(DX*2)
+	VMOVUPS     (R10)(DX*2), Y3
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Y4
+	PREFETCHT0  (R9)(DX*1)
+	VMOVUPS     (R11)(DX*1), Y5
+	PREFETCHT0  (R9)(DX*2)
+	VMOVUPS     (R11)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15476,16 +16080,26 @@ tail:
 	VMOVUPS     Y5, 416(SI)
 	VMOVUPS     Y7, 448(SI)
 	VMOVUPS     Y2, 480(SI)
-	IMUL3Q      $0x12, DX, DI
-	ADDQ        BX, DI
-	LEAQ        (DI)(DX*2), R8
-	ADDQ        DX, R8
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (DI)(DX*1), Y2
-	VMOVUPS     (DI)(DX*2), Y3
-	VMOVUPS     (R8), Y4
-	VMOVUPS     (R8)(DX*1), Y5
-	VMOVUPS     (R8)(DX*2), Y6
+	IMUL3Q      $0x12, DX, R8
+	ADDQ        DI, R8
+	LEAQ        (R8)(DX*2), R9
+	ADDQ        DX, R9
+	IMUL3Q      $0x12, DX, R10
+	ADDQ        BX, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Y1
+	PREFETCHT0  (R8)(DX*1)
+	VMOVUPS     (R10)(DX*1), Y2
+	PREFETCHT0  (R8)(DX*2)
+	VMOVUPS     (R10)(DX*2), Y3
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Y4
+	PREFETCHT0  (R9)(DX*1)
+	VMOVUPS     (R11)(DX*1), Y5
+	PREFETCHT0  (R9)(DX*2)
+	VMOVUPS     (R11)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15508,16 +16122,26 @@ tail:
 	VMOVUPS     Y5, 608(SI)
 	VMOVUPS     Y7, 640(SI)
 	VMOVUPS     Y2, 672(SI)
-	IMUL3Q      $0x18, DX, DI
-	ADDQ        BX, DI
-	LEAQ        (DI)(DX*2), R8
-	ADDQ        DX, R8
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (DI)(DX*1), Y2
-	VMOVUPS     (DI)(DX*2), Y3
-	VMOVUPS     (R8), Y4
-	VMOVUPS     (R8)(DX*1), Y5
-	VMOVUPS     (R8)(DX*2), Y6
+	IMUL3Q      $0x18, DX, R8
+	ADDQ        DI, R8
+	LEAQ        (R8)(DX*2), R9
+	ADDQ        DX, R9
+	IMUL3Q      $0x18, DX, R10
+	ADDQ        BX, R10
+	LEAQ        (R10)(DX*2), R11
+	ADDQ        DX, R11
+	PREFETCHT0  (R8)
+	VMOVUPS     (R10), Y1
+	PREFETCHT0  (R8)(DX*1)
+	VMOVUPS     (R10)(DX*1), Y2
+	PREFETCHT0  (R8)(DX*2)
+	VMOVUPS     (R10)(DX*2), Y3
+	PREFETCHT0  (R9)
+	VMOVUPS     (R11), Y4
+	PREFETCHT0  (R9)(DX*1)
+	VMOVUPS     (R11)(DX*1), Y5
+	PREFETCHT0  (R9)(DX*2)
+	VMOVUPS     (R11)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -15540,15 +16164,25 @@ tail:
 	VMOVUPS     Y5, 800(SI)
 	VMOVUPS     Y7, 832(SI)
 	VMOVUPS     Y2, 864(SI)
-	IMUL3Q      $0x1e, DX, DI
-	ADDQ        BX, DI
-	LEAQ        (DI)(DX*2), BX
+	IMUL3Q      $0x1e, DX, R8
+	ADDQ        DI, R8
+	LEAQ        (R8)(DX*2), DI
+	ADDQ        DX, DI
+	IMUL3Q      $0x1e, DX, R9
+	ADDQ        BX, R9
+	LEAQ        (R9)(DX*2), BX
 	ADDQ        DX, BX
-	VMOVUPS     (DI), Y1
-	VMOVUPS     (DI)(DX*1), Y2
-	VMOVUPS     (DI)(DX*2), Y3
+	PREFETCHT0  (R8)
+	VMOVUPS     (R9), Y1
+	PREFETCHT0  (R8)(DX*1)
+	VMOVUPS     (R9)(DX*1), Y2
+	PREFETCHT0  (R8)(DX*2)
+	VMOVUPS     (R9)(DX*2), Y3
+	PREFETCHT0  (DI)
 	VMOVUPS     (BX), Y4
+	PREFETCHT0  (DI)(DX*1)
 	VMOVUPS     (BX)(DX*1), Y5
+	PREFETCHT0  (DI)(DX*2)
 	VMOVUPS     (BX)(DX*2), Y6
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
@@ -15749,7 +16383,7 @@ done:
 	RET
 
 // func tileGradientAVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·tileGradientAVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    16(AX), SI
@@ -15770,15 +16404,26 @@ TEXT ·tileGradientAVX2(SB), NOSPLIT, $0-8
 
 loop:
 	MOVQ         24(AX), R8
-	MOVQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
-	VMOVUPS      (R9), Y1
-	VMOVUPS      (R9)(DX*1), Y2
-	VMOVUPS      (R9)(DX*2), Y3
-	VMOVUPS      (R10), Y4
-	VMOVUPS      (R10)(DX*1), Y5
-	VMOVUPS      (R10)(DX*2), Y6
+	MOVQ         80(AX), R9
+	ADDQ         BX, R9
+	MOVQ         R9, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	MOVQ         BX, R12
+	LEAQ         (R12)(DX*2), R13
+	ADDQ         DX, R13
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Y1
+	PREFETCHT0   (R10)(DX*1)
+	VMOVUPS      (R12)(DX*1), Y2
+	PREFETCHT0   (R10)(DX*2)
+	VMOVUPS      (R12)(DX*2), Y3
+	PREFETCHT0   (R11)
+	VMOVUPS      (R13), Y4
+	PREFETCHT0   (R11)(DX*1)
+	VMOVUPS      (R13)(DX*1), Y5
+	PREFETCHT0   (R11)(DX*2)
+	VMOVUPS      (R13)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -15797,16 +16442,26 @@ loop:
 	VMOVUPS      Y1, (R8)
 	VMOVUPS      Y4, 32(R8)
 	VMOVUPS      Y3, 64(R8)
-	IMUL3Q       $0x06, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
-	VMOVUPS      (R9), Y1
-	VMOVUPS      (R9)(DX*1), Y2
-	VMOVUPS      (R9)(DX*2), Y3
-	VMOVUPS      (R10), Y4
-	VMOVUPS      (R10)(DX*1), Y5
-	VMOVUPS      (R10)(DX*2), Y6
+	IMUL3Q       $0x06, DX, R10
+	ADDQ         R9, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	IMUL3Q       $0x06, DX, R12
+	ADDQ         BX, R12
+	LEAQ         (R12)(DX*2), R13
+	ADDQ         DX, R13
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Y1
+	PREFETCHT0   (R10)(DX*1)
+	VMOVUPS      (R12)(DX*1), Y2
+	PREFETCHT0   (R10)(DX*2)
+	VMOVUPS      (R12)(DX*2), Y3
+	PREFETCHT0   (R11)
+	VMOVUPS      (R13), Y4
+	PREFETCHT0   (R11)(DX*1)
+	VMOVUPS      (R13)(DX*1), Y5
+	PREFETCHT0   (R11)(DX*2)
+	VMOVUPS      (R13)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -15825,16 +16480,26 @@ loop:
 	VMOVUPS      Y1, 192(R8)
 	VMOVUPS      Y4, 224(R8)
 	VMOVUPS      Y3, 256(R8)
-	IMUL3Q       $0x0c, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
-	VMOVUPS      (R9), Y1
-	VMOVUPS      (R9)(DX*1), Y2
-	VMOVUPS      (R9)(DX*2), Y3
-	VMOVUPS      (R10), Y4
-	VMOVUPS      (R10)(DX*1), Y5
-	VMOVUPS      (R10)(DX*2), Y6
+	IMUL3Q       $0x0c, DX, R10
+	ADDQ         R9, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	IMUL3Q       $0x0c, DX, R12
+	ADDQ         BX, R12
+	LEAQ         (R12)(DX*2), R13
+	ADDQ         DX, R13
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Y1
+	PREFETCHT0   (R10)(DX*1)
+	VMOVUPS      (R12)(DX*1), Y2
+	PREFETCHT0   (R10)(DX*2)
+	VMOVUPS      (R12)(DX*2), Y3
+	PREFETCHT0   (R11)
+	VMOVUPS      (R13), Y4
+	PREFETCHT0   (R11)(DX*1)
+	VMOVUPS      (R13)(DX*1), Y5
+	PREFETCHT0   (R11)(DX*2)
+	VMOVUPS      (R13)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -15853,16 +16518,26 @@ loop:
 	VMOVUPS      Y1, 384(R8)
 	VMOVUPS      Y4, 416(R8)
 	VMOVUPS      Y3, 448(R8)
-	IMUL3Q       $0x12, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
-	VMOVUPS      (R9), Y1
-	VMOVUPS      (R9)(DX*1), Y2
-	VMOVUPS      (R9)(DX*2), Y3
-	VMOVUPS      (R10), Y4
-	VMOVUPS      (R10)(DX*1), Y5
-	VMOVUPS      (R10)(DX*2), Y6
+	IMUL3Q       $0x12, DX, R10
+	ADDQ         R9, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	IMUL3Q       $0x12, DX, R12
+	ADDQ         BX, R12
+	LEAQ         (R12)(DX*2), R13
+	ADDQ         DX, R13
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Y1
+	PREFETCHT0   (R10)(DX*1)
+	VMOVUPS      (R12)(DX*1), Y2
+	PREFETCHT0   (R10)(DX*2)
+	VMOVUPS      (R12)(DX*2), Y3
+	PREFETCHT0   (R11)
+	VMOVUPS      (R13), Y4
+	PREFETCHT0   (R11)(DX*1)
+	VMOVUPS      (R13)(DX*1), Y5
+	PREFETCHT0   (R11)(DX*2)
+	VMOVUPS      (R13)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -15881,16 +16556,26 @@ loop:
 	VMOVUPS      Y1, 576(R8)
 	VMOVUPS      Y4, 608(R8)
 	VMOVUPS      Y3, 640(R8)
-	IMUL3Q       $0x18, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
-	VMOVUPS      (R9), Y1
-	VMOVUPS      (R9)(DX*1), Y2
-	VMOVUPS      (R9)(DX*2), Y3
-	VMOVUPS      (R10), Y4
-	VMOVUPS      (R10)(DX*1), Y5
-	VMOVUPS      (R10)(DX*2), Y6
+	IMUL3Q       $0x18, DX, R10
+	ADDQ         R9, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	IMUL3Q       $0x18, DX, R12
+	ADDQ         BX, R12
+	LEAQ         (R12)(DX*2), R13
+	ADDQ         DX, R13
+	PREFETCHT0   (R10)
+	VMOVUPS      (R12), Y1
+	PREFETCHT0   (R10)(DX*1)
+	VMOVUPS      (R12)(DX*1), Y2
+	PREFETCHT0   (R10)(DX*2)
+	VMOVUPS      (R12)(DX*2), Y3
+	PREFETCHT0   (R11)
+	VMOVUPS      (R13), Y4
+	PREFETCHT0   (R11)(DX*1)
+	VMOVUPS      (R13)(DX*1), Y5
+	PREFETCHT0   (R11)(DX*2)
+	VMOVUPS      (R13)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -15909,16 +16594,26 @@ loop:
 	VMOVUPS      Y1, 768(R8)
 	VMOVUPS      Y4, 800(R8)
 	VMOVUPS      Y3, 832(R8)
-	IMUL3Q       $0x1e, DX, R9
-	ADDQ         BX, R9
-	LEAQ         (R9)(DX*2), R10
-	ADDQ         DX, R10
-	VMOVUPS      (R9), Y1
-	VMOVUPS      (R9)(DX*1), Y2
-	VMOVUPS      (R9)(DX*2), Y3
-	VMOVUPS      (R10), Y4
-	VMOVUPS      (R10)(DX*1), Y5
-	VMOVUPS      (R10)(DX*2), Y6
+	IMUL3Q       $0x1e, DX, R10
+	ADDQ         R9, R10
+	LEAQ         (R10)(DX*2), R9
+	ADDQ         DX, R9
+	IMUL3Q       $0x1e, DX, R11
+	ADDQ         BX, R11
+	LEAQ         (R11)(DX*2), R12
+	ADDQ         DX, R12
+	PREFETCHT0   (R10)
+	VMOVUPS      (R11), Y1
+	PREFETCHT0   (R10)(DX*1)
+	VMOVUPS      (R11)(DX*1), Y2
+	PREFETCHT0   (R10)(DX*2)
+	VMOVUPS      (R11)(DX*2), Y3
+	PREFETCHT0   (R9)
+	VMOVUPS      (R12), Y4
+	PREFETCHT0   (R9)(DX*1)
+	VMOVUPS      (R12)(DX*1), Y5
+	PREFETCHT0   (R9)(DX*2)
+	VMOVUPS      (R12)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -16055,15 +16750,26 @@ tail:
 	CMPQ         DI, $0x00
 	JEQ          done
 	MOVQ         24(AX), SI
-	MOVQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
-	VMOVUPS      (DI), Y1
-	VMOVUPS      (DI)(DX*1), Y2
-	VMOVUPS      (DI)(DX*2), Y3
-	VMOVUPS      (R8), Y4
-	VMOVUPS      (R8)(DX*1), Y5
-	VMOVUPS      (R8)(DX*2), Y6
+	MOVQ         80(AX), DI
+	ADDQ         BX, DI
+	MOVQ         DI, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
+	MOVQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Y1
+	PREFETCHT0   (R8)(DX*1)
+	VMOVUPS      (R10)(DX*1), Y2
+	PREFETCHT0   (R8)(DX*2)
+	VMOVUPS      (R10)(DX*2), Y3
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Y4
+	PREFETCHT0   (R9)(DX*1)
+	VMOVUPS      (R11)(DX*1), Y5
+	PREFETCHT0   (R9)(DX*2)
+	VMOVUPS      (R11)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -16082,16 +16788,26 @@ tail:
 	VMOVUPS      Y1, (SI)
 	VMOVUPS      Y4, 32(SI)
 	VMOVUPS      Y3, 64(SI)
-	IMUL3Q       $0x06, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
-	VMOVUPS      (DI), Y1
-	VMOVUPS      (DI)(DX*1), Y2
-	VMOVUPS      (DI)(DX*2), Y3
-	VMOVUPS      (R8), Y4
-	VMOVUPS      (R8)(DX*1), Y5
-	VMOVUPS      (R8)(DX*2), Y6
+	IMUL3Q       $0x06, DX, R8
+	ADDQ         DI, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
+	IMUL3Q       $0x06, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Y1
+	PREFETCHT0   (R8)(DX*1)
+	VMOVUPS      (R10)(DX*1), Y2
+	PREFETCHT0   (R8)(DX*2)
+	VMOVUPS      (R10)(DX*2), Y3
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Y4
+	PREFETCHT0   (R9)(DX*1)
+	VMOVUPS      (R11)(DX*1), Y5
+	PREFETCHT0   (R9)(DX*2)
+	VMOVUPS      (R11)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -16110,16 +16826,26 @@ tail:
 	VMOVUPS      Y1, 192(SI)
 	VMOVUPS      Y4, 224(SI)
 	VMOVUPS      Y3, 256(SI)
-	IMUL3Q       $0x0c, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
-	VMOVUPS      (DI), Y1
-	VMOVUPS      (DI)(DX*1), Y2
-	VMOVUPS      (DI)(DX*2), Y3
-	VMOVUPS      (R8), Y4
-	VMOVUPS      (R8)(DX*1), Y5
-	VMOVUPS      (R8)(DX*2), Y6
+	IMUL3Q       $0x0c, DX, R8
+	ADDQ         DI, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
+	IMUL3Q       $0x0c, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Y1
+	PREFETCHT0   (R8)(DX*1)
+	VMOVUPS      (R10)(DX*1), Y2
+	PREFETCHT0   (R8)(DX*2)
+	VMOVUPS      (R10)(DX*2), Y3
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Y4
+	PREFETCHT0   (R9)(DX*1)
+	VMOVUPS      (R11)(DX*1), Y5
+	PREFETCHT0   (R9)(DX*2)
+	VMOVUPS      (R11)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -16138,16 +16864,26 @@ tail:
 	VMOVUPS      Y1, 384(SI)
 	VMOVUPS      Y4, 416(SI)
 	VMOVUPS      Y3, 448(SI)
-	IMUL3Q       $0x12, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
-	VMOVUPS      (DI), Y1
-	VMOVUPS      (DI)(DX*1), Y2
-	VMOVUPS      (DI)(DX*2), Y3
-	VMOVUPS      (R8), Y4
-	VMOVUPS      (R8)(DX*1), Y5
-	VMOVUPS      (R8)(DX*2), Y6
+	IMUL3Q       $0x12, DX, R8
+	ADDQ         DI, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
+	IMUL3Q       $0x12, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Y1
+	PREFETCHT0   (R8)(DX*1)
+	VMOVUPS      (R10)(DX*1), Y2
+	PREFETCHT0   (R8)(DX*2)
+	VMOVUPS      (R10)(DX*2), Y3
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Y4
+	PREFETCHT0   (R9)(DX*1)
+	VMOVUPS      (R11)(DX*1), Y5
+	PREFETCHT0   (R9)(DX*2)
+	VMOVUPS      (R11)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -16166,16 +16902,26 @@ tail:
 	VMOVUPS      Y1, 576(SI)
 	VMOVUPS      Y4, 608(SI)
 	VMOVUPS      Y3, 640(SI)
-	IMUL3Q       $0x18, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), R8
-	ADDQ         DX, R8
-	VMOVUPS      (DI), Y1
-	VMOVUPS      (DI)(DX*1), Y2
-	VMOVUPS      (DI)(DX*2), Y3
-	VMOVUPS      (R8), Y4
-	VMOVUPS      (R8)(DX*1), Y5
-	VMOVUPS      (R8)(DX*2), Y6
+	IMUL3Q       $0x18, DX, R8
+	ADDQ         DI, R8
+	LEAQ         (R8)(DX*2), R9
+	ADDQ         DX, R9
+	IMUL3Q       $0x18, DX, R10
+	ADDQ         BX, R10
+	LEAQ         (R10)(DX*2), R11
+	ADDQ         DX, R11
+	PREFETCHT0   (R8)
+	VMOVUPS      (R10), Y1
+	PREFETCHT0   (R8)(DX*1)
+	VMOVUPS      (R10)(DX*1), Y2
+	PREFETCHT0   (R8)(DX*2)
+	VMOVUPS      (R10)(DX*2), Y3
+	PREFETCHT0   (R9)
+	VMOVUPS      (R11), Y4
+	PREFETCHT0   (R9)(DX*1)
+	VMOVUPS      (R11)(DX*1), Y5
+	PREFETCHT0   (R9)(DX*2)
+	VMOVUPS      (R11)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -16194,15 +16940,25 @@ tail:
 	VMOVUPS      Y1, 768(SI)
 	VMOVUPS      Y4, 800(SI)
 	VMOVUPS      Y3, 832(SI)
-	IMUL3Q       $0x1e, DX, DI
-	ADDQ         BX, DI
-	LEAQ         (DI)(DX*2), BX
+	IMUL3Q       $0x1e, DX, R8
+	ADDQ         DI, R8
+	LEAQ         (R8)(DX*2), DI
+	ADDQ         DX, DI
+	IMUL3Q       $0x1e, DX, R9
+	ADDQ         BX, R9
+	LEAQ         (R9)(DX*2), BX
 	ADDQ         DX, BX
-	VMOVUPS      (DI), Y1
-	VMOVUPS      (DI)(DX*1), Y2
-	VMOVUPS      (DI)(DX*2), Y3
+	PREFETCHT0   (R8)
+	VMOVUPS      (R9), Y1
+	PREFETCHT0   (R8)(DX*1)
+	VMOVUPS      (R9)(DX*1), Y2
+	PREFETCHT0   (R8)(DX*2)
+	VMOVUPS      (R9)(DX*2), Y3
+	PREFETCHT0   (DI)
 	VMOVUPS      (BX), Y4
+	PREFETCHT0   (DI)(DX*1)
 	VMOVUPS      (BX)(DX*1), Y5
+	PREFETCHT0   (DI)(DX*2)
 	VMOVUPS      (BX)(DX*2), Y6
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2

@@ -35,11 +35,11 @@ func mulSparse[T Float](d *Sparse, c, a, b []T) { mulSparseGeneric(d, c, a, b) }
 
 func repeat[T Float](_, _ []T, _, _ int) bool { return false }
 
-func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n int) {
+func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n, _ int) {
 	toPlanesGeneric(f, dst, plane, src, ws.winograd.off[:], n)
 }
 
-func fromPlanes[T Float](_ *Workspace[T], f transform, dst []T, row, pixel, rows, cols int, src []T, plane, n int) {
+func fromPlanes[T Float](_ *Workspace[T], f transform, dst []T, row, pixel, rows, cols int, src []T, plane, n, _ int) {
 	fromPlanesGeneric(f, dst, row, pixel, rows, cols, src, plane, n)
 }
 

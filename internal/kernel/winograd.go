@@ -116,7 +116,7 @@ func TransformWeights[T Float](ws *Workspace[T], d *Winograd, u, w []T, k int, r
 					}
 					b.off[t] = ((tap*d.Cin+c)*k+j)*d.Cout + o
 				}
-				toPlanes(ws, tileWeights, u[j*each+o*d.Cin+c*lane:], k*each, w, min(lane, d.Cout-o))
+				toPlanes(ws, tileWeights, u[j*each+o*d.Cin+c*lane:], k*each, w, min(lane, d.Cout-o), 0)
 			}
 		}
 	}
@@ -208,7 +208,7 @@ func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []Winograd
 				at, wide := directions(x.KX, j, j+p, d.Cin)
 				for q := range n {
 					d.under(&b.off, t+q, x.KX*d.Cin, true)
-					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, tileSide*x.KX*d.Cin)
 				}
 			}
 			planeProducts(ws, d, &g, m, v, terms, n, j, j+p)
@@ -216,7 +216,7 @@ func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []Winograd
 				image, y0, x0 := d.tileAt(t + q)
 				pixel := d.K * d.Cout
 				fromPlanes(ws, tileOutput, y[((image*d.Height+y0)*d.Width+x0)*pixel+j*d.Cout:], d.Width*pixel, pixel,
-					min(tileSide, d.Height-y0), min(tileSide, d.Width-x0), m[q*g.rowM:], g.planeM, p*d.Cout)
+					min(tileSide, d.Height-y0), min(tileSide, d.Width-x0), m[q*g.rowM:], g.planeM, p*d.Cout, g.rowM)
 			}
 		}
 	}
@@ -301,15 +301,15 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 			for q := range n {
 				d.under(&b.off, t+q, x.KX*d.Cin, true)
 				if at, wide := directions(x.KX, j0, j1, d.Cin); cin == d.Cin {
-					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, tileSide*x.KX*d.Cin)
 				} else {
 					for j := range wide / d.Cin {
-						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin)
+						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin, tileSide*x.KX*d.Cin)
 					}
 				}
 				at, wide := directions(x.KD, j0, j1, d.Cout)
 				d.under(&b.off, t+q, x.KD*d.Cout, false)
-				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide)
+				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide, tileSide*x.KD*d.Cout)
 			}
 		}
 		// The steps of a direction: all tiles of a term, then those of the next.
@@ -328,7 +328,7 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 		for c := range cin {
 			at := ((c0+c)*d.K + j0 + j) * d.Cout
 			tap := d.Cin * d.K * d.Cout
-			fromPlanes(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout)
+			fromPlanes(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout, pad(d.Cout))
 		}
 	}
 }

@@ -14,14 +14,15 @@ type tileArgs struct {
 	dst           unsafe.Pointer // of a transform from planes: the first pixel
 	row, pixel    int            // bytes
 	rows, columns int            // of pixels to write
+	ahead         int            // bytes to the same of the next tile, which is fetched
 	pixels        [planes]unsafe.Pointer
 }
 
-var _ = [1]struct{}{}[unsafe.Offsetof(tileArgs{}.pixels)-80]
+var _ = [1]struct{}{}[unsafe.Offsetof(tileArgs{}.pixels)-88]
 
 // toPlanes transforms a tile whose pixels, n values from src on, ws.winograd.off names, to planes from dst on, which
-// rows of whole lanes have room for; a negative offset stands for zeros.
-func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n int) {
+// rows of whole lanes have room for; a negative offset stands for zeros. The pixels of the next tile are so many elements ahead.
+func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n, ahead int) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {
 		toPlanesGeneric(f, dst, plane, src, ws.winograd.off[:], n)
@@ -30,7 +31,7 @@ func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []
 	_ = dst[(planes-1)*plane+pad(n)-1]
 	b := &ws.winograd
 	zeros := unsafe.Pointer(&ws.zeroRow(n)[0])
-	p := tileArgs{planes: unsafe.Pointer(&dst[0]), plane: plane * size, n: n, scratch: unsafe.Pointer(&b.scratch), lanes: unsafe.Pointer(&laneMasks)}
+	p := tileArgs{planes: unsafe.Pointer(&dst[0]), plane: plane * size, n: n, scratch: unsafe.Pointer(&b.scratch), lanes: unsafe.Pointer(&laneMasks), ahead: ahead * size}
 	last := len(src) - n
 	for i, o := range b.off[:f.side()*f.side()] {
 		p.pixels[i] = zeros
@@ -44,8 +45,9 @@ func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []
 	callTile(f, &p)
 }
 
-// fromPlanes transforms n values of each plane from src on to the pixels of a tile, those of the first rows and columns.
-func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, rows, columns int, src []T, plane, n int) {
+// fromPlanes transforms n values of each plane from src on to the pixels of a tile, those of the first rows and columns. The values
+// of the next tile are so many elements ahead.
+func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, rows, columns int, src []T, plane, n, ahead int) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {
 		fromPlanesGeneric(f, dst, row, pixel, rows, columns, src, plane, n)
@@ -53,7 +55,7 @@ func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, row
 	}
 	_, _ = dst[(rows-1)*row+(columns-1)*pixel+n-1], src[(planes-1)*plane+n-1]
 	p := tileArgs{planes: unsafe.Pointer(&src[0]), plane: plane * size, n: n, scratch: unsafe.Pointer(&ws.winograd.scratch), lanes: unsafe.Pointer(&laneMasks),
-		dst: unsafe.Pointer(&dst[0]), row: row * size, pixel: pixel * size, rows: rows, columns: columns}
+		dst: unsafe.Pointer(&dst[0]), row: row * size, pixel: pixel * size, rows: rows, columns: columns, ahead: ahead * size}
 	callTile(f, &p)
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Offsets of the fields of tileArgs (see winograd_amd64.go).
-const wPlanes, wPlane, wN, wScratch, wLanes, wDst, wRow, wPixel, wRows, wColumns, wPixels = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
+const wPlanes, wPlane, wN, wScratch, wLanes, wDst, wRow, wPixel, wRows, wColumns, wAhead, wPixels = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88
 
 // under is the side of a transformed tile.
 const under = 6
@@ -134,14 +134,14 @@ func (f isa) tile(name, what string, body func(t *tile, mask Op, label string)) 
 	RET()
 }
 
-// row is the six planes of a row of the transformed tile.
-func (t *tile) row(i int) (m [under]Mem) {
+// row is the six planes of a row of the transformed tile, or of another whose planes begin elsewhere.
+func (t *tile) row(i int, planes GPVirtual) (m [under]Mem) {
 	a, b := GP64(), GP64()
 	if i == 0 {
-		MOVQ(t.planes, a)
+		MOVQ(planes, a)
 	} else {
 		IMUL3Q(Imm(uint64(under*i)), t.plane, a)
-		ADDQ(t.planes, a)
+		ADDQ(planes, a)
 	}
 	LEAQ(Mem{Base: a, Index: t.plane, Scale: 2}, b)
 	ADDQ(t.plane, b)
@@ -192,12 +192,19 @@ func (b *between) get(i, j int) VecVirtual {
 func (f isa) toPlanes(name string, from int, passes ...pass) {
 	f.tile(name, fmt.Sprintf("of %d x %d pixels to planes", from, from), func(t *tile, mask Op, _ string) {
 		b := t.between()
+		ahead, seen := GP64(), map[int]bool{}
+		MOVQ(t.at(wAhead), ahead)
+		ADDQ(t.x, ahead)
 		for _, p := range passes {
 			for j := range from {
 				var d []VecVirtual
 				for _, i := range p.reads {
 					q, v := GP64(), f.vec()
 					MOVQ(t.at(wPixels+8*(i*from+j)), q)
+					if pixel := i*from + j; !seen[pixel] { // that of the next tile will be there then
+						seen[pixel] = true
+						PREFETCHT0(Mem{Base: q, Index: ahead, Scale: 1})
+					}
 					if m := (Mem{Base: q, Index: t.x, Scale: 1}); mask != nil {
 						f.loadMasked(m, mask, v)
 					} else {
@@ -214,7 +221,7 @@ func (f isa) toPlanes(name string, from int, passes ...pass) {
 				for j := range from {
 					d = append(d, b.get(i, j))
 				}
-				row := t.row(i)
+				row := t.row(i, t.planes)
 				for _, q := range passes {
 					var read []VecVirtual
 					for _, k := range q.reads {
@@ -233,10 +240,15 @@ func (f isa) toPlanes(name string, from int, passes ...pass) {
 func (f isa) fromPlanes(name string, to int, eval func(w writer, d []VecVirtual) []VecVirtual) {
 	f.tile(name, fmt.Sprintf("of planes to %d x %d pixels", to, to), func(t *tile, mask Op, label string) {
 		b := t.between()
+		ahead := GP64()
+		MOVQ(t.at(wAhead), ahead)
+		ADDQ(t.planes, ahead)
 		for i := range under {
 			var d []VecVirtual
-			for _, m := range t.row(i) {
+			next := t.row(i, ahead)
+			for j, m := range t.row(i, t.planes) {
 				v := f.vec()
+				PREFETCHT0(next[j])
 				f.load(m, v)
 				d = append(d, v)
 			}
