@@ -6738,7 +6738,7 @@ fewer1:
 	RET
 
 // func sparse12F32AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse12F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -6772,8 +6772,24 @@ TEXT ·sparse12F32AVX512(SB), NOSPLIT, $0-8
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -6880,7 +6896,7 @@ write:
 	RET
 
 // func sparse4F32AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse4F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -6898,8 +6914,24 @@ TEXT ·sparse4F32AVX512(SB), NOSPLIT, $0-8
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -6958,7 +6990,7 @@ write:
 	RET
 
 // func sparse2F32AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse2F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -6972,8 +7004,24 @@ TEXT ·sparse2F32AVX512(SB), NOSPLIT, $0-8
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -7020,7 +7068,7 @@ write:
 	RET
 
 // func sparse1F32AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse1F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -7032,8 +7080,24 @@ TEXT ·sparse1F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ   40(AX), DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -8972,7 +9036,7 @@ fewer1:
 	RET
 
 // func sparse12F64AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse12F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -9006,8 +9070,24 @@ TEXT ·sparse12F64AVX512(SB), NOSPLIT, $0-8
 	VPXORD Z21, Z21, Z21
 	VPXORD Z22, Z22, Z22
 	VPXORD Z23, Z23, Z23
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -9114,7 +9194,7 @@ write:
 	RET
 
 // func sparse4F64AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse4F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -9132,8 +9212,24 @@ TEXT ·sparse4F64AVX512(SB), NOSPLIT, $0-8
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -9192,7 +9288,7 @@ write:
 	RET
 
 // func sparse2F64AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse2F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -9206,8 +9302,24 @@ TEXT ·sparse2F64AVX512(SB), NOSPLIT, $0-8
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -9254,7 +9366,7 @@ write:
 	RET
 
 // func sparse1F64AVX512(p *byte)
-// Requires: AVX, AVX512F
+// Requires: AVX, AVX512F, MMX+
 TEXT ·sparse1F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ   p+0(FP), AX
 	MOVQ   56(AX), CX
@@ -9266,8 +9378,24 @@ TEXT ·sparse1F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ   40(AX), DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
-	SUBQ   $0x02, SI
-	JLT    odd
+	LEAQ   (BX)(SI*4), R8
+	MOVQ   SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -17735,7 +17863,7 @@ fewer1:
 	RET
 
 // func sparse6F32AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse6F32AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -17757,8 +17885,24 @@ TEXT ·sparse6F32AVX2(SB), NOSPLIT, $0-8
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	VXORPS  Y12, Y12, Y12
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -17829,7 +17973,7 @@ write:
 	RET
 
 // func sparse4F32AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse4F32AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -17847,8 +17991,24 @@ TEXT ·sparse4F32AVX2(SB), NOSPLIT, $0-8
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -17907,7 +18067,7 @@ write:
 	RET
 
 // func sparse2F32AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse2F32AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -17921,8 +18081,24 @@ TEXT ·sparse2F32AVX2(SB), NOSPLIT, $0-8
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -17969,7 +18145,7 @@ write:
 	RET
 
 // func sparse1F32AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse1F32AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -17981,8 +18157,24 @@ TEXT ·sparse1F32AVX2(SB), NOSPLIT, $0-8
 	MOVQ    40(AX), DI
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*4), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -19881,7 +20073,7 @@ fewer1:
 	RET
 
 // func sparse6F64AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse6F64AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -19903,8 +20095,24 @@ TEXT ·sparse6F64AVX2(SB), NOSPLIT, $0-8
 	VXORPS  Y10, Y10, Y10
 	VXORPS  Y11, Y11, Y11
 	VXORPS  Y12, Y12, Y12
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -19975,7 +20183,7 @@ write:
 	RET
 
 // func sparse4F64AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse4F64AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -19993,8 +20201,24 @@ TEXT ·sparse4F64AVX2(SB), NOSPLIT, $0-8
 	VXORPS  Y6, Y6, Y6
 	VXORPS  Y7, Y7, Y7
 	VXORPS  Y8, Y8, Y8
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -20053,7 +20277,7 @@ write:
 	RET
 
 // func sparse2F64AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse2F64AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -20067,8 +20291,24 @@ TEXT ·sparse2F64AVX2(SB), NOSPLIT, $0-8
 	VXORPS  Y2, Y2, Y2
 	VXORPS  Y3, Y3, Y3
 	VXORPS  Y4, Y4, Y4
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8
@@ -20115,7 +20355,7 @@ write:
 	RET
 
 // func sparse1F64AVX2(p *byte)
-// Requires: AVX, FMA3
+// Requires: AVX, FMA3, MMX+
 TEXT ·sparse1F64AVX2(SB), NOSPLIT, $0-8
 	MOVQ    p+0(FP), AX
 	MOVQ    64(AX), CX
@@ -20127,8 +20367,24 @@ TEXT ·sparse1F64AVX2(SB), NOSPLIT, $0-8
 	MOVQ    40(AX), DI
 	VXORPS  Y1, Y1, Y1
 	VXORPS  Y2, Y2, Y2
-	SUBQ    $0x02, SI
-	JLT     odd
+	LEAQ    (BX)(SI*4), R8
+	MOVQ    SI, R9
+
+indices:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x10, R9
+	JGT        indices
+	LEAQ       (CX)(SI*8), R8
+	MOVQ       SI, R9
+
+values:
+	PREFETCHT0 (R8)
+	ADDQ       $0x40, R8
+	SUBQ       $0x08, R9
+	JGT        values
+	SUBQ       $0x02, SI
+	JLT        odd
 
 pair:
 	MOVLQSX      (BX), R8

@@ -4,6 +4,7 @@ package kernel
 //
 //	c[j] (+)= Σ_t a[t] · b[Index[t]*RowB + j],  0 ≤ t < len(Index),  0 ≤ j < N.
 //
+// Index ascends from 0 or more: only its last entry is held against the size of b.
 // An output's bits depend on the values that enter it, on the order of Index, and on the path alone.
 type Sparse struct {
 	N     int
@@ -12,8 +13,8 @@ type Sparse struct {
 	Add   bool
 }
 
-// MulSparse computes the row that d describes. It overwrites N elements of c and nothing else. It panics where an index, which
-// must not be negative, names elements outside of the slices.
+// MulSparse computes the row that d describes. It overwrites N elements of c and nothing else. It panics where the last index names
+// elements outside of b.
 func MulSparse[T Float](d *Sparse, c, a, b []T) {
 	if min(d.N, d.RowB) < 0 {
 		panic(badShape)
@@ -33,7 +34,7 @@ func MulSparse[T Float](d *Sparse, c, a, b []T) {
 	if len(a) < len(d.Index) {
 		panic(shortA)
 	}
-	if int(maxOffset(d.Index))*d.RowB+d.N > len(b) {
+	if int(d.Index[len(d.Index)-1])*d.RowB+d.N > len(b) {
 		panic(shortB)
 	}
 	mulSparse(d, c, a, b)

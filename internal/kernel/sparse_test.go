@@ -66,7 +66,7 @@ func TestMulSparseBounds(t *testing.T) {
 	a, b, c := make([]float32, 10), make([]float32, 40), make([]float32, 4)
 	for want, f := range map[string]func(){
 		shortA: func() { MulSparse(&Sparse{N: 4, Index: make([]int32, 11), RowB: 1}, c, a, b) },
-		shortB: func() { MulSparse(&Sparse{N: 4, Index: []int32{9, 3}, RowB: 5}, c, a, b) },
+		shortB: func() { MulSparse(&Sparse{N: 4, Index: []int32{3, 9}, RowB: 5}, c, a, b) },
 		shortC: func() { MulSparse(&Sparse{N: 5, Index: []int32{1}, RowB: 4}, c, a, b) },
 	} {
 		func() {

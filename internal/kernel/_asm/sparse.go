@@ -35,6 +35,21 @@ func (f isa) sparse(nv int) {
 	}
 	acc := f.accumulators(2, nv)
 	rb := GP64()
+	// The next list lies behind this one as a rule, and is about as long: it comes from memory meanwhile.
+	for _, list := range []struct {
+		label string
+		from  GPVirtual
+		size  int
+	}{{"indices", index, 4}, {"values", a, f.size()}} {
+		ahead, left := GP64(), GP64()
+		LEAQ(Mem{Base: list.from, Index: n, Scale: uint8(list.size)}, ahead)
+		MOVQ(n, left)
+		Label(list.label)
+		PREFETCHT0(Mem{Base: ahead})
+		ADDQ(Imm(64), ahead)
+		SUBQ(Imm(uint64(64/list.size)), left)
+		JGT(LabelRef(list.label))
+	}
 	entry := func(i int, acc []VecVirtual) {
 		MOVLQSX(Mem{Base: index, Disp: 4 * i}, rb)
 		IMULQ(stepB, rb)
