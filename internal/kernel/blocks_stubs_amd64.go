@@ -92,20 +92,40 @@ func minusF32AVX512(p *byte)
 //go:noescape
 func sparse12F32AVX512(p *byte)
 
+// sparse12F32AVX512Half adds up multiples of up to 184 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse12F32AVX512Half(p *byte)
+
 // sparse4F32AVX512 adds up multiples of up to 64 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
 func sparse4F32AVX512(p *byte)
+
+// sparse4F32AVX512Half adds up multiples of up to 56 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse4F32AVX512Half(p *byte)
 
 // sparse2F32AVX512 adds up multiples of up to 32 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
 func sparse2F32AVX512(p *byte)
 
+// sparse2F32AVX512Half adds up multiples of up to 24 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse2F32AVX512Half(p *byte)
+
 // sparse1F32AVX512 adds up multiples of up to 16 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
 func sparse1F32AVX512(p *byte)
+
+// sparse1F32AVX512Half adds up multiples of up to 8 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse1F32AVX512Half(p *byte)
 
 // rows12F64AVX512 computes blocks of 12 rows and 8 columns; p points to a rowArgs.
 //
@@ -170,20 +190,40 @@ func minusF64AVX512(p *byte)
 //go:noescape
 func sparse12F64AVX512(p *byte)
 
+// sparse12F64AVX512Half adds up multiples of up to 92 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse12F64AVX512Half(p *byte)
+
 // sparse4F64AVX512 adds up multiples of up to 32 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
 func sparse4F64AVX512(p *byte)
+
+// sparse4F64AVX512Half adds up multiples of up to 28 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse4F64AVX512Half(p *byte)
 
 // sparse2F64AVX512 adds up multiples of up to 16 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
 func sparse2F64AVX512(p *byte)
 
+// sparse2F64AVX512Half adds up multiples of up to 12 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse2F64AVX512Half(p *byte)
+
 // sparse1F64AVX512 adds up multiples of up to 8 columns of the rows that a list names; p points to a sparseArgs.
 //
 //go:noescape
 func sparse1F64AVX512(p *byte)
+
+// sparse1F64AVX512Half adds up multiples of up to 4 columns of the rows that a list names; p points to a sparseArgs.
+//
+//go:noescape
+func sparse1F64AVX512Half(p *byte)
 
 // rows12F32AVX512Half computes blocks of 12 rows and 8 columns; p points to a rowArgs.
 //

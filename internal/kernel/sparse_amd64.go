@@ -39,10 +39,17 @@ func mulSparse[T Float](d *Sparse, c, a, b []T) {
 		w := min(d.N-j-(n-1)*lanes, lanes)
 		p.mask, p.lanes = 1<<w-1, unsafe.Pointer(&laneMasks[64-w*size])
 		p.b, p.c = unsafe.Pointer(&b[j]), unsafe.Pointer(&c[j])
-		callSparse(set+kind, &p)
+		if path == pathAVX512 && 2*w <= lanes {
+			callSparse(set+kind+halfSparse, &p)
+		} else {
+			callSparse(set+kind, &p)
+		}
 		j += n * lanes
 	}
 }
+
+// halfSparse is from a kernel for AVX-512 to the one whose last vector has half the width: what is read of a row less often lies on two lines.
+const halfSparse = 8
 
 // callSparse runs a sparse kernel: the largest, or the one of 4, 2 or 1 vectors.
 func callSparse(kernel int, args *sparseArgs) {
@@ -80,6 +87,22 @@ func callSparse(kernel int, args *sparseArgs) {
 		sparse2F64AVX512(p)
 	case 15:
 		sparse1F64AVX512(p)
+	case 16:
+		sparse12F32AVX512Half(p)
+	case 17:
+		sparse4F32AVX512Half(p)
+	case 18:
+		sparse2F32AVX512Half(p)
+	case 19:
+		sparse1F32AVX512Half(p)
+	case 20:
+		sparse12F64AVX512Half(p)
+	case 21:
+		sparse4F64AVX512Half(p)
+	case 22:
+		sparse2F64AVX512Half(p)
+	case 23:
+		sparse1F64AVX512Half(p)
 	default:
 		panic("kernel: no such kernel")
 	}

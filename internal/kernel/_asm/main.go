@@ -74,7 +74,10 @@ func main() {
 			most = 12
 		}
 		for _, nv := range []int{most, 4, 2, 1} {
-			f.sparse(nv)
+			f.sparse(nv, false)
+			if f.wide {
+				f.sparse(nv, true)
+			}
 		}
 	}
 	isa{}.transpose()

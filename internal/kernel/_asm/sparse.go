@@ -12,12 +12,17 @@ import (
 const sA, sB, sC, sIndex, sN, sStepB, sAdd, sMask, sLanes = 0, 8, 16, 24, 32, 40, 48, 56, 64
 
 // sparse generates the sum of nv vectors of rows of B that a list names, each times an element of a; the last vector
-// has a mask. Two sums run side by side, of every other entry of the list, so that one need not wait for the other.
-func (f isa) sparse(nv int) {
+// has a mask, and half the width where half says so. Two sums run side by side, of every other entry of the list, so that one need not wait for the other.
+func (f isa) sparse(nv int, half bool) {
 	w := f.width()
-	TEXT(fmt.Sprintf("sparse%d%s", nv, f.name()), NOSPLIT, "func(p *byte)")
+	last, name, columns := f, fmt.Sprintf("sparse%d%s", nv, f.name()), nv*w/f.size()
+	if half {
+		last.half = true
+		name, columns = name+"Half", columns-w/2/f.size()
+	}
+	TEXT(name, NOSPLIT, "func(p *byte)")
 	Pragma("noescape")
-	Doc(fmt.Sprintf("sparse%d%s adds up multiples of up to %d columns of the rows that a list names; p points to a sparseArgs.", nv, f.name(), nv*w/f.size()))
+	Doc(fmt.Sprintf("%s adds up multiples of up to %d columns of the rows that a list names; p points to a sparseArgs.", name, columns))
 	p := Load(Param("p"), GP64())
 	at := func(off int) Mem { return Mem{Base: p, Disp: off} }
 	var mask Op
@@ -33,7 +38,10 @@ func (f isa) sparse(nv int) {
 	}{{sA, a}, {sB, b}, {sIndex, index}, {sN, n}, {sStepB, stepB}} {
 		MOVQ(at(x.off), x.r)
 	}
-	acc := f.accumulators(2, nv)
+	acc := f.accumulators(2, nv-1)
+	for i, z := range last.accumulators(2, 1) {
+		acc[i] = append(acc[i], z...)
+	}
 	rb := GP64()
 	// The next list lies behind this one as a rule, and is about as long: it comes from memory meanwhile.
 	for _, list := range []struct {
@@ -65,9 +73,13 @@ func (f isa) sparse(nv int) {
 				f.fma(m, x, acc[v])
 				continue
 			}
-			y := f.vec()
-			f.loadMasked(m, mask, y)
-			f.fma(x, y, acc[v])
+			y := last.vec()
+			last.loadMasked(m, mask, y)
+			if half {
+				f.fma(x.AsY(), y, acc[v])
+			} else {
+				f.fma(x, y, acc[v])
+			}
 		}
 	}
 	SUBQ(Imm(2), n)
@@ -84,8 +96,8 @@ func (f isa) sparse(nv int) {
 	JZ(LabelRef("sum"))
 	entry(0, acc[0])
 	Label("sum")
-	for v := range acc[0] {
-		f.add(acc[1][v], acc[0][v], acc[0][v])
+	for v, z := range acc[0] {
+		f.add(acc[1][v], z, z)
 	}
 	c := GP64()
 	MOVQ(at(sC), c)
@@ -97,8 +109,8 @@ func (f isa) sparse(nv int) {
 			f.add(d, z, z)
 			continue
 		}
-		y := f.vec()
-		f.loadMasked(d, mask, y)
+		y := last.vec()
+		last.loadMasked(d, mask, y)
 		f.add(y, z, z)
 	}
 	Label("write")
@@ -106,7 +118,7 @@ func (f isa) sparse(nv int) {
 		if d := (Mem{Base: c, Disp: v * w}); v+1 < nv {
 			f.store(z, d)
 		} else {
-			f.storeMasked(z, mask, d)
+			last.storeMasked(z, mask, d)
 		}
 	}
 	VZEROUPPER()
