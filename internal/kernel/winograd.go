@@ -208,7 +208,7 @@ func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []Winograd
 				at, wide := directions(x.KX, j, j+p, d.Cin)
 				for q := range n {
 					d.under(&b.off, t+q, x.KX*d.Cin, true)
-					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, tileSide*x.KX*d.Cin)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, pixelsAhead*x.KX*d.Cin)
 				}
 			}
 			planeProducts(ws, d, &g, m, v, terms, n, j, j+p)
@@ -256,6 +256,9 @@ func WinogradSpace[T Float](d *Winograd, terms []WinogradTerm[T], tiles, probes 
 	return planes * (g.plane + g.planeM)
 }
 
+// pixelsAhead is how far the pixels lie that are fetched while a tile is transformed: two tiles on, the next one being there already.
+const pixelsAhead = 2 * tileSide
+
 // gradientTiles is how many tiles of each term a weight gradient adds up before they go to memory: changing it changes bits.
 const gradientTiles = 32
 
@@ -301,15 +304,15 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 			for q := range n {
 				d.under(&b.off, t+q, x.KX*d.Cin, true)
 				if at, wide := directions(x.KX, j0, j1, d.Cin); cin == d.Cin {
-					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, tileSide*x.KX*d.Cin)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, pixelsAhead*x.KX*d.Cin)
 				} else {
 					for j := range wide / d.Cin {
-						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin, tileSide*x.KX*d.Cin)
+						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin, pixelsAhead*x.KX*d.Cin)
 					}
 				}
 				at, wide := directions(x.KD, j0, j1, d.Cout)
 				d.under(&b.off, t+q, x.KD*d.Cout, false)
-				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide, tileSide*x.KD*d.Cout)
+				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide, pixelsAhead*x.KD*d.Cout)
 			}
 		}
 		// The steps of a direction: all tiles of a term, then those of the next.

@@ -14,14 +14,14 @@ type tileArgs struct {
 	dst           unsafe.Pointer // of a transform from planes: the first pixel
 	row, pixel    int            // bytes
 	rows, columns int            // of pixels to write
-	ahead         int            // bytes to the same of the next tile, which is fetched
+	ahead         int            // bytes to the same of a later tile, which is fetched
 	pixels        [planes]unsafe.Pointer
 }
 
 var _ = [1]struct{}{}[unsafe.Offsetof(tileArgs{}.pixels)-88]
 
 // toPlanes transforms a tile whose pixels, n values from src on, ws.winograd.off names, to planes from dst on, which
-// rows of whole lanes have room for; a negative offset stands for zeros. The pixels of the next tile are so many elements ahead.
+// rows of whole lanes have room for; a negative offset stands for zeros. What is so many elements ahead is fetched.
 func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n, ahead int) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {
@@ -45,8 +45,8 @@ func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []
 	callTile(f, &p)
 }
 
-// fromPlanes transforms n values of each plane from src on to the pixels of a tile, those of the first rows and columns. The values
-// of the next tile are so many elements ahead.
+// fromPlanes transforms n values of each plane from src on to the pixels of a tile, those of the first rows and columns. What is so
+// many elements ahead is fetched.
 func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, rows, columns int, src []T, plane, n, ahead int) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {

@@ -201,9 +201,9 @@ func (f isa) toPlanes(name string, from int, passes ...pass) {
 				for _, i := range p.reads {
 					q, v := GP64(), f.vec()
 					MOVQ(t.at(wPixels+8*(i*from+j)), q)
-					if pixel := i*from + j; !seen[pixel] { // that of the next tile will be there then
+					if pixel := i*from + j; !seen[pixel] { // a later tile's will be near then; the first cache has no room for it
 						seen[pixel] = true
-						PREFETCHT0(Mem{Base: q, Index: ahead, Scale: 1})
+						PREFETCHT1(Mem{Base: q, Index: ahead, Scale: 1})
 					}
 					if m := (Mem{Base: q, Index: t.x, Scale: 1}); mask != nil {
 						f.loadMasked(m, mask, v)
