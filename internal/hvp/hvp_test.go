@@ -90,6 +90,29 @@ func TestSameBits(t *testing.T) {
 	}
 }
 
+// TestAlone holds that batches are computed one after the other where it is asked for, or where memory for several is not there, with the same
+// bits in less memory.
+func TestAlone(t *testing.T) {
+	c := find(t, "smallcnn-nobn-ragged")
+	product := func(change func(*hvp.Options)) ([]float64, int64) {
+		o := c.operator(t, func(o *hvp.Options) {
+			o.Threads = 3
+			change(o)
+		})
+		y := apply(t, o, randomVectors(1, 1, o.Dim())...)[0]
+		return y, o.Cost().Bytes
+	}
+	want, several := product(func(*hvp.Options) {})
+	alone, one := product(func(o *hvp.Options) { o.Alone = true })
+	short, less := product(func(o *hvp.Options) { o.MaxBytes = one })
+	if !slices.Equal(alone, want) || !slices.Equal(short, want) {
+		t.Error("alone batches give other bits")
+	}
+	if one >= several || less != one {
+		t.Errorf("%d bytes side by side, %d alone, %d where memory is short", several, one, less)
+	}
+}
+
 // TestBatchSize holds that the size of batches is no part of what is computed.
 func TestBatchSize(t *testing.T) {
 	const tol = 1e-12
