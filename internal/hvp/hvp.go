@@ -573,13 +573,13 @@ type engineOf[T exec.Float] struct {
 	seed     maphash.Seed
 	most     int // batches that a pass goes over; 0: all
 
-	reading  sync.Mutex // of the data, one batch at a time
-	turns    *exec.Turns
-	ctx      context.Context // of the pass that takes turns
-	pass     *pass[T]
-	beside   *program[T]
-	product  pass[T]
-	src, dst [][]float64 // of the product
+	reading sync.Mutex // of the data, one batch at a time
+	turns   *exec.Turns
+	ctx     context.Context // of the pass that takes turns
+	pass    *pass[T]
+	beside  *program[T]
+	product pass[T]
+	src     [][]float64 // the directions of the product
 }
 
 // pass is what is done with each batch: for several at the same time run, and finish in their order; both with a program for the batch,
@@ -834,6 +834,7 @@ func (e *engineOf[T]) passes(ctx context.Context, k int, what purpose, ps *pass[
 			main.Alone(true)
 			spent := e.measureSides(main)
 			err := e.turns.Do(done)
+			e.ctx, e.pass, e.beside = nil, nil, nil
 			main.Alone(false)
 			main.Level(main.sides[1:]...)
 			e.addSides(spent, main)
@@ -932,7 +933,9 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	}
 	e.begin(src)
 	e.last = Cost{Batches: o.Batches(), Batch: o.batch}
-	if err := e.passes(ctx, k, purposeProduct, &e.product); err != nil {
+	err := e.passes(ctx, k, purposeProduct, &e.product)
+	e.src = nil
+	if err != nil {
 		return err
 	}
 	for _, p := range e.used {
