@@ -861,13 +861,14 @@ func (e *engineOf[T]) sides(key programKey) int {
 	return 1
 }
 
-// accompany makes programs beside one, unless they would need more memory than there is.
+// accompany makes programs beside one, unless they would need more than a quarter of the memory that there is, or more than is left.
 func (e *engineOf[T]) accompany(main *program[T], sides int) error {
 	if main.sides != nil {
 		return nil
 	}
 	all := []*exec.Program[T]{main.Program}
-	if limit := e.o.opt.MaxBytes; limit > 0 && int64(main.Bytes())+int64(sides-1)*int64(main.BesideBytes()) > limit {
+	beside := int64(sides-1) * int64(main.BesideBytes())
+	if limit := e.o.opt.MaxBytes; limit > 0 && (beside > limit/4 || int64(main.Bytes())+beside > limit) {
 		sides = 1
 	}
 	for range sides - 1 {
