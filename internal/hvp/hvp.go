@@ -65,7 +65,7 @@ type Options struct {
 	MaxBytes     int64     // memory that a program's buffers, or a dense matrix, may take; 0: any
 	KeepBytes    int64     // memory in which the primal part of batches may be kept between products
 	Alone        bool      // batches are computed one after the other by all threads, not each by one: more slowly, in less memory
-	// Progress is called after each batch of a pass with the examples done and in all.
+	// Progress is called after each batch of a pass with the examples done and in all, on any thread, one call at a time.
 	Progress func(done, of int)
 }
 
