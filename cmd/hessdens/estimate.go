@@ -267,6 +267,7 @@ func (s *subject) productError(ctx context.Context, a *app, p *lanczos.Probe) (f
 		return 0, err
 	}
 	defer op.Close()
+	defer op.Release()
 	op.Limit(0)
 	a.line.begin("one product in float64", 1)
 	y := make([]float64, op.Dim())

@@ -2,6 +2,7 @@ package hvp
 
 import (
 	"context"
+	"runtime/debug"
 	"time"
 
 	"hessdens/internal/tensor"
@@ -99,8 +100,12 @@ func (o *Operator) Keep(bytes int64) { o.opt.KeepBytes = bytes }
 // Limit sets Options.MaxBytes from now on.
 func (o *Operator) Limit(bytes int64) { o.opt.MaxBytes = bytes }
 
-// Release gives up all programs, with what they keep. What is asked for later is compiled again.
-func (o *Operator) Release() { o.engine.release() }
+// Release gives up all programs, with what they keep, and their memory to the system: programs that are made next may need as much.
+// What is asked for later is compiled again.
+func (o *Operator) Release() {
+	o.engine.release()
+	debug.FreeOSMemory()
+}
 
 func (e *engineOf[T]) release() {
 	clear(e.programs)
