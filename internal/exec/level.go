@@ -5,23 +5,21 @@ package exec
 // number of runs.
 func (p *Program[T]) Level(beside ...*Program[T]) {
 	first := p.workers[0]
-	match := func(from bool) {
-		for _, w := range p.workers[1:] {
-			first.exchange(w, from)
-		}
-		for _, b := range beside {
-			first.exchange(b.workers[0], from)
-		}
+	for _, w := range p.workers[1:] {
+		first.match(w)
 	}
-	match(true)
-	match(false)
+	for _, b := range beside {
+		first.match(b.workers[0])
+	}
+	for _, w := range p.workers[1:] {
+		w.match(first)
+	}
+	for _, b := range beside {
+		b.workers[0].match(first)
+	}
 }
 
-// exchange makes w have as much as other, or the other way round.
-func (w *worker[T]) exchange(other *worker[T], from bool) {
-	if !from {
-		w, other = other, w
-	}
+func (w *worker[T]) match(other *worker[T]) {
 	w.ws.Match(&other.ws)
 	if len(w.sums) < len(other.sums) {
 		w.sums = make([]float64, len(other.sums))

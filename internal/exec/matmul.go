@@ -93,7 +93,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 		d.RowB, d.ColB = d.ColB, d.RowB
 	}
 	d.RowC = v.layout.stride[r-2]
-	lists := p.lists && mayBeSparse(a)
+	lists := p.opt.Sparse && mayBeSparse(a)
 	pieces := piecesOf(d.M, d.N, d.K, lists)
 	panels := keptPanels(v.stage, b) && pieces == 1 && !lists
 	one := t.d

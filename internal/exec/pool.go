@@ -128,7 +128,7 @@ const spin = 1 << 17
 // wait returns when a count has come to a number; false where a part has panicked.
 func (p *Pool) wait(count *atomic.Int64, to int64) bool {
 	for range spin {
-		if count.Load() == to {
+		if count.Load() >= to {
 			return true
 		}
 		if p.broken.Load() {

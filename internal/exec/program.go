@@ -70,11 +70,10 @@ type Program[T kernel.Float] struct {
 	fixed   int // and of those that do not grow with the batch
 	own     int // and of a worker's for transformed tiles
 
-	of  *Program[T] // beside which this one stands; or nil
-	all []*graph.Node
-	opt Options
+	of    *Program[T]   // beside which this one stands; or nil
+	nodes []*graph.Node // of the outputs
+	opt   Options
 
-	lists      bool              // of what is not zero in inputs
 	sparsities []*sparsity[T]    // of inputs that matrix products read
 	arranged   []*arrange[T]     // right operands in panels
 	transforms []*transformed[T] // weights of convolutions
@@ -104,7 +103,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 
 func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*Program[T], error) {
 	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}}
-	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, all: outs, opt: opt, lists: opt.Sparse, leaves: map[*graph.Node]*value{}}
+	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, leaves: map[*graph.Node]*value{}}
 	err := graph.Catch(func() error {
 		for id, live := range graph.Ancestors(outs...) {
 			if !live {
@@ -199,7 +198,7 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 func (p *Program[T]) Beside() (*Program[T], error) {
 	opt := p.opt
 	opt.Pool = caller
-	return compile(p.all, opt, p)
+	return compile(p.nodes, opt, p)
 }
 
 // caller is the pool of the thread that calls.

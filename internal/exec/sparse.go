@@ -119,7 +119,7 @@ func (p *Program[T]) sparse(t *matmul[T], a, b *value) *sparsity[T] {
 		rows, cols = d.K, d.M
 	}
 	switch {
-	case !p.lists || !mayBeSparse(a) || a.layout.off != 0 || len(a.shape) != 2:
+	case !p.opt.Sparse || !mayBeSparse(a) || a.layout.off != 0 || len(a.shape) != 2:
 		return nil
 	case d.ColB != 1 || b.linear && lastAxis(b.root.shape) == 1: // the stride of other axes depends on the directions
 		return nil
