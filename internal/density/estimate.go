@@ -3,6 +3,7 @@ package density
 import (
 	"math"
 	"slices"
+	"sync"
 
 	"hessdens/internal/lanczos"
 )
@@ -39,16 +40,22 @@ func NewEstimate(probes []lanczos.Probe, e lanczos.Eigenvalues) *Estimate {
 			depth = min(depth, 1+len(p.Nodes)/4)
 		}
 	}
-	for back := range depth {
-		if back > 0 {
+	rests := make([][]lanczos.Measure, depth) // by steps back, of each probe
+	rests[0] = each
+	var wait sync.WaitGroup
+	for back := 1; back < depth; back++ {
+		wait.Go(func() {
 			shorter := make([]lanczos.Probe, len(probes))
 			for i := range probes {
 				if shorter[i] = probes[i]; !probes[i].Exhausted {
 					shorter[i] = probes[i].Leading(len(probes[i].Alpha) - back)
 				}
 			}
-			each = e.Rest(shorter)
-		}
+			rests[back] = e.Rest(shorter)
+		})
+	}
+	wait.Wait()
+	for _, each := range rests {
 		var left []Measure
 		for _, r := range each {
 			if len(r.Nodes) > 0 {
@@ -321,10 +328,13 @@ func (e *Estimate) Curve(sigma2 float64, points int, level float64) (Curve, erro
 // on is Curve on ascending points.
 func (e *Estimate) on(grid []float64, sigma2, level float64) Curve {
 	sigma, size := math.Sqrt(sigma2), len(grid)
+	var mean, variance, below, varianceBelow []float64
+	var wait sync.WaitGroup
+	wait.Go(func() { mean, variance = e.restOn(grid, sigma, evaluate) })
+	wait.Go(func() { below, varianceBelow = e.restOn(grid, sigma, cumulate) })
 	known, knownBelow, slack, slackBelow := e.knownPart(grid, sigma)
-	mean, variance := e.restOn(grid, sigma, evaluate)
-	below, varianceBelow := e.restOn(grid, sigma, cumulate)
 	law := lawOf(level)
+	wait.Wait()
 	zeros := func() []float64 { return make([]float64, size) }
 	c := Curve{Sigma2: sigma2, Grid: grid, Density: zeros(), Lower: zeros(), Upper: zeros(),
 		Distribution: zeros(), DistributionLower: zeros(), DistributionUpper: zeros()}

@@ -17,6 +17,9 @@ type Pool struct {
 	broken atomic.Bool            // a part has panicked: nobody waits for it
 	defect atomic.Pointer[string] // of a helper's panic
 
+	calls     calls
+	callsPlan *plan
+
 	sleepers atomic.Int64 // threads that have waited long
 	sleep    sync.Mutex
 	news     *sync.Cond
@@ -61,6 +64,7 @@ func NewPool(n int) *Pool {
 	}
 	p := &Pool{n: n}
 	p.news = sync.NewCond(&p.sleep)
+	p.callsPlan = newPlan(&p.calls)
 	for w := 1; w < n; w++ {
 		c := make(chan struct{}, 1)
 		p.wake = append(p.wake, c)
@@ -96,6 +100,22 @@ func (p *Pool) help(w int) {
 		}
 	}()
 	p.work(p.plan, w)
+}
+
+// calls are those of a function with numbers from 0 on.
+type calls struct {
+	count int
+	f     func(i int)
+}
+
+func (c *calls) parts() int      { return c.count }
+func (c *calls) run(_, part int) { c.f(part) }
+
+// Each calls f(0), …, f(count−1), each once, in any order and on any thread, and returns when all have returned. It does not allocate.
+func (p *Pool) Each(count int, f func(i int)) {
+	p.calls = calls{count, f}
+	p.callsPlan.counts[0].parts, p.callsPlan.parallel = int64(count), count > 1
+	p.do(p.callsPlan)
 }
 
 // work takes parts of one task after the other, and waits for those that other threads have taken before it goes on.

@@ -521,7 +521,7 @@ func (p *Program[T]) IntOutput(i int) []int32 { return p.intsOf(p.outs[i].value)
 // direction is added whatever j.
 func (p *Program[T]) AddOutput(dst []float64, i, j int) {
 	v := p.outs[i]
-	addStrided(dst, p.at(v.root.buffer.ref), v.layout.off+j*v.layout.dir, v.size, v.step)
+	addRows(dst, p.at(v.root.buffer.ref), v.layout.off+j*v.layout.dir, v.axes)
 }
 
 // Accumulate adds what outputs along directions are now to their totals, in float64.
@@ -539,7 +539,7 @@ func (p *Program[T]) AddTotal(dst []float64, i, j int) {
 	v := p.outs[i]
 	for _, t := range p.totals {
 		if t.of == v.root {
-			addStrided(dst, t.sum, v.layout.off+j*v.layout.dir, v.size, v.step)
+			addRows(dst, t.sum, v.layout.off+j*v.layout.dir, v.axes)
 		}
 	}
 }
@@ -588,26 +588,47 @@ func (t *addTotals[T]) run(_, part int) {
 // output is a value that the caller reads.
 type output struct {
 	*value
-	size, step []int // of its axes as it lies, collapsed
+	axes []axis // collapsed, from the largest step to the smallest
 }
+
+// axis is one of a tensor that is read: how far its elements lie from each other, and how far row-major.
+type axis struct{ size, step, row int }
 
 func newOutput(v *value) output {
-	size, step := collapse(v.shape, [][]int{v.layout.stride})
-	return output{v, size, step[0]}
+	size, steps := collapse(v.shape, [][]int{v.layout.stride})
+	axes, row := make([]axis, len(size)), 1
+	for a := len(size) - 1; a >= 0; a-- {
+		axes[a] = axis{size[a], steps[0][a], row}
+		row *= size[a]
+	}
+	slices.SortStableFunc(axes, func(a, b axis) int { return b.step - a.step })
+	return output{v, axes}
 }
 
-// addStrided adds elements of src from off on, row-major along axes of those steps, to dst; it returns what is left of dst.
-func addStrided[T kernel.Float](dst []float64, src []T, off int, size, step []int) []float64 {
-	if len(size) > 1 {
-		for i := range size[0] {
-			dst = addStrided(dst, src, off+i*step[0], size[1:], step[1:])
+// addRows adds what lies along axes of src from off on to dst, row-major.
+func addRows[T kernel.Float](dst []float64, src []T, off int, axes []axis) {
+	const rows = 8 // of the last axis but one, taken together: they may be what dst has in a line of a cache
+	switch a := axes[0]; len(axes) {
+	case 1:
+		for i := range a.size {
+			dst[i*a.row] += float64(src[off+i*a.step])
 		}
-		return dst
+	case 2:
+		b := axes[1]
+		for lo := 0; lo < a.size; lo += rows {
+			hi := min(lo+rows, a.size)
+			for c := range b.size {
+				to, from := dst[c*b.row:], off+c*b.step
+				for i := lo; i < hi; i++ {
+					to[i*a.row] += float64(src[from+i*a.step])
+				}
+			}
+		}
+	default:
+		for i := range a.size {
+			addRows(dst[i*a.row:], src, off+i*a.step, axes[1:])
+		}
 	}
-	for i := range dst[:size[0]] {
-		dst[i] += float64(src[off+i*step[0]])
-	}
-	return dst[size[0]:]
 }
 
 func lastAxis(shape []int) int {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"hessdens/internal/exec"
+	"hessdens/internal/kernel"
 	"hessdens/internal/model"
 )
 
@@ -73,9 +74,7 @@ func (e *engineOf[T]) forms(ctx context.Context, u [][]float64, visit func(q []f
 				part := product[:g.Size]
 				clear(part)
 				p.AddTotal(part, main.outs[i], j)
-				for l, v := range u[j][g.Offset : g.Offset+g.Size] {
-					q[j] += v * part[l]
-				}
+				kernel.Dots(q[j:j+1], u[j:j+1], g.Offset, part)
 			}
 		}
 		visit(q)

@@ -580,6 +580,11 @@ type engineOf[T exec.Float] struct {
 	beside  *program[T]
 	product pass[T]
 	src     [][]float64 // the directions of the product
+
+	aimed       *program[T]         // that is given the vectors
+	vectors     [][]float64         // its directions,
+	dst         [][]float64         // and where its totals go
+	give, fetch func(direction int) // one of them
 }
 
 // pass is what is done with each batch: for several at the same time run, and finish in their order; both with a program for the batch,
@@ -593,6 +598,7 @@ func newEngine[T exec.Float](o *Operator) *engineOf[T] {
 	e := &engineOf[T]{o: o, programs: map[programKey]*program[T]{}, theta: map[*program[T]]bool{}, seed: maphash.MakeSeed()}
 	e.product = pass[T]{e.tangent, e.accumulate}
 	e.turns = exec.NewTurns(o.pool, e.runTurn, e.finishTurn)
+	e.give, e.fetch = e.setDirection, e.addTotal
 	return e
 }
 
@@ -941,16 +947,20 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	}
 	for _, p := range e.used {
 		e.last.Bytes += e.programBytes(p)
-		for i, g := range o.groups {
-			if p.outs[i] < 0 {
-				continue
-			}
-			for j := range dst {
-				p.AddTotal(dst[j][g.Offset:g.Offset+g.Size], p.outs[i], j)
-			}
+		e.aimed, e.dst = p, dst
+		o.pool.Each(k, e.fetch)
+	}
+	e.dst = nil
+	return nil
+}
+
+// addTotal adds what a program has found along a direction.
+func (e *engineOf[T]) addTotal(direction int) {
+	for i, g := range e.o.groups {
+		if out := e.aimed.outs[i]; out >= 0 {
+			e.aimed.AddTotal(e.dst[direction][g.Offset:g.Offset+g.Size], out, direction)
 		}
 	}
-	return nil
 }
 
 // tangent computes what a batch adds to a product.
@@ -1000,17 +1010,21 @@ func (e *engineOf[T]) aim(p *program[T]) {
 
 // direct gives a program its directions, and a place for primal parts where all fit.
 func (e *engineOf[T]) direct(p *program[T], src [][]float64) {
-	for j, s := range src {
-		for i, g := range e.o.groups {
-			p.SetDirection(p.dirs[i], j, s[g.Offset:g.Offset+g.Size])
-		}
-	}
+	e.aimed, e.vectors = p, src
+	e.o.pool.Each(len(src), e.give)
+	e.vectors = nil
 	p.RunDirections()
 	switch keep := e.keeps(p); {
 	case !keep:
 		p.kept = nil
 	case p.kept == nil:
 		p.kept = make([]*exec.Primal[T], e.o.Batches())
+	}
+}
+
+func (e *engineOf[T]) setDirection(direction int) {
+	for i, g := range e.o.groups {
+		e.aimed.SetDirection(e.aimed.dirs[i], direction, e.vectors[direction][g.Offset:g.Offset+g.Size])
 	}
 }
 

@@ -288,6 +288,7 @@ type state[T kernel.Float] struct {
 	partial []float64 // chunks × m sums
 	coef    []float64 // m coefficients of a pass,
 	total   []float64 // and of all passes of a step
+	from    int       // those in use are of q_(from+1), …
 	norm    float64   // ‖w‖
 	going   bool      // there is a next column
 	kept    bool      // the journal has set it
@@ -467,8 +468,10 @@ func (r *run[T]) finish(states []*state[T], count int) error {
 	if err := r.overlaps(states, count); err != nil {
 		return err
 	}
-	for _, s := range states {
-		if p := s.probe; !p.decompose() {
+	done := make([]bool, len(states))
+	r.team.do(len(states), func(i int) { done[i] = states[i].probe.decompose() })
+	for i, s := range states {
+		if p := s.probe; !done[i] {
 			return notDecomposed(p)
 		} else if p.Index == r.o.First {
 			p.Outermost = make([]float64, r.n)
@@ -499,30 +502,45 @@ func (r *run[T]) orthogonality(states []*state[T]) {
 	})
 }
 
+// startsAtOnce is how many starts each basis is multiplied with whenever it is read.
+const startsAtOnce = 4
+
 // overlaps multiplies the bases with the starts of the count probes of the run, as far as that has not been done.
 func (r *run[T]) overlaps(states []*state[T], count int) error {
-	v := make([]float64, r.n)
-	for l := range count {
-		if err := r.start(v, r.o.First+l); err != nil {
-			return err
-		}
-		for i, x := range v {
-			v[i] = float64(T(x)) // as the basis has it
-		}
-		r.team.do(len(states), func(i int) {
-			p := states[i].probe
-			for len(p.Overlaps) <= l {
-				p.Overlaps = append(p.Overlaps, nil)
+	starts := newColumns[float64](r.n, min(count, startsAtOnce))
+	for first := 0; first < count; first += len(starts) {
+		starts = starts[:min(len(starts), count-first)]
+		for l, v := range starts {
+			if err := r.start(v, r.o.First+first+l); err != nil {
+				return err
 			}
-			done := len(p.Overlaps[l])
-			sums := make([]float64, len(p.Alpha)-done)
-			for b := 0; b < r.n; b += blockRows {
-				kernel.Dots(sums, states[i].columns[done:len(p.Alpha)], b, v[b:min(b+blockRows, r.n)])
+			for i, x := range v {
+				v[i] = float64(T(x)) // as the basis has it
 			}
-			p.Overlaps[l] = append(p.Overlaps[l], sums...)
-		})
+		}
+		r.team.do(len(states), func(i int) { states[i].overlap(first, starts) })
 	}
 	return nil
+}
+
+// overlap multiplies the basis with the starts of the probes from the first on.
+func (s *state[T]) overlap(first int, starts [][]float64) {
+	p := s.probe
+	for len(p.Overlaps) < first+len(starts) {
+		p.Overlaps = append(p.Overlaps, nil)
+	}
+	var done [startsAtOnce]int
+	for l := range starts {
+		o := &p.Overlaps[first+l]
+		done[l] = len(*o)
+		*o = append(*o, make([]float64, len(p.Alpha)-done[l])...)
+	}
+	const rows = blockRows / 2 // of all columns, for which there is room in a cache
+	for b := 0; b < len(s.v); b += rows {
+		for l, v := range starts {
+			kernel.Dots(p.Overlaps[first+l][done[l]:], s.columns[done[l]:len(p.Alpha)], b, v[b:min(b+rows, len(v))])
+		}
+	}
 }
 
 // progress completes p and hands it on; later is the number of probes in groups to come.

@@ -112,71 +112,93 @@ func chunking(n int) (rows, count int) {
 //
 // once, and a second time where Σ|c| > ½‖w‖. The sums of a step's coefficients are those of Qᵀ A q_j, α_j among them. What matters is thus taken out twice,
 // and the basis is read twice and not four times.
+//
+// A goroutine does that for one basis after the other, so that what the first reading leaves in a cache the second finds
+// there; the bases that are over when each goroutine has had as many as the others are shared in chunks.
 type orthogonaliser[T kernel.Float] struct {
 	team        *team
 	n           int
 	rows, count int // of the chunks
 	j           int // the basis is q_1, …, q_(j+1)
-	from        int // the coefficients in use are those of q_(from+1), …
 	active      []*state[T]
-	weak        []*state[T] // that need another pass
+	shared      []*state[T] // in chunks among all goroutines
+	f           func(s *state[T], chunk int)
 
-	first, second, third, scale func(int)
+	whole, part                 func(int)
+	first, second, third, scale func(s *state[T], chunk int)
 }
 
 func newOrthogonaliser[T kernel.Float](t *team, n int) *orthogonaliser[T] {
 	o := &orthogonaliser[T]{team: t, n: n}
 	o.rows, o.count = chunking(n)
+	o.whole = func(i int) { o.reduce(o.active[i:i+1], true) }
+	o.part = func(i int) { o.f(o.shared[i/o.count], i%o.count) }
 	o.first, o.second, o.third, o.scale = o.firstChunk, o.secondChunk, o.thirdChunk, o.scaleChunk
 	return o
 }
 
 func (o *orthogonaliser[T]) load(j int, active []*state[T]) { o.j, o.active = j, active }
 
-func (o *orthogonaliser[T]) each(f func(int)) {
-	tasks := len(o.active) * o.count
-	if o.n*(o.j+1)*len(o.active) < serialWork {
-		for i := range tasks {
-			f(i)
-		}
+// small says whether waking another goroutine is not worth it.
+func (o *orthogonaliser[T]) small() bool { return o.n*(o.j+1)*len(o.active) < serialWork }
+
+// each calls f for all chunks of the states, alone on the goroutine of the caller.
+func (o *orthogonaliser[T]) each(states []*state[T], alone bool, f func(s *state[T], chunk int)) {
+	if !alone {
+		o.shared, o.f = states, f
+		o.team.do(len(states)*o.count, o.part)
 		return
 	}
-	o.team.do(tasks, f)
+	for _, s := range states {
+		for chunk := range o.count {
+			f(s, chunk)
+		}
+	}
 }
 
 // orthogonalise takes the basis out of w, with the coefficients in total, and sets norm = ‖w‖.
 func (o *orthogonaliser[T]) orthogonalise() {
-	for _, s := range o.active {
-		clear(s.total)
+	if o.small() {
+		o.reduce(o.active, true)
+		return
 	}
-	o.from = max(0, o.j-1)
-	o.each(o.first)
-	o.combine()
-	o.each(o.second)
-	o.from = 0
-	o.combine()
-	o.finish()
-	all, weak := o.active, o.weak[:0]
-	for _, s := range all {
+	even := len(o.active) - len(o.active)%o.team.size
+	o.team.do(even, o.whole)
+	if even < len(o.active) {
+		o.reduce(o.active[even:], false)
+	}
+}
+
+func (o *orthogonaliser[T]) reduce(states []*state[T], alone bool) {
+	for _, s := range states {
+		clear(s.total)
+		s.from = max(0, o.j-1)
+	}
+	o.each(states, alone, o.first)
+	o.combine(states)
+	o.each(states, alone, o.second)
+	for _, s := range states {
+		s.from = 0
+	}
+	o.combine(states)
+	o.finish(states, alone)
+	for i, s := range states {
 		sum := 0.0
 		for _, c := range s.coef[:o.j+1] {
 			sum += math.Abs(c)
 		}
 		if sum > secondPass*s.norm {
-			weak = append(weak, s)
+			o.each(states[i:i+1], alone, o.first)
+			o.combine(states[i : i+1])
+			o.finish(states[i:i+1], alone)
 		}
 	}
-	o.active, o.weak = weak, weak
-	o.each(o.first)
-	o.combine()
-	o.finish()
-	o.active = all
 }
 
 // finish takes the coefficients of the whole basis out of w.
-func (o *orthogonaliser[T]) finish() {
-	o.each(o.third)
-	for _, s := range o.active {
+func (o *orthogonaliser[T]) finish(states []*state[T], alone bool) {
+	o.each(states, alone, o.third)
+	for _, s := range states {
 		sum := 0.0
 		for c := range o.count {
 			sum += s.partial[c*len(s.coef)]
@@ -190,16 +212,16 @@ func (o *orthogonaliser[T]) finish() {
 
 // normalise makes w, divided by its norm β of the last step, the next column and the vector to multiply.
 func (o *orthogonaliser[T]) normalise() {
-	o.each(o.scale)
+	o.each(o.active, o.small(), o.scale)
 	for _, s := range o.active {
 		s.v, s.w = s.w, s.v
 	}
 }
 
 // combine adds up the sums of the chunks.
-func (o *orthogonaliser[T]) combine() {
-	for _, s := range o.active {
-		c := s.coef[o.from : o.j+1]
+func (o *orthogonaliser[T]) combine(states []*state[T]) {
+	for _, s := range states {
+		c := s.coef[s.from : o.j+1]
 		clear(c)
 		for at := 0; at < len(s.partial); at += len(s.coef) {
 			for l, x := range s.partial[at : at+len(c)] {
@@ -207,37 +229,37 @@ func (o *orthogonaliser[T]) combine() {
 			}
 		}
 		for l, x := range c {
-			s.total[o.from+l] += x
+			s.total[s.from+l] += x
 		}
 	}
 }
 
-// task splits a task's number into the state, its chunk of coordinates, and the chunk's sums.
-func (o *orthogonaliser[T]) task(task int) (s *state[T], lo, hi int, sums []float64) {
-	s, chunk := o.active[task/o.count], task%o.count
-	return s, chunk * o.rows, min((chunk+1)*o.rows, o.n), s.partial[chunk*len(s.coef):][:o.j+1]
+// at returns the coordinates of a chunk, and its sums.
+func (o *orthogonaliser[T]) at(s *state[T], chunk int) (lo, hi int, sums []float64) {
+	return chunk * o.rows, min((chunk+1)*o.rows, o.n), s.partial[chunk*len(s.coef):][:o.j+1]
 }
 
-func (o *orthogonaliser[T]) firstChunk(task int) {
-	s, lo, hi, sums := o.task(task)
+func (o *orthogonaliser[T]) firstChunk(s *state[T], chunk int) {
+	lo, hi, sums := o.at(s, chunk)
 	clear(sums)
 	for b := lo; b < hi; b += blockRows {
-		kernel.Dots(sums, s.columns[o.from:o.j+1], b, s.w[b:min(b+blockRows, hi)])
+		kernel.Dots(sums, s.columns[s.from:o.j+1], b, s.w[b:min(b+blockRows, hi)])
 	}
 }
 
-func (o *orthogonaliser[T]) secondChunk(task int) {
-	s, lo, hi, sums := o.task(task)
+func (o *orthogonaliser[T]) secondChunk(s *state[T], chunk int) {
+	lo, hi, sums := o.at(s, chunk)
 	clear(sums)
 	for b := lo; b < hi; b += blockRows {
 		w := s.w[b:min(b+blockRows, hi)]
-		kernel.Minus(w, s.coef[o.from:], s.columns[o.from:o.j+1], b)
+		kernel.Minus(w, s.coef[s.from:], s.columns[s.from:o.j+1], b)
 		kernel.Dots(sums, s.columns[:o.j+1], b, w)
 	}
 }
 
-func (o *orthogonaliser[T]) thirdChunk(task int) {
-	s, lo, hi, sums := o.task(task)
+// thirdChunk takes the chunks from the last, which the pass before has read last.
+func (o *orthogonaliser[T]) thirdChunk(s *state[T], chunk int) {
+	lo, hi, sums := o.at(s, o.count-1-chunk)
 	sum := 0.0
 	for b := lo; b < hi; b += blockRows {
 		w := s.w[b:min(b+blockRows, hi)]
@@ -247,8 +269,8 @@ func (o *orthogonaliser[T]) thirdChunk(task int) {
 	sums[0] = sum
 }
 
-func (o *orthogonaliser[T]) scaleChunk(task int) {
-	s, lo, hi, _ := o.task(task)
+func (o *orthogonaliser[T]) scaleChunk(s *state[T], chunk int) {
+	lo, hi, _ := o.at(s, chunk)
 	beta := s.norm
 	q, w := s.columns[o.j+1][lo:hi], s.w[lo:hi]
 	for i, x := range w {
