@@ -137,7 +137,7 @@ type engine interface {
 	evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error)
 	branches(ctx context.Context) (uint64, error)
 	forget()
-	release()
+	release() int64
 	info() Cost
 	measure(spent map[string]time.Duration)
 	bytes(k int) (bytes int64, kept bool, err error)

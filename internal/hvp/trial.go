@@ -100,17 +100,29 @@ func (o *Operator) Keep(bytes int64) { o.opt.KeepBytes = bytes }
 // Limit sets Options.MaxBytes from now on.
 func (o *Operator) Limit(bytes int64) { o.opt.MaxBytes = bytes }
 
-// Release gives up all programs, with what they keep, and their memory to the system: programs that are made next may need as much.
-// What is asked for later is compiled again.
+// returned is how much memory has to be given up before it is worth the time to give it to the system.
+const returned = 64 << 20
+
+// Release gives up all programs, with what they keep, and their memory to the system where it is much: programs that are made next may
+// need as much. What is asked for later is compiled again.
 func (o *Operator) Release() {
-	o.engine.release()
-	debug.FreeOSMemory()
+	if o.engine.release() >= returned {
+		debug.FreeOSMemory()
+	}
 }
 
-func (e *engineOf[T]) release() {
+// release returns how much memory that was.
+func (e *engineOf[T]) release() (bytes int64) {
+	for _, p := range e.programs {
+		bytes += e.programBytes(p)
+		if p.kept != nil {
+			bytes += int64(len(p.kept)) * int64(p.PrimalBytes())
+		}
+	}
 	clear(e.programs)
 	clear(e.theta)
 	e.keptOf, e.used = 0, nil
+	return bytes
 }
 
 // bytes is Bytes, and says whether primal parts are kept: the programs' own are then not touched.

@@ -503,7 +503,7 @@ func (r *run[T]) orthogonality(states []*state[T]) {
 }
 
 // startsAtOnce is how many starts each basis is multiplied with whenever it is read.
-const startsAtOnce = 4
+const startsAtOnce = 16
 
 // overlaps multiplies the bases with the starts of the count probes of the run, as far as that has not been done.
 func (r *run[T]) overlaps(states []*state[T], count int) error {

@@ -319,7 +319,10 @@ func stableNorm(v []float64) float64 {
 
 // orthogonalityLoss returns max |QᵀQ − I| over the columns q, the sums in float64.
 func orthogonalityLoss[T kernel.Float](q [][]T) float64 {
-	const rows = 512 // of all columns in float64, for which there is room in a cache
+	const (
+		rows = 512 // of all columns in float64, for which there is room in a cache
+		tile = 24  // columns that are multiplied with all from the first of them on
+	)
 	m, n := len(q), len(q[0])
 	part, gram := make([]float64, m*rows), make([]float64, m*m)
 	var ws kernel.Workspace[float64]
@@ -330,12 +333,15 @@ func orthogonalityLoss[T kernel.Float](q [][]T) float64 {
 				part[i*rows+r] = float64(x)
 			}
 		}
-		kernel.Mul(&ws, &kernel.MatMul{M: m, N: m, K: k, RowA: rows, ColA: 1, RowB: 1, ColB: rows, RowC: m, Add: true}, gram, part, part)
+		for i := 0; i < m; i += tile { // what is right of the diagonal, and some of what is left
+			q := part[i*rows:]
+			kernel.Mul(&ws, &kernel.MatMul{M: min(tile, m-i), N: m - i, K: k, RowA: rows, ColA: 1, RowB: 1, ColB: rows, RowC: m, Add: true}, gram[i*m+i:], q, q)
+		}
 	}
 	loss := 0.0
 	for i := range m {
 		gram[i*m+i]--
-		for _, x := range gram[i*m : (i+1)*m] {
+		for _, x := range gram[i*m+i : (i+1)*m] {
 			loss = max(loss, math.Abs(x))
 		}
 	}
