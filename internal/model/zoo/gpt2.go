@@ -97,11 +97,11 @@ func (c gptConfig) forward(b *model.Builder, ids *graph.Node, head string) *grap
 	}
 	norm := func(x *graph.Node, prefix string) *graph.Node { return b.LayerNorm(x, prefix, c.eps) }
 	h := heads{b.Batch, t, c.heads, c.heads, c.width / c.heads}
-	mask := causal(g, t, 0)
+	all := sights(g, t, 0)
 	for i := range c.layers {
 		p := fmt.Sprintf("transformer.h.%d.", i)
 		q, k, v := h.cut(g, dense(norm(x, p+"ln_1"), p+"attn.c_attn"))
-		a := h.attend(g, q, k, v, c.scale(i), mask)
+		a := h.causal(g, q, k, v, c.scale(i), all)
 		x = g.Add(x, dense(a, p+"attn.c_proj"))
 		y := transformerActivations[c.activation](g, dense(norm(x, p+"ln_2"), p+"mlp.c_fc"))
 		x = g.Add(x, dense(y, p+"mlp.c_proj"))

@@ -298,17 +298,17 @@ func (c llamaConfig) forward(b *model.Builder, ids *graph.Node) *graph.Node {
 	g, t, n := b.G, ids.Dim(1), c.names
 	h := heads{b.Batch, t, c.heads, c.groups, c.size}
 	cos, sin := c.rope.table(g, t, c.size)
-	whole := causal(g, t, 0)
+	whole := sights(g, t, 0)
 	near := whole
 	if c.window > 0 && c.window < t {
-		near = causal(g, t, c.window)
+		near = sights(g, t, c.window)
 	}
 	x := g.Reshape(g.Gather(b.Param(n.embedding+".weight"), ids), b.Batch*t, c.width)
 	for i := range c.layers {
 		p := fmt.Sprintf(n.layer, i)
-		mask := near
+		seen := near
 		if i < c.full {
-			mask = whole
+			seen = whole
 		}
 		y := b.RMSNorm(x, p+n.attentionNorm, c.eps)
 		q, k := h.split(g, b.Linear(y, p+n.query), c.heads), h.split(g, b.Linear(y, p+n.key), c.groups)
@@ -317,7 +317,7 @@ func (c llamaConfig) forward(b *model.Builder, ids *graph.Node) *graph.Node {
 		}
 		q, k = c.rope.turn(g, q, cos, sin), c.rope.turn(g, k, cos, sin)
 		v := h.split(g, b.Linear(y, p+n.value), c.groups)
-		x = g.Add(x, b.Linear(h.attend(g, q, k, v, 1/math.Sqrt(float64(c.size)), mask), p+n.out))
+		x = g.Add(x, b.Linear(h.causal(g, q, k, v, 1/math.Sqrt(float64(c.size)), seen), p+n.out))
 		y = b.RMSNorm(x, p+n.perceptronNorm, c.eps)
 		y = g.Mul(transformerActivations[c.activation](g, b.Linear(y, p+n.gate)), b.Linear(y, p+n.up))
 		x = g.Add(x, b.Linear(y, p+n.down))
