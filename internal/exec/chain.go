@@ -12,6 +12,7 @@ const (
 	partLen  = 32768 // elements of a chain's part
 
 	maxChannels = 2 * blockLen // of positions of which a block has whole ones
+	maxRows     = 3 * blockLen // elements of rows that an operand is repeated for, which a block has as many of as it can
 )
 
 // walk says how an operand lies as a chain goes along it.
@@ -22,19 +23,21 @@ const (
 	walkOnce                 // the same for every block
 	walkRows                 // rows of inner elements, each times over: [outer, times, inner] with steps [inner, 0, 1]
 	walkElements             // elements, each times over: [outer, times] with steps [1, 0]
+	walkKernel               // walkRows, which the kernels do where they read it
 	walkAny
 )
 
-// micro is one operation of a chain on slots: a pointwise one, a sum over channels (OpSum), or a value of a position that is
-// repeated for its channels (OpBroadcast).
+// piece is what is done with a block's slots: a script, or an operation that kernels do not have.
+type piece[T kernel.Float] struct {
+	script *kernel.Script[T]
+	micro[T]
+}
+
+// micro is a pointwise operation on slots.
 type micro[T kernel.Float] struct {
 	op           graph.Op
-	vector       bool // the kernel has it
-	kernel       kernel.VectorOp
 	dst, a, b, c int
-	k            T
 	attr         float64
-	channels     int // of a position
 }
 
 // operand is an array that a chain reads, seen along the chain's axes.
@@ -97,13 +100,15 @@ type chain[T kernel.Float] struct {
 	total   int // elements of a value with all channels
 	block   int
 	part    int
-	ops     []micro[T]
+	pieces  []piece[T]
 	in      []operand
 	out     []result
 	sums    []sumOut
 	temps   []temporary
 	slots   int
 	scratch int
+
+	inner, times int // of walkKernel
 }
 
 func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
@@ -127,6 +132,11 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		return out
 	}
 	c.block = blockFor(along(axes))
+	// Parts are of one size, but small where there would be few.
+	c.part = max(min(partLen, c.total/fewParts)/c.block, partLen/8/c.block, 1) * c.block
+	if slices.ContainsFunc(h.members, func(m *value) bool { return m.reduce == reducePositions }) {
+		c.part = sumPositions(channels) * v.k * channels
+	}
 	per := func(x *value) int { return channels / lastAxis(x.shape) }
 	slot := map[*value]int{}
 	for _, x := range h.inputs {
@@ -143,14 +153,15 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		if period := o.period(); o.walk != walkDirect && c.block/o.per%period == 0 {
 			o.walk = walkOnce
 		}
-		if o.walk != walkDirect {
+		if o.walk == walkRows && c.inKernel(&o, x, h) {
+			o.walk = walkKernel
+		}
+		if o.walk != walkDirect && o.walk != walkKernel {
 			o.scratch = c.scratch
 			c.scratch++
 		}
 		c.in = append(c.in, o)
 	}
-	// Parts are of one size, but small where there would be few.
-	c.part = max(min(partLen, c.total/fewParts)/c.block, partLen/8/c.block, 1) * c.block
 	inside := productsInside(h)
 	reads := func(m *value) []*value { // of an addition with a product inside: its factors, and the other term
 		for i, x := range m.in {
@@ -190,6 +201,23 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	for _, m := range sums {
 		last[m.in[0]] = len(steps)
 	}
+	shape := kernel.Shape{Inner: c.inner, Times: c.times}
+	for _, o := range c.in {
+		shape.Extents = append(shape.Extents, extentOf(o.per, o.walk))
+	}
+	for _, m := range steps {
+		shape.Extents = append(shape.Extents, extentOf(per(m), walkDirect))
+	}
+	if slices.Contains(shape.Extents, kernel.Positions) {
+		shape.Channels = channels // of which blocks have whole positions then
+	}
+	var script []kernel.Step[T] // not yet a piece
+	flush := func() {
+		if len(script) > 0 {
+			c.pieces = append(c.pieces, piece[T]{script: kernel.NewScript(script, shape)})
+		}
+		script = nil
+	}
 	var free []int // scratch indices
 	at := map[int]int{}
 	for i, m := range steps {
@@ -212,32 +240,68 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 			c.temps = append(c.temps, temporary{c.slots, s, per(m)})
 		}
 		c.slots++
-		op := micro[T]{op: m.op, dst: slot[m], channels: channels}
-		op.kernel, op.vector = vectorOps[m.op]
-		if a, ok := m.attr.(float64); ok {
-			op.attr, op.k = a, T(a)
+		var of [3]int
+		for j := range of {
+			of[j] = slot[in[min(j, len(in)-1)]]
 		}
+		attr, _ := m.attr.(float64)
+		op, vector := vectorOps[m.op]
 		switch {
 		case m.isView():
-			op.op = graph.OpBroadcast
+			op, vector = kernel.VectorSpread, true
 		case len(in) > len(m.in):
-			op.kernel, op.vector = kernel.VectorMulAdd, true
+			op, vector = kernel.VectorMulAdd, true
 		}
-		for j, s := range []*int{&op.a, &op.b, &op.c} {
-			*s = slot[in[min(j, len(in)-1)]]
+		if vector {
+			script = append(script, kernel.Step[T]{Op: op, Dst: slot[m], A: of[0], B: of[1], C: of[2], K: T(attr)})
+		} else {
+			flush()
+			c.pieces = append(c.pieces, piece[T]{micro: micro[T]{m.op, slot[m], of[0], of[1], of[2], attr}})
 		}
-		c.ops = append(c.ops, op)
 		for j, x := range in {
 			if s, temp := at[slot[x]]; temp && last[x] == i && !slices.Contains(in[:j], x) {
 				free = append(free, s)
 			}
 		}
 	}
+	flush()
 	for _, m := range sums {
 		c.sums = append(c.sums, sumOut{slot[m.in[0]], m.buffer.ref, channels * v.k})
-		c.part = sumPositions(channels) * v.k * channels
 	}
 	return c
+}
+
+// extentOf is that of a slot.
+func extentOf(per int, w walk) kernel.Extent {
+	switch {
+	case w == walkKernel:
+		return kernel.Rows
+	case per > 1:
+		return kernel.Positions
+	}
+	return kernel.Whole
+}
+
+// inKernel says whether the kernels can repeat an operand where they read it: its rows are whole lines of a cache, which the block has whole
+// repetitions of or part of one, the same for all such operands, and kernels do all that reads it.
+func (c *chain[T]) inKernel(o *operand, x *value, h *group) bool {
+	times, all := o.times, o.inner*o.times
+	switch whole := c.block%all == 0; {
+	case c.part%c.block != 0 && c.part%all != 0 || !whole && (c.block%o.inner != 0 || all%c.block != 0):
+		return false
+	case !whole:
+		times = c.block / o.inner
+	}
+	if o.per > 1 || o.inner*sizeof[T]()%64 != 0 || times < 2 || c.inner > 0 && (c.inner != o.inner || c.times != times) {
+		return false
+	}
+	for _, m := range h.members {
+		if _, vector := vectorOps[m.op]; slices.Contains(m.in, x) && (!vector || m.reduce != reduceNone) {
+			return false
+		}
+	}
+	c.inner, c.times = o.inner, times
+	return true
 }
 
 // productsInside are the products of a chain that only one addition reads, which computes them in passing; an addition has
@@ -301,8 +365,12 @@ func (c *chain[T]) run(wi, part int) {
 		for _, t := range c.temps {
 			w.slots[t.slot] = scratch(t.scratch, n/t.per)
 		}
-		for i := range c.ops {
-			c.ops[i].apply(w.slots)
+		for i := range c.pieces {
+			if p := &c.pieces[i]; p.script != nil {
+				p.script.Run(w.slots, n)
+			} else {
+				p.apply(w.slots)
+			}
 		}
 		for i := range c.sums {
 			c.sum(&c.sums[i], w.slots[c.sums[i].slot], part, lo)
@@ -320,6 +388,9 @@ func block[T kernel.Float](o *operand, scratch, src []T, lo, n int) []T {
 			from := o.off + lo/o.inner/o.times*o.inner + at
 			return src[from : from+n]
 		}
+	case walkKernel:
+		from := o.off + lo/o.inner/o.times*o.inner
+		return src[from : from+max(n/o.times, o.inner)]
 	}
 	s := scratch[:n]
 	switch {
@@ -354,8 +425,18 @@ func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
 // an operand that is repeated for directions or rows is so in whole pieces.
 func blockFor(axes []int) int {
 	unit := 1
-	for i := len(axes) - 1; i >= 0 && unit*axes[i] <= maxChannels; i-- {
-		unit *= axes[i]
+	for i := len(axes) - 1; i >= 0; i-- {
+		n := axes[i]
+		if unit*n <= maxChannels {
+			unit *= n
+			continue
+		}
+		for d := min(n, maxRows/unit); d > 1 && unit*d >= blockLen; d-- { // a part of the axis
+			if n%d == 0 {
+				return unit * d
+			}
+		}
+		break
 	}
 	return max(1, blockLen/unit) * unit
 }
@@ -446,32 +527,19 @@ var vectorOps = map[graph.Op]kernel.VectorOp{
 	graph.OpAdd: kernel.VectorAdd, graph.OpSub: kernel.VectorSub, graph.OpMul: kernel.VectorMul, graph.OpDiv: kernel.VectorDiv,
 	graph.OpScale: kernel.VectorScale, graph.OpAddC: kernel.VectorAddC, graph.OpRelu: kernel.VectorRelu, graph.OpStep: kernel.VectorStep,
 	graph.OpRecip: kernel.VectorRecip, graph.OpSqrt: kernel.VectorSqrt, graph.OpRsqrt: kernel.VectorRsqrt, graph.OpWhere: kernel.VectorWhere,
-	graph.OpExp: kernel.VectorExp, graph.OpTanh: kernel.VectorTanh, graph.OpSigmoid: kernel.VectorSigmoid, graph.OpErf: kernel.VectorErf,
+	graph.OpSum: kernel.VectorSum, graph.OpExp: kernel.VectorExp, graph.OpTanh: kernel.VectorTanh, graph.OpSigmoid: kernel.VectorSigmoid, graph.OpErf: kernel.VectorErf,
 }
 
 // apply runs the operation over a block.
 func (m *micro[T]) apply(slots [][]T) {
 	dst := slots[m.dst]
-	switch m.op {
-	case graph.OpBroadcast:
-		kernel.Repeat(dst, slots[m.a], 1, m.channels)
-		return
-	case graph.OpSum:
-		for i, x := 0, slots[m.a]; i < len(dst); i++ {
-			dst[i] = T(sumOf(x[i*m.channels:(i+1)*m.channels], 1))
-		}
-		return
-	}
 	n := len(dst)
 	a, b, c := slots[m.a][:n], slots[m.b][:n], slots[m.c][:n]
-	switch {
-	case m.vector:
-		kernel.Vector(m.kernel, dst, a, b, c, m.k)
-	case m.op == graph.OpDetach:
+	if m.op == graph.OpDetach {
 		copy(dst, a)
-	default:
-		for i, x := range a {
-			dst[i] = T(m.op.Eval(float64(x), float64(b[i]), float64(c[i]), m.attr))
-		}
+		return
+	}
+	for i, x := range a {
+		dst[i] = T(m.op.Eval(float64(x), float64(b[i]), float64(c[i]), m.attr))
 	}
 }

@@ -591,6 +591,13 @@ type output struct {
 	axes []axis // collapsed, from the largest step to the smallest
 }
 
+// Dot is the product of vectors of one length, in float64.
+func Dot(a, b []float64) float64 {
+	sum, one := [...]float64{0}, [...][]float64{a}
+	kernel.Dots(sum[:], one[:], 0, b)
+	return sum[0]
+}
+
 // axis is one of a tensor that is read: how far its elements lie from each other, and how far row-major.
 type axis struct{ size, step, row int }
 

@@ -95,7 +95,7 @@ func (t *sum[T]) run(wi, part int) {
 	if t.each {
 		for a := first; a < last; a++ {
 			for b := range t.b {
-				out[a*t.b+b] = T(sumOf(in[a*t.r*t.b+b:(a+1)*t.r*t.b], t.b))
+				out[a*t.b+b] = T(kernel.Sum(in[a*t.r*t.b+b:(a+1)*t.r*t.b], t.b))
 			}
 		}
 		return
@@ -126,20 +126,4 @@ func (t *sum[T]) run(wi, part int) {
 			dst[i] = T(s)
 		}
 	}
-}
-
-// sumOf adds up the elements that lie step apart.
-func sumOf[T kernel.Float](x []T, step int) float64 {
-	var s0, s1, s2, s3 float64
-	i := 0
-	for ; i+3*step < len(x); i += 4 * step {
-		s0 += float64(x[i])
-		s1 += float64(x[i+step])
-		s2 += float64(x[i+2*step])
-		s3 += float64(x[i+3*step])
-	}
-	for ; i < len(x); i += step {
-		s0 += float64(x[i])
-	}
-	return (s0 + s1) + (s2 + s3)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"hessdens/internal/exec"
-	"hessdens/internal/kernel"
 	"hessdens/internal/model"
 )
 
@@ -74,7 +73,7 @@ func (e *engineOf[T]) forms(ctx context.Context, u [][]float64, visit func(q []f
 				part := product[:g.Size]
 				clear(part)
 				p.AddTotal(part, main.outs[i], j)
-				kernel.Dots(q[j:j+1], u[j:j+1], g.Offset, part)
+				q[j] += exec.Dot(u[j][g.Offset:g.Offset+g.Size], part)
 			}
 		}
 		visit(q)

@@ -1021,742 +1021,1315 @@ loop:
 	VZEROUPPER
 	RET
 
-// func vectorF32AVX512(p *byte)
-// Requires: AVX, AVX512F
-TEXT ·vectorF32AVX512(SB), NOSPLIT, $0-8
-	MOVQ  p+0(FP), AX
-	MOVQ  (AX), DX
-	MOVQ  8(AX), BX
-	MOVQ  16(AX), R8
-	MOVQ  24(AX), R9
-	MOVQ  32(AX), R10
-	MOVQ  40(AX), SI
-	MOVQ  SI, DI
-	ANDQ  $0x0f, DI
-	SUBQ  DI, SI
-	SHLQ  $0x02, SI
-	MOVQ  DI, CX
-	MOVQ  $0x00000001, R11
-	SHLQ  CL, R11
-	DECQ  R11
-	KMOVW R11, K1
-	CMPQ  DX, $0x00
-	JEQ   add
-	CMPQ  DX, $0x01
-	JEQ   sub
-	CMPQ  DX, $0x02
-	JEQ   mul
-	CMPQ  DX, $0x03
-	JEQ   div
-	CMPQ  DX, $0x04
-	JEQ   scale
-	CMPQ  DX, $0x05
-	JEQ   addc
-	CMPQ  DX, $0x06
-	JEQ   relu
-	CMPQ  DX, $0x07
-	JEQ   step
-	CMPQ  DX, $0x08
-	JEQ   recip
-	CMPQ  DX, $0x09
-	JEQ   sqrt
-	CMPQ  DX, $0x0a
-	JEQ   rsqrt
-	CMPQ  DX, $0x0b
-	JEQ   where
-	CMPQ  DX, $0x0c
-	JEQ   fill
-	CMPQ  DX, $0x0d
-	JEQ   muladd
-	CMPQ  DX, $0x0e
-	JEQ   exp
-	CMPQ  DX, $0x0f
-	JEQ   tanh
-	CMPQ  DX, $0x10
-	JEQ   sigmoid
-	CMPQ  DX, $0x11
-	JEQ   erf
-	JMP   done
+// func scriptF32AVX512(p *byte)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·scriptF32AVX512(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	VPXORD Z0, Z0, Z0
+	MOVQ   (AX), DX
+
+instruction:
+	MOVQ 8(DX), BX
+	ADDQ 16(AX), BX
+	MOVQ (BX), BX
+	MOVQ 16(DX), SI
+	ADDQ 16(AX), SI
+	MOVQ (SI), SI
+	MOVQ 24(DX), DI
+	ADDQ 16(AX), DI
+	MOVQ (DI), DI
+	MOVQ 32(DX), R8
+	ADDQ 16(AX), R8
+	MOVQ (R8), R8
+	MOVQ 48(DX), CX
+	CMPQ CX, $0x02
+	JEQ  rows
+	MOVQ 32(AX)(CX*8), R9
+	MOVQ R9, 80(AX)
+	MOVQ 48(AX)(CX*8), R9
+	MOVQ R9, 104(AX)
+	MOVQ $0x00000040, R9
+	MOVQ R9, 88(AX)
+	MOVQ R9, R10
+	MOVQ R9, R11
+	MOVQ R9, R12
+	MOVQ R9, R13
+	MOVQ $0x00000001, R9
+	MOVQ R9, 96(AX)
+	JMP  choose
+
+rows:
+	MOVQ 64(DX), R9
+	MOVQ R9, 80(AX)
+	MOVQ 56(DX), R9
+	MOVQ R9, 88(AX)
+	MOVQ 64(AX), R9
+	MOVQ R9, 96(AX)
+	XORQ R9, R9
+	MOVQ R9, 104(AX)
+	MOVQ 72(DX), R10
+	MOVQ 80(DX), R11
+	MOVQ 88(DX), R12
+	MOVQ 96(DX), R13
+
+choose:
+	MOVQ (DX), CX
+	CMPQ CX, $0x00
+	JEQ  add
+	CMPQ CX, $0x01
+	JEQ  sub
+	CMPQ CX, $0x02
+	JEQ  mul
+	CMPQ CX, $0x03
+	JEQ  div
+	CMPQ CX, $0x04
+	JEQ  scale
+	CMPQ CX, $0x05
+	JEQ  addc
+	CMPQ CX, $0x06
+	JEQ  relu
+	CMPQ CX, $0x07
+	JEQ  step
+	CMPQ CX, $0x08
+	JEQ  recip
+	CMPQ CX, $0x09
+	JEQ  sqrt
+	CMPQ CX, $0x0a
+	JEQ  rsqrt
+	CMPQ CX, $0x0b
+	JEQ  where
+	CMPQ CX, $0x0c
+	JEQ  fill
+	CMPQ CX, $0x0d
+	JEQ  muladd
+	CMPQ CX, $0x0e
+	JEQ  exp
+	CMPQ CX, $0x0f
+	JEQ  tanh
+	CMPQ CX, $0x10
+	JEQ  sigmoid
+	CMPQ CX, $0x11
+	JEQ  erf
+	CMPQ CX, $0x12
+	JEQ  spread
+	CMPQ CX, $0x13
+	JEQ  sum
+
+done:
+	ADDQ $0xb0, DX
+	DECQ 8(AX)
+	JNZ  instruction
+	VZEROUPPER
+	RET
 
 add:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  add_tail
+add_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-add_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VMOVUPS (R9)(AX*1), Z1
-	VADDPS  Z1, Z0, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     add_loop
+add_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    add_end
+
+add_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VADDPS  Z2, Z1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     add_time
+
+add_end:
+	CMPQ 104(AX), $0x00
+	JNE  add_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  add_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  add_row
+	JMP  done
 
 add_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS.Z (R9)(AX*1), K1, Z1
-	VADDPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS.Z (DI), K1, Z2
+	VADDPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 sub:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  sub_tail
+sub_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-sub_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VMOVUPS (R9)(AX*1), Z1
-	VSUBPS  Z1, Z0, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     sub_loop
+sub_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    sub_end
+
+sub_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VSUBPS  Z2, Z1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     sub_time
+
+sub_end:
+	CMPQ 104(AX), $0x00
+	JNE  sub_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  sub_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  sub_row
+	JMP  done
 
 sub_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS.Z (R9)(AX*1), K1, Z1
-	VSUBPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS.Z (DI), K1, Z2
+	VSUBPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 mul:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  mul_tail
+mul_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-mul_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VMOVUPS (R9)(AX*1), Z1
-	VMULPS  Z1, Z0, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     mul_loop
+mul_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    mul_end
+
+mul_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VMULPS  Z2, Z1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     mul_time
+
+mul_end:
+	CMPQ 104(AX), $0x00
+	JNE  mul_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  mul_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  mul_row
+	JMP  done
 
 mul_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS.Z (R9)(AX*1), K1, Z1
-	VMULPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS.Z (DI), K1, Z2
+	VMULPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 div:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  div_tail
+div_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-div_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VMOVUPS (R9)(AX*1), Z1
-	VDIVPS  Z1, Z0, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     div_loop
+div_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    div_end
+
+div_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VDIVPS  Z2, Z1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     div_time
+
+div_end:
+	CMPQ 104(AX), $0x00
+	JNE  div_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  div_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  div_row
+	JMP  done
 
 div_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS.Z (R9)(AX*1), K1, Z1
-	VDIVPS    Z1, Z0, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS.Z (DI), K1, Z2
+	VDIVPS    Z2, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 scale:
-	VBROADCASTSS 48(AX), Z0
-	XORQ         AX, AX
-	CMPQ         SI, $0x00
-	JEQ          scale_tail
+	VBROADCASTSS 40(DX), Z1
 
-scale_loop:
-	VMOVUPS (R8)(AX*1), Z1
-	VMULPS  Z0, Z1, Z1
-	VMOVUPS Z1, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     scale_loop
+scale_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+scale_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    scale_end
+
+scale_time:
+	VMOVUPS (SI), Z2
+	VMULPS  Z1, Z2, Z2
+	VMOVUPS Z2, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     scale_time
+
+scale_end:
+	CMPQ 104(AX), $0x00
+	JNE  scale_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  scale_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  scale_row
+	JMP  done
 
 scale_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z1
-	VMULPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (SI), K1, Z2
+	VMULPS    Z1, Z2, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 addc:
-	VBROADCASTSS 48(AX), Z0
-	XORQ         AX, AX
-	CMPQ         SI, $0x00
-	JEQ          addc_tail
+	VBROADCASTSS 40(DX), Z1
 
-addc_loop:
-	VMOVUPS (R8)(AX*1), Z1
-	VADDPS  Z0, Z1, Z1
-	VMOVUPS Z1, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     addc_loop
+addc_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+addc_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    addc_end
+
+addc_time:
+	VMOVUPS (SI), Z2
+	VADDPS  Z1, Z2, Z2
+	VMOVUPS Z2, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     addc_time
+
+addc_end:
+	CMPQ 104(AX), $0x00
+	JNE  addc_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  addc_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  addc_row
+	JMP  done
 
 addc_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z1
-	VADDPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (SI), K1, Z2
+	VADDPS    Z1, Z2, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 relu:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  relu_tail
+relu_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-relu_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VPXORD  Z1, Z1, Z1
-	VMAXPS  Z0, Z1, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     relu_loop
+relu_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    relu_end
+
+relu_time:
+	VMOVUPS (SI), Z1
+	VMAXPS  Z1, Z0, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     relu_time
+
+relu_end:
+	CMPQ 104(AX), $0x00
+	JNE  relu_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  relu_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  relu_row
+	JMP  done
 
 relu_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VPXORD    Z2, Z2, Z2
-	VMAXPS    Z0, Z2, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMAXPS    Z1, Z0, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 step:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  step_tail
+step_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-step_loop:
-	VMOVUPS   (R8)(AX*1), Z0
-	VPXORD    Z1, Z1, Z1
-	VCMPPS    $0x1e, Z1, Z0, K2
-	VMOVUPS   c32_3f800000<>+0(SB), Z0
-	VBLENDMPS Z0, Z1, K2, Z2
-	VMOVUPS   Z2, (BX)(AX*1)
-	ADDQ      $0x40, AX
-	CMPQ      AX, SI
-	JNE       step_loop
+step_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    step_end
+
+step_time:
+	VMOVUPS (SI), Z1
+	VCMPPS  $0x1e, Z0, Z1, K1
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z2
+	VMOVUPS Z1, K1, Z2
+	VMOVUPS Z2, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     step_time
+
+step_end:
+	CMPQ 104(AX), $0x00
+	JNE  step_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  step_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  step_row
+	JMP  done
 
 step_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VPXORD    Z3, Z3, Z3
-	VCMPPS    $0x1e, Z3, Z0, K2
-	VMOVUPS   c32_3f800000<>+0(SB), Z0
-	VBLENDMPS Z0, Z3, K2, Z4
-	VMOVUPS   Z4, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VCMPPS    $0x1e, Z0, Z1, K2
+	VMOVUPS   c32_3f800000<>+0(SB), Z1
+	VMOVUPS   Z0, Z2
+	VMOVUPS   Z1, K2, Z2
+	VMOVUPS   Z2, K1, (BX)
 	JMP       done
 
 recip:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  recip_tail
+recip_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-recip_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VMOVUPS c32_3f800000<>+0(SB), Z1
-	VDIVPS  Z0, Z1, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     recip_loop
+recip_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    recip_end
+
+recip_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VDIVPS  Z1, Z2, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     recip_time
+
+recip_end:
+	CMPQ 104(AX), $0x00
+	JNE  recip_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  recip_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  recip_row
+	JMP  done
 
 recip_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS   c32_3f800000<>+0(SB), Z1
-	VDIVPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS   c32_3f800000<>+0(SB), Z2
+	VDIVPS    Z1, Z2, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 sqrt:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  sqrt_tail
+sqrt_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-sqrt_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VSQRTPS Z0, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     sqrt_loop
+sqrt_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    sqrt_end
+
+sqrt_time:
+	VMOVUPS (SI), Z1
+	VSQRTPS Z1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     sqrt_time
+
+sqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  sqrt_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  sqrt_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  sqrt_row
+	JMP  done
 
 sqrt_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VSQRTPS   Z0, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VSQRTPS   Z1, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 rsqrt:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  rsqrt_tail
+rsqrt_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-rsqrt_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VMOVUPS c32_3f800000<>+0(SB), Z1
-	VSQRTPS Z0, Z0
-	VDIVPS  Z0, Z1, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     rsqrt_loop
+rsqrt_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    rsqrt_end
+
+rsqrt_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z2, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     rsqrt_time
+
+rsqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  rsqrt_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  rsqrt_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  rsqrt_row
+	JMP  done
 
 rsqrt_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS   c32_3f800000<>+0(SB), Z1
-	VSQRTPS   Z0, Z0
-	VDIVPS    Z0, Z1, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS   c32_3f800000<>+0(SB), Z2
+	VSQRTPS   Z1, Z1
+	VDIVPS    Z1, Z2, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 where:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  where_tail
+where_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-where_loop:
-	VMOVUPS   (R8)(AX*1), Z0
-	VMOVUPS   (R9)(AX*1), Z1
-	VMOVUPS   (R10)(AX*1), Z2
-	VPXORD    Z3, Z3, Z3
-	VCMPPS    $0x04, Z3, Z0, K2
-	VBLENDMPS Z1, Z2, K2, Z4
-	VMOVUPS   Z4, (BX)(AX*1)
-	ADDQ      $0x40, AX
-	CMPQ      AX, SI
-	JNE       where_loop
+where_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    where_end
+
+where_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VMOVUPS (R8), Z5
+	VCMPPS  $0x04, Z0, Z1, K1
+	VMOVUPS Z5, Z1
+	VMOVUPS Z2, K1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	ADDQ    R13, R8
+	DECQ    R9
+	JNZ     where_time
+
+where_end:
+	CMPQ 104(AX), $0x00
+	JNE  where_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ 128(DX), R8
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	SUBQ $0x40, 112(AX)
+	JNZ  where_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	ADDQ 160(DX), R8
+	DECQ 96(AX)
+	JNZ  where_row
+	JMP  done
 
 where_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS.Z (R9)(AX*1), K1, Z1
-	VMOVUPS.Z (R10)(AX*1), K1, Z2
-	VPXORD    Z5, Z5, Z5
-	VCMPPS    $0x04, Z5, Z0, K2
-	VBLENDMPS Z1, Z2, K2, Z6
-	VMOVUPS   Z6, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R9
+	SHLQ      CL, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS.Z (DI), K1, Z2
+	VMOVUPS.Z (R8), K1, Z5
+	VCMPPS    $0x04, Z0, Z1, K2
+	VMOVUPS   Z5, Z1
+	VMOVUPS   Z2, K2, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 fill:
-	VBROADCASTSS 48(AX), Z0
-	XORQ         AX, AX
-	CMPQ         SI, $0x00
-	JEQ          fill_tail
+	VBROADCASTSS 40(DX), Z1
 
-fill_loop:
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     fill_loop
+fill_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+fill_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    fill_end
+
+fill_time:
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	DECQ    R9
+	JNZ     fill_time
+
+fill_end:
+	CMPQ 104(AX), $0x00
+	JNE  fill_tail
+	ADDQ 104(DX), BX
+	ADDQ $0x40, BX
+	SUBQ $0x40, 112(AX)
+	JNZ  fill_vector
+	ADDQ 136(DX), BX
+	DECQ 96(AX)
+	JNZ  fill_row
+	JMP  done
 
 fill_tail:
-	CMPQ    DI, $0x00
-	JEQ     done
-	VMOVUPS Z0, K1, (BX)(AX*1)
+	MOVQ    104(AX), R9
+	MOVQ    R9, CX
+	MOVQ    $0x00000001, SI
+	SHLQ    CL, SI
+	DECQ    SI
+	KMOVW   SI, K1
+	VMOVUPS Z1, K1, (BX)
 	JMP     done
 
 muladd:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  muladd_tail
+muladd_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-muladd_loop:
-	VMOVUPS (R8)(AX*1), Z0
-	VMOVUPS (R9)(AX*1), Z1
-	VMOVUPS (R10)(AX*1), Z2
-	VMULPS  Z1, Z0, Z0
-	VADDPS  Z2, Z0, Z0
-	VMOVUPS Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     muladd_loop
+muladd_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    muladd_end
+
+muladd_time:
+	VMOVUPS (SI), Z1
+	VMOVUPS (DI), Z2
+	VMOVUPS (R8), Z5
+	VMULPS  Z2, Z1, Z1
+	VADDPS  Z5, Z1, Z1
+	VMOVUPS Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	ADDQ    R13, R8
+	DECQ    R9
+	JNZ     muladd_time
+
+muladd_end:
+	CMPQ 104(AX), $0x00
+	JNE  muladd_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ 128(DX), R8
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	SUBQ $0x40, 112(AX)
+	JNZ  muladd_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	ADDQ 160(DX), R8
+	DECQ 96(AX)
+	JNZ  muladd_row
+	JMP  done
 
 muladd_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPS.Z (R8)(AX*1), K1, Z0
-	VMOVUPS.Z (R9)(AX*1), K1, Z1
-	VMOVUPS.Z (R10)(AX*1), K1, Z2
-	VMULPS    Z1, Z0, Z0
-	VADDPS    Z2, Z0, Z0
-	VMOVUPS   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R9
+	SHLQ      CL, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (SI), K1, Z1
+	VMOVUPS.Z (DI), K1, Z2
+	VMOVUPS.Z (R8), K1, Z5
+	VMULPS    Z2, Z1, Z1
+	VADDPS    Z5, Z1, Z1
+	VMOVUPS   Z1, K1, (BX)
 	JMP       done
 
 exp:
-	VMOVUPS c32_3fb8aa3b<>+0(SB), Z0
-	VMOVUPS c32_4b400000<>+0(SB), Z1
-	VMOVUPS c32_3f317200<>+0(SB), Z2
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z3
-	VMOVUPS c32_3f800000<>+0(SB), Z4
-	VMOVUPS c32_3f000000<>+0(SB), Z5
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z6
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z7
-	VMOVUPS c32_3c090600<>+0(SB), Z8
-	VMOVUPS c32_3ab688cd<>+0(SB), Z9
-	VMOVUPS c32_42b20000<>+0(SB), Z10
-	VMOVUPS c32_c2d00000<>+0(SB), Z11
-	XORQ    AX, AX
-	CMPQ    SI, $0x00
-	JEQ     exp_tail
+	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
+	VMOVUPS c32_4b400000<>+0(SB), Z2
+	VMOVUPS c32_3f317200<>+0(SB), Z5
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
+	VMOVUPS c32_3f800000<>+0(SB), Z7
+	VMOVUPS c32_3f000000<>+0(SB), Z8
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
+	VMOVUPS c32_3c090600<>+0(SB), Z11
+	VMOVUPS c32_3ab688cd<>+0(SB), Z12
+	VMOVUPS c32_42b20000<>+0(SB), Z13
+	VMOVUPS c32_c2d00000<>+0(SB), Z14
 
-exp_loop:
-	VMOVUPS      (R8)(AX*1), Z12
-	VMINPS       Z12, Z10, Z12
-	VMAXPS       Z12, Z11, Z12
-	VMOVUPS      Z1, Z13
-	VFMADD231PS  Z12, Z0, Z13
-	VSUBPS       Z1, Z13, Z13
-	VMOVUPS      Z12, Z12
-	VFNMADD231PS Z2, Z13, Z12
-	VFNMADD231PS Z3, Z13, Z12
-	VMOVUPS      Z9, Z14
-	VFMADD213PS  Z8, Z12, Z14
-	VFMADD213PS  Z7, Z12, Z14
-	VFMADD213PS  Z6, Z12, Z14
-	VFMADD213PS  Z5, Z12, Z14
-	VMULPS       Z12, Z12, Z15
-	VFMADD213PS  Z12, Z15, Z14
-	VADDPS       Z4, Z14, Z12
-	VSCALEFPS    Z13, Z12, Z12
-	VMOVUPS      Z12, (BX)(AX*1)
-	ADDQ         $0x40, AX
-	CMPQ         AX, SI
-	JNE          exp_loop
+exp_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+exp_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    exp_end
+
+exp_time:
+	VMOVUPS      (SI), Z15
+	VMINPS       Z15, Z13, Z15
+	VMAXPS       Z15, Z14, Z15
+	VMOVUPS      Z2, Z16
+	VFMADD231PS  Z15, Z1, Z16
+	VSUBPS       Z2, Z16, Z16
+	VMOVUPS      Z15, Z15
+	VFNMADD231PS Z5, Z16, Z15
+	VFNMADD231PS Z6, Z16, Z15
+	VMOVUPS      Z12, Z17
+	VFMADD213PS  Z11, Z15, Z17
+	VFMADD213PS  Z10, Z15, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VFMADD213PS  Z8, Z15, Z17
+	VMULPS       Z15, Z15, Z18
+	VFMADD213PS  Z15, Z18, Z17
+	VADDPS       Z7, Z17, Z15
+	VSCALEFPS    Z16, Z15, Z15
+	VMOVUPS      Z15, (BX)
+	ADDQ         R10, BX
+	ADDQ         R11, SI
+	DECQ         R9
+	JNZ          exp_time
+
+exp_end:
+	CMPQ 104(AX), $0x00
+	JNE  exp_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  exp_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  exp_row
+	JMP  done
 
 exp_tail:
-	CMPQ         DI, $0x00
-	JEQ          done
-	VMOVUPS.Z    (R8)(AX*1), K1, Z12
-	VMINPS       Z12, Z10, Z10
-	VMAXPS       Z10, Z11, Z10
-	VMOVUPS      Z1, Z11
-	VFMADD231PS  Z10, Z0, Z11
-	VSUBPS       Z1, Z11, Z0
-	VMOVUPS      Z10, Z1
-	VFNMADD231PS Z2, Z0, Z1
-	VFNMADD231PS Z3, Z0, Z1
-	VMOVUPS      Z9, Z2
-	VFMADD213PS  Z8, Z1, Z2
-	VFMADD213PS  Z7, Z1, Z2
-	VFMADD213PS  Z6, Z1, Z2
-	VFMADD213PS  Z5, Z1, Z2
-	VMULPS       Z1, Z1, Z3
-	VFMADD213PS  Z1, Z3, Z2
-	VADDPS       Z4, Z2, Z1
-	VSCALEFPS    Z0, Z1, Z1
-	VMOVUPS      Z1, K1, (BX)(AX*1)
+	MOVQ         104(AX), R9
+	MOVQ         R9, CX
+	MOVQ         $0x00000001, DI
+	SHLQ         CL, DI
+	DECQ         DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (SI), K1, Z15
+	VMINPS       Z15, Z13, Z13
+	VMAXPS       Z13, Z14, Z13
+	VMOVUPS      Z2, Z14
+	VFMADD231PS  Z13, Z1, Z14
+	VSUBPS       Z2, Z14, Z1
+	VMOVUPS      Z13, Z2
+	VFNMADD231PS Z5, Z1, Z2
+	VFNMADD231PS Z6, Z1, Z2
+	VMOVUPS      Z12, Z5
+	VFMADD213PS  Z11, Z2, Z5
+	VFMADD213PS  Z10, Z2, Z5
+	VFMADD213PS  Z9, Z2, Z5
+	VFMADD213PS  Z8, Z2, Z5
+	VMULPS       Z2, Z2, Z6
+	VFMADD213PS  Z2, Z6, Z5
+	VADDPS       Z7, Z5, Z2
+	VSCALEFPS    Z1, Z2, Z2
+	VMOVUPS      Z2, K1, (BX)
 	JMP          done
 
 tanh:
-	VMOVUPS c32_3fb8aa3b<>+0(SB), Z0
-	VMOVUPS c32_4b400000<>+0(SB), Z1
-	VMOVUPS c32_3f317200<>+0(SB), Z2
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z3
-	VMOVUPS c32_3f800000<>+0(SB), Z4
-	VMOVUPS c32_3f000000<>+0(SB), Z5
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z6
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z7
-	VMOVUPS c32_3c090600<>+0(SB), Z8
-	VMOVUPS c32_3ab688cd<>+0(SB), Z9
-	VMOVUPS c32_41180000<>+0(SB), Z10
-	VMOVUPS c32_40000000<>+0(SB), Z11
-	VMOVUPS c32_80000000<>+0(SB), Z12
-	VMOVUPS c32_7fffffff<>+0(SB), Z13
-	VMOVUPS c32_7f<>+0(SB), Z14
-	XORQ    AX, AX
-	CMPQ    SI, $0x00
-	JEQ     tanh_tail
+	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
+	VMOVUPS c32_4b400000<>+0(SB), Z2
+	VMOVUPS c32_3f317200<>+0(SB), Z5
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
+	VMOVUPS c32_3f800000<>+0(SB), Z7
+	VMOVUPS c32_3f000000<>+0(SB), Z8
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
+	VMOVUPS c32_3c090600<>+0(SB), Z11
+	VMOVUPS c32_3ab688cd<>+0(SB), Z12
+	VMOVUPS c32_41180000<>+0(SB), Z13
+	VMOVUPS c32_40000000<>+0(SB), Z14
+	VMOVUPS c32_80000000<>+0(SB), Z15
+	VMOVUPS c32_7fffffff<>+0(SB), Z16
+	VMOVUPS c32_7f<>+0(SB), Z17
 
-tanh_loop:
-	VMOVUPS      (R8)(AX*1), Z15
-	VPANDD       Z12, Z15, Z16
-	VPANDD       Z13, Z15, Z15
-	VMINPS       Z15, Z10, Z15
-	VADDPS       Z15, Z15, Z15
-	VMOVUPS      Z1, Z17
-	VFMADD231PS  Z15, Z0, Z17
-	VSUBPS       Z1, Z17, Z18
-	VMOVUPS      Z15, Z15
-	VFNMADD231PS Z2, Z18, Z15
-	VFNMADD231PS Z3, Z18, Z15
-	VMOVUPS      Z9, Z18
-	VFMADD213PS  Z8, Z15, Z18
-	VFMADD213PS  Z7, Z15, Z18
-	VFMADD213PS  Z6, Z15, Z18
-	VFMADD213PS  Z5, Z15, Z18
-	VMULPS       Z15, Z15, Z19
-	VFMADD213PS  Z15, Z19, Z18
-	VPADDD       Z14, Z17, Z15
-	VPSLLD       $0x17, Z15, Z15
-	VSUBPS       Z4, Z15, Z17
-	VFMADD231PS  Z15, Z18, Z17
-	VADDPS       Z11, Z17, Z15
-	VDIVPS       Z15, Z17, Z15
-	VPORD        Z15, Z16, Z15
-	VMOVUPS      Z15, (BX)(AX*1)
-	ADDQ         $0x40, AX
-	CMPQ         AX, SI
-	JNE          tanh_loop
+tanh_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+tanh_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    tanh_end
+
+tanh_time:
+	VMOVUPS      (SI), Z18
+	VPANDD       Z15, Z18, Z19
+	VPANDD       Z16, Z18, Z18
+	VMINPS       Z18, Z13, Z18
+	VADDPS       Z18, Z18, Z18
+	VMOVUPS      Z2, Z20
+	VFMADD231PS  Z18, Z1, Z20
+	VSUBPS       Z2, Z20, Z21
+	VMOVUPS      Z18, Z18
+	VFNMADD231PS Z5, Z21, Z18
+	VFNMADD231PS Z6, Z21, Z18
+	VMOVUPS      Z12, Z21
+	VFMADD213PS  Z11, Z18, Z21
+	VFMADD213PS  Z10, Z18, Z21
+	VFMADD213PS  Z9, Z18, Z21
+	VFMADD213PS  Z8, Z18, Z21
+	VMULPS       Z18, Z18, Z22
+	VFMADD213PS  Z18, Z22, Z21
+	VPADDD       Z17, Z20, Z18
+	VPSLLD       $0x17, Z18, Z18
+	VSUBPS       Z7, Z18, Z20
+	VFMADD231PS  Z18, Z21, Z20
+	VADDPS       Z14, Z20, Z18
+	VDIVPS       Z18, Z20, Z18
+	VPORD        Z18, Z19, Z18
+	VMOVUPS      Z18, (BX)
+	ADDQ         R10, BX
+	ADDQ         R11, SI
+	DECQ         R9
+	JNZ          tanh_time
+
+tanh_end:
+	CMPQ 104(AX), $0x00
+	JNE  tanh_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  tanh_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  tanh_row
+	JMP  done
 
 tanh_tail:
-	CMPQ         DI, $0x00
-	JEQ          done
-	VMOVUPS.Z    (R8)(AX*1), K1, Z15
-	VPANDD       Z12, Z15, Z12
-	VPANDD       Z13, Z15, Z13
-	VMINPS       Z13, Z10, Z10
-	VADDPS       Z10, Z10, Z10
-	VMOVUPS      Z1, Z13
-	VFMADD231PS  Z10, Z0, Z13
-	VSUBPS       Z1, Z13, Z0
-	VMOVUPS      Z10, Z1
-	VFNMADD231PS Z2, Z0, Z1
-	VFNMADD231PS Z3, Z0, Z1
-	VMOVUPS      Z9, Z0
-	VFMADD213PS  Z8, Z1, Z0
-	VFMADD213PS  Z7, Z1, Z0
-	VFMADD213PS  Z6, Z1, Z0
-	VFMADD213PS  Z5, Z1, Z0
-	VMULPS       Z1, Z1, Z2
-	VFMADD213PS  Z1, Z2, Z0
-	VPADDD       Z14, Z13, Z1
-	VPSLLD       $0x17, Z1, Z1
-	VSUBPS       Z4, Z1, Z2
-	VFMADD231PS  Z1, Z0, Z2
-	VADDPS       Z11, Z2, Z0
-	VDIVPS       Z0, Z2, Z0
-	VPORD        Z0, Z12, Z0
-	VMOVUPS      Z0, K1, (BX)(AX*1)
+	MOVQ         104(AX), R9
+	MOVQ         R9, CX
+	MOVQ         $0x00000001, DI
+	SHLQ         CL, DI
+	DECQ         DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (SI), K1, Z18
+	VPANDD       Z15, Z18, Z15
+	VPANDD       Z16, Z18, Z16
+	VMINPS       Z16, Z13, Z13
+	VADDPS       Z13, Z13, Z13
+	VMOVUPS      Z2, Z16
+	VFMADD231PS  Z13, Z1, Z16
+	VSUBPS       Z2, Z16, Z1
+	VMOVUPS      Z13, Z2
+	VFNMADD231PS Z5, Z1, Z2
+	VFNMADD231PS Z6, Z1, Z2
+	VMOVUPS      Z12, Z1
+	VFMADD213PS  Z11, Z2, Z1
+	VFMADD213PS  Z10, Z2, Z1
+	VFMADD213PS  Z9, Z2, Z1
+	VFMADD213PS  Z8, Z2, Z1
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z1
+	VPADDD       Z17, Z16, Z2
+	VPSLLD       $0x17, Z2, Z2
+	VSUBPS       Z7, Z2, Z5
+	VFMADD231PS  Z2, Z1, Z5
+	VADDPS       Z14, Z5, Z1
+	VDIVPS       Z1, Z5, Z1
+	VPORD        Z1, Z15, Z1
+	VMOVUPS      Z1, K1, (BX)
 	JMP          done
 
 sigmoid:
-	VMOVUPS c32_3fb8aa3b<>+0(SB), Z0
-	VMOVUPS c32_4b400000<>+0(SB), Z1
-	VMOVUPS c32_3f317200<>+0(SB), Z2
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z3
-	VMOVUPS c32_3f800000<>+0(SB), Z4
-	VMOVUPS c32_3f000000<>+0(SB), Z5
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z6
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z7
-	VMOVUPS c32_3c090600<>+0(SB), Z8
-	VMOVUPS c32_3ab688cd<>+0(SB), Z9
-	VMOVUPS c32_42b20000<>+0(SB), Z10
-	VMOVUPS c32_c2d00000<>+0(SB), Z11
-	VMOVUPS c32_80000000<>+0(SB), Z12
-	XORQ    AX, AX
-	CMPQ    SI, $0x00
-	JEQ     sigmoid_tail
+	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
+	VMOVUPS c32_4b400000<>+0(SB), Z2
+	VMOVUPS c32_3f317200<>+0(SB), Z5
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
+	VMOVUPS c32_3f800000<>+0(SB), Z7
+	VMOVUPS c32_3f000000<>+0(SB), Z8
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
+	VMOVUPS c32_3c090600<>+0(SB), Z11
+	VMOVUPS c32_3ab688cd<>+0(SB), Z12
+	VMOVUPS c32_42b20000<>+0(SB), Z13
+	VMOVUPS c32_c2d00000<>+0(SB), Z14
+	VMOVUPS c32_80000000<>+0(SB), Z15
 
-sigmoid_loop:
-	VMOVUPS      (R8)(AX*1), Z13
-	VPORD        Z12, Z13, Z14
-	VMINPS       Z14, Z10, Z14
-	VMAXPS       Z14, Z11, Z14
-	VMOVUPS      Z1, Z19
-	VFMADD231PS  Z14, Z0, Z19
-	VSUBPS       Z1, Z19, Z19
-	VMOVUPS      Z14, Z14
-	VFNMADD231PS Z2, Z19, Z14
-	VFNMADD231PS Z3, Z19, Z14
-	VMOVUPS      Z9, Z20
-	VFMADD213PS  Z8, Z14, Z20
-	VFMADD213PS  Z7, Z14, Z20
-	VFMADD213PS  Z6, Z14, Z20
-	VFMADD213PS  Z5, Z14, Z20
-	VMULPS       Z14, Z14, Z21
-	VFMADD213PS  Z14, Z21, Z20
-	VADDPS       Z4, Z20, Z14
-	VSCALEFPS    Z19, Z14, Z14
-	VPXORD       Z15, Z15, Z15
-	VCMPPS       $0x01, Z15, Z13, K2
-	VMOVUPS      Z4, Z13
-	VBLENDMPS    Z14, Z13, K2, Z16
-	VADDPS       Z4, Z14, Z13
-	VDIVPS       Z13, Z16, Z13
-	VMOVUPS      Z13, (BX)(AX*1)
-	ADDQ         $0x40, AX
-	CMPQ         AX, SI
-	JNE          sigmoid_loop
+sigmoid_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+sigmoid_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    sigmoid_end
+
+sigmoid_time:
+	VMOVUPS      (SI), Z16
+	VPORD        Z15, Z16, Z17
+	VMINPS       Z17, Z13, Z17
+	VMAXPS       Z17, Z14, Z17
+	VMOVUPS      Z2, Z18
+	VFMADD231PS  Z17, Z1, Z18
+	VSUBPS       Z2, Z18, Z18
+	VMOVUPS      Z17, Z17
+	VFNMADD231PS Z5, Z18, Z17
+	VFNMADD231PS Z6, Z18, Z17
+	VMOVUPS      Z12, Z19
+	VFMADD213PS  Z11, Z17, Z19
+	VFMADD213PS  Z10, Z17, Z19
+	VFMADD213PS  Z9, Z17, Z19
+	VFMADD213PS  Z8, Z17, Z19
+	VMULPS       Z17, Z17, Z20
+	VFMADD213PS  Z17, Z20, Z19
+	VADDPS       Z7, Z19, Z17
+	VSCALEFPS    Z18, Z17, Z17
+	VCMPPS       $0x01, Z0, Z16, K1
+	VMOVUPS      Z7, Z16
+	VMOVUPS      Z16, Z16
+	VMOVUPS      Z17, K1, Z16
+	VADDPS       Z7, Z17, Z17
+	VDIVPS       Z17, Z16, Z16
+	VMOVUPS      Z16, (BX)
+	ADDQ         R10, BX
+	ADDQ         R11, SI
+	DECQ         R9
+	JNZ          sigmoid_time
+
+sigmoid_end:
+	CMPQ 104(AX), $0x00
+	JNE  sigmoid_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  sigmoid_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  sigmoid_row
+	JMP  done
 
 sigmoid_tail:
-	CMPQ         DI, $0x00
-	JEQ          done
-	VMOVUPS.Z    (R8)(AX*1), K1, Z13
-	VPORD        Z12, Z13, Z12
-	VMINPS       Z12, Z10, Z10
-	VMAXPS       Z10, Z11, Z10
-	VMOVUPS      Z1, Z11
-	VFMADD231PS  Z10, Z0, Z11
-	VSUBPS       Z1, Z11, Z0
-	VMOVUPS      Z10, Z1
-	VFNMADD231PS Z2, Z0, Z1
-	VFNMADD231PS Z3, Z0, Z1
-	VMOVUPS      Z9, Z2
-	VFMADD213PS  Z8, Z1, Z2
-	VFMADD213PS  Z7, Z1, Z2
-	VFMADD213PS  Z6, Z1, Z2
-	VFMADD213PS  Z5, Z1, Z2
-	VMULPS       Z1, Z1, Z3
-	VFMADD213PS  Z1, Z3, Z2
-	VADDPS       Z4, Z2, Z1
-	VSCALEFPS    Z0, Z1, Z1
-	VPXORD       Z17, Z17, Z17
-	VCMPPS       $0x01, Z17, Z13, K2
-	VMOVUPS      Z4, Z0
-	VBLENDMPS    Z1, Z0, K2, Z18
-	VADDPS       Z4, Z1, Z0
-	VDIVPS       Z0, Z18, Z0
-	VMOVUPS      Z0, K1, (BX)(AX*1)
+	MOVQ         104(AX), R9
+	MOVQ         R9, CX
+	MOVQ         $0x00000001, DI
+	SHLQ         CL, DI
+	DECQ         DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (SI), K1, Z16
+	VPORD        Z15, Z16, Z15
+	VMINPS       Z15, Z13, Z13
+	VMAXPS       Z13, Z14, Z13
+	VMOVUPS      Z2, Z14
+	VFMADD231PS  Z13, Z1, Z14
+	VSUBPS       Z2, Z14, Z1
+	VMOVUPS      Z13, Z2
+	VFNMADD231PS Z5, Z1, Z2
+	VFNMADD231PS Z6, Z1, Z2
+	VMOVUPS      Z12, Z5
+	VFMADD213PS  Z11, Z2, Z5
+	VFMADD213PS  Z10, Z2, Z5
+	VFMADD213PS  Z9, Z2, Z5
+	VFMADD213PS  Z8, Z2, Z5
+	VMULPS       Z2, Z2, Z6
+	VFMADD213PS  Z2, Z6, Z5
+	VADDPS       Z7, Z5, Z2
+	VSCALEFPS    Z1, Z2, Z2
+	VCMPPS       $0x01, Z0, Z16, K2
+	VMOVUPS      Z7, Z1
+	VMOVUPS      Z1, Z1
+	VMOVUPS      Z2, K2, Z1
+	VADDPS       Z7, Z2, Z2
+	VDIVPS       Z2, Z1, Z1
+	VMOVUPS      Z1, K1, (BX)
 	JMP          done
 
 erf:
-	VMOVUPS c32_3fb8aa3b<>+0(SB), Z0
-	VMOVUPS c32_4b400000<>+0(SB), Z1
-	VMOVUPS c32_3f317200<>+0(SB), Z2
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z3
-	VMOVUPS c32_3f800000<>+0(SB), Z4
-	VMOVUPS c32_3f000000<>+0(SB), Z5
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z6
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z7
-	VMOVUPS c32_3c090600<>+0(SB), Z8
-	VMOVUPS c32_3ab688cd<>+0(SB), Z9
-	VMOVUPS c32_40800000<>+0(SB), Z10
-	VMOVUPS c32_3f6b851f<>+0(SB), Z11
-	VMOVUPS c32_3e0375d4<>+0(SB), Z12
-	VMOVUPS c32_bec093a2<>+0(SB), Z13
-	VMOVUPS c32_3de71715<>+0(SB), Z14
-	VMOVUPS c32_bcdc08a4<>+0(SB), Z15
-	VMOVUPS c32_80000000<>+0(SB), Z16
-	VMOVUPS c32_7fffffff<>+0(SB), Z17
-	XORQ    AX, AX
-	CMPQ    SI, $0x00
-	JEQ     erf_tail
+	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
+	VMOVUPS c32_4b400000<>+0(SB), Z2
+	VMOVUPS c32_3f317200<>+0(SB), Z5
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
+	VMOVUPS c32_3f800000<>+0(SB), Z7
+	VMOVUPS c32_3f000000<>+0(SB), Z8
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
+	VMOVUPS c32_3c090600<>+0(SB), Z11
+	VMOVUPS c32_3ab688cd<>+0(SB), Z12
+	VMOVUPS c32_40800000<>+0(SB), Z13
+	VMOVUPS c32_3f6b851f<>+0(SB), Z14
+	VMOVUPS c32_3e0375d4<>+0(SB), Z15
+	VMOVUPS c32_bec093a2<>+0(SB), Z16
+	VMOVUPS c32_3de71715<>+0(SB), Z17
+	VMOVUPS c32_bcdc08a4<>+0(SB), Z18
+	VMOVUPS c32_80000000<>+0(SB), Z19
+	VMOVUPS c32_7fffffff<>+0(SB), Z20
 
-erf_loop:
-	VMOVUPS      (R8)(AX*1), Z18
-	VPANDD       Z16, Z18, Z19
-	VPANDD       Z17, Z18, Z18
-	VMINPS       Z18, Z10, Z18
-	VMULPS       Z18, Z18, Z22
-	VMOVUPS      c32_38afe3c3<>+0(SB), Z23
-	VFMADD213PS  c32_ba559223<>+0(SB), Z22, Z23
-	VFMADD213PS  c32_3baa70fa<>+0(SB), Z22, Z23
-	VFMADD213PS  Z15, Z22, Z23
-	VFMADD213PS  Z14, Z22, Z23
-	VFMADD213PS  Z13, Z22, Z23
-	VFMADD213PS  Z12, Z22, Z23
-	VFMADD213PS  Z18, Z18, Z23
-	VMOVUPS      c32_b5dc873d<>+0(SB), Z22
-	VFMADD213PS  c32_3841a011<>+0(SB), Z18, Z22
-	VFMADD213PS  c32_ba1ca74d<>+0(SB), Z18, Z22
-	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Z18, Z22
-	VFMADD213PS  c32_bcd87ec6<>+0(SB), Z18, Z22
-	VFMADD213PS  c32_3de17561<>+0(SB), Z18, Z22
-	VFMADD213PS  c32_3f21bf36<>+0(SB), Z18, Z22
-	VFMADD213PS  c32_3f90ab69<>+0(SB), Z18, Z22
-	VFMADD213PS  c32_b9a701ab<>+0(SB), Z18, Z22
-	VPXORD       Z16, Z22, Z22
-	VMOVUPS      Z1, Z24
-	VFMADD231PS  Z22, Z0, Z24
-	VSUBPS       Z1, Z24, Z25
-	VMOVUPS      Z22, Z22
-	VFNMADD231PS Z2, Z25, Z22
-	VFNMADD231PS Z3, Z25, Z22
-	VMOVUPS      Z9, Z25
-	VFMADD213PS  Z8, Z22, Z25
-	VFMADD213PS  Z7, Z22, Z25
-	VFMADD213PS  Z6, Z22, Z25
-	VFMADD213PS  Z5, Z22, Z25
-	VMULPS       Z22, Z22, Z26
-	VFMADD213PS  Z22, Z26, Z25
-	VADDPS       Z4, Z25, Z22
-	VPSLLD       $0x17, Z24, Z24
-	VPADDD       Z24, Z22, Z22
-	VSUBPS       Z22, Z4, Z22
-	VCMPPS       $0x01, Z11, Z18, K2
-	VBLENDMPS    Z23, Z22, K2, Z20
-	VPORD        Z20, Z19, Z18
-	VMOVUPS      Z18, (BX)(AX*1)
-	ADDQ         $0x40, AX
-	CMPQ         AX, SI
-	JNE          erf_loop
+erf_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+erf_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    erf_end
+
+erf_time:
+	VMOVUPS      (SI), Z21
+	VPANDD       Z19, Z21, Z22
+	VPANDD       Z20, Z21, Z21
+	VMINPS       Z21, Z13, Z21
+	VMULPS       Z21, Z21, Z23
+	VMOVUPS      c32_38afe3c3<>+0(SB), Z24
+	VFMADD213PS  c32_ba559223<>+0(SB), Z23, Z24
+	VFMADD213PS  c32_3baa70fa<>+0(SB), Z23, Z24
+	VFMADD213PS  Z18, Z23, Z24
+	VFMADD213PS  Z17, Z23, Z24
+	VFMADD213PS  Z16, Z23, Z24
+	VFMADD213PS  Z15, Z23, Z24
+	VFMADD213PS  Z21, Z21, Z24
+	VMOVUPS      c32_b5dc873d<>+0(SB), Z23
+	VFMADD213PS  c32_3841a011<>+0(SB), Z21, Z23
+	VFMADD213PS  c32_ba1ca74d<>+0(SB), Z21, Z23
+	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Z21, Z23
+	VFMADD213PS  c32_bcd87ec6<>+0(SB), Z21, Z23
+	VFMADD213PS  c32_3de17561<>+0(SB), Z21, Z23
+	VFMADD213PS  c32_3f21bf36<>+0(SB), Z21, Z23
+	VFMADD213PS  c32_3f90ab69<>+0(SB), Z21, Z23
+	VFMADD213PS  c32_b9a701ab<>+0(SB), Z21, Z23
+	VPXORD       Z19, Z23, Z23
+	VMOVUPS      Z2, Z25
+	VFMADD231PS  Z23, Z1, Z25
+	VSUBPS       Z2, Z25, Z26
+	VMOVUPS      Z23, Z23
+	VFNMADD231PS Z5, Z26, Z23
+	VFNMADD231PS Z6, Z26, Z23
+	VMOVUPS      Z12, Z26
+	VFMADD213PS  Z11, Z23, Z26
+	VFMADD213PS  Z10, Z23, Z26
+	VFMADD213PS  Z9, Z23, Z26
+	VFMADD213PS  Z8, Z23, Z26
+	VMULPS       Z23, Z23, Z27
+	VFMADD213PS  Z23, Z27, Z26
+	VADDPS       Z7, Z26, Z23
+	VPSLLD       $0x17, Z25, Z25
+	VPADDD       Z25, Z23, Z23
+	VSUBPS       Z23, Z7, Z23
+	VCMPPS       $0x01, Z14, Z21, K1
+	VMOVUPS      Z23, Z21
+	VMOVUPS      Z24, K1, Z21
+	VPORD        Z21, Z22, Z21
+	VMOVUPS      Z21, (BX)
+	ADDQ         R10, BX
+	ADDQ         R11, SI
+	DECQ         R9
+	JNZ          erf_time
+
+erf_end:
+	CMPQ 104(AX), $0x00
+	JNE  erf_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  erf_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  erf_row
+	JMP  done
 
 erf_tail:
-	CMPQ         DI, $0x00
-	JEQ          done
-	VMOVUPS.Z    (R8)(AX*1), K1, Z18
-	VPANDD       Z16, Z18, Z19
-	VPANDD       Z17, Z18, Z17
-	VMINPS       Z17, Z10, Z10
-	VMULPS       Z10, Z10, Z17
-	VMOVUPS      c32_38afe3c3<>+0(SB), Z18
-	VFMADD213PS  c32_ba559223<>+0(SB), Z17, Z18
-	VFMADD213PS  c32_3baa70fa<>+0(SB), Z17, Z18
-	VFMADD213PS  Z15, Z17, Z18
-	VFMADD213PS  Z14, Z17, Z18
-	VFMADD213PS  Z13, Z17, Z18
-	VFMADD213PS  Z12, Z17, Z18
-	VFMADD213PS  Z10, Z10, Z18
-	VMOVUPS      c32_b5dc873d<>+0(SB), Z12
-	VFMADD213PS  c32_3841a011<>+0(SB), Z10, Z12
-	VFMADD213PS  c32_ba1ca74d<>+0(SB), Z10, Z12
-	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Z10, Z12
-	VFMADD213PS  c32_bcd87ec6<>+0(SB), Z10, Z12
-	VFMADD213PS  c32_3de17561<>+0(SB), Z10, Z12
-	VFMADD213PS  c32_3f21bf36<>+0(SB), Z10, Z12
-	VFMADD213PS  c32_3f90ab69<>+0(SB), Z10, Z12
-	VFMADD213PS  c32_b9a701ab<>+0(SB), Z10, Z12
-	VPXORD       Z16, Z12, Z12
-	VMOVUPS      Z1, Z13
-	VFMADD231PS  Z12, Z0, Z13
-	VSUBPS       Z1, Z13, Z0
+	MOVQ         104(AX), R9
+	MOVQ         R9, CX
+	MOVQ         $0x00000001, DI
+	SHLQ         CL, DI
+	DECQ         DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (SI), K1, Z21
+	VPANDD       Z19, Z21, Z22
+	VPANDD       Z20, Z21, Z20
+	VMINPS       Z20, Z13, Z13
+	VMULPS       Z13, Z13, Z20
+	VMOVUPS      c32_38afe3c3<>+0(SB), Z21
+	VFMADD213PS  c32_ba559223<>+0(SB), Z20, Z21
+	VFMADD213PS  c32_3baa70fa<>+0(SB), Z20, Z21
+	VFMADD213PS  Z18, Z20, Z21
+	VFMADD213PS  Z17, Z20, Z21
+	VFMADD213PS  Z16, Z20, Z21
+	VFMADD213PS  Z15, Z20, Z21
+	VFMADD213PS  Z13, Z13, Z21
+	VMOVUPS      c32_b5dc873d<>+0(SB), Z15
+	VFMADD213PS  c32_3841a011<>+0(SB), Z13, Z15
+	VFMADD213PS  c32_ba1ca74d<>+0(SB), Z13, Z15
+	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Z13, Z15
+	VFMADD213PS  c32_bcd87ec6<>+0(SB), Z13, Z15
+	VFMADD213PS  c32_3de17561<>+0(SB), Z13, Z15
+	VFMADD213PS  c32_3f21bf36<>+0(SB), Z13, Z15
+	VFMADD213PS  c32_3f90ab69<>+0(SB), Z13, Z15
+	VFMADD213PS  c32_b9a701ab<>+0(SB), Z13, Z15
+	VPXORD       Z19, Z15, Z15
+	VMOVUPS      Z2, Z16
+	VFMADD231PS  Z15, Z1, Z16
+	VSUBPS       Z2, Z16, Z1
+	VMOVUPS      Z15, Z2
+	VFNMADD231PS Z5, Z1, Z2
+	VFNMADD231PS Z6, Z1, Z2
 	VMOVUPS      Z12, Z1
-	VFNMADD231PS Z2, Z0, Z1
-	VFNMADD231PS Z3, Z0, Z1
-	VMOVUPS      Z9, Z0
-	VFMADD213PS  Z8, Z1, Z0
-	VFMADD213PS  Z7, Z1, Z0
-	VFMADD213PS  Z6, Z1, Z0
-	VFMADD213PS  Z5, Z1, Z0
-	VMULPS       Z1, Z1, Z2
-	VFMADD213PS  Z1, Z2, Z0
-	VADDPS       Z4, Z0, Z0
-	VPSLLD       $0x17, Z13, Z1
-	VPADDD       Z1, Z0, Z0
-	VSUBPS       Z0, Z4, Z0
-	VCMPPS       $0x01, Z11, Z10, K2
-	VBLENDMPS    Z18, Z0, K2, Z21
-	VPORD        Z21, Z19, Z0
-	VMOVUPS      Z0, K1, (BX)(AX*1)
+	VFMADD213PS  Z11, Z2, Z1
+	VFMADD213PS  Z10, Z2, Z1
+	VFMADD213PS  Z9, Z2, Z1
+	VFMADD213PS  Z8, Z2, Z1
+	VMULPS       Z2, Z2, Z5
+	VFMADD213PS  Z2, Z5, Z1
+	VADDPS       Z7, Z1, Z1
+	VPSLLD       $0x17, Z16, Z2
+	VPADDD       Z2, Z1, Z1
+	VSUBPS       Z1, Z7, Z1
+	VCMPPS       $0x01, Z14, Z13, K2
+	VMOVUPS      Z1, Z1
+	VMOVUPS      Z21, K2, Z1
+	VPORD        Z1, Z22, Z1
+	VMOVUPS      Z1, K1, (BX)
+	JMP          done
 
-done:
-	VZEROUPPER
-	RET
+spread:
+	MOVQ 72(AX), CX
+
+spread_position:
+	VBROADCASTSS (SI), Z1
+	ADDQ         $0x04, SI
+	MOVQ         56(DX), R9
+
+spread_vector:
+	VMOVUPS Z1, (BX)
+	ADDQ    $0x40, BX
+	SUBQ    $0x40, R9
+	JNZ     spread_vector
+	DECQ    CX
+	JNZ     spread_position
+	JMP     done
+
+sum:
+	MOVQ 72(AX), CX
+
+sum_position:
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	MOVQ   56(DX), R9
+
+sum_vector:
+	VCVTPS2PD     (SI), Z1
+	VADDPD        Z1, Z3, Z3
+	VCVTPS2PD     32(SI), Z1
+	VADDPD        Z1, Z4, Z4
+	ADDQ          $0x40, SI
+	SUBQ          $0x40, R9
+	JNZ           sum_vector
+	VADDPD        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y1
+	VADDPD        Y1, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X1
+	VADDPD        X1, X3, X3
+	VUNPCKHPD     X3, X3, X1
+	VADDSD        X1, X3, X3
+	VCVTSD2SS     X3, X3, X3
+	VMOVSS        X3, (BX)
+	ADDQ          $0x04, BX
+	DECQ          CX
+	JNZ           sum_position
+	JMP           done
 
 DATA c32_3f800000<>+0(SB)/4, $0x3f800000
 DATA c32_3f800000<>+4(SB)/4, $0x3f800000
@@ -8555,386 +9128,847 @@ loop:
 	VZEROUPPER
 	RET
 
-// func vectorF64AVX512(p *byte)
-// Requires: AVX, AVX512F
-TEXT ·vectorF64AVX512(SB), NOSPLIT, $0-8
-	MOVQ  p+0(FP), AX
-	MOVQ  (AX), DX
-	MOVQ  8(AX), BX
-	MOVQ  16(AX), R8
-	MOVQ  24(AX), R9
-	MOVQ  32(AX), R10
-	MOVQ  40(AX), SI
-	MOVQ  SI, DI
-	ANDQ  $0x07, DI
-	SUBQ  DI, SI
-	SHLQ  $0x03, SI
-	MOVQ  DI, CX
-	MOVQ  $0x00000001, R11
-	SHLQ  CL, R11
-	DECQ  R11
-	KMOVW R11, K1
-	CMPQ  DX, $0x00
-	JEQ   add
-	CMPQ  DX, $0x01
-	JEQ   sub
-	CMPQ  DX, $0x02
-	JEQ   mul
-	CMPQ  DX, $0x03
-	JEQ   div
-	CMPQ  DX, $0x04
-	JEQ   scale
-	CMPQ  DX, $0x05
-	JEQ   addc
-	CMPQ  DX, $0x06
-	JEQ   relu
-	CMPQ  DX, $0x07
-	JEQ   step
-	CMPQ  DX, $0x08
-	JEQ   recip
-	CMPQ  DX, $0x09
-	JEQ   sqrt
-	CMPQ  DX, $0x0a
-	JEQ   rsqrt
-	CMPQ  DX, $0x0b
-	JEQ   where
-	CMPQ  DX, $0x0c
-	JEQ   fill
-	CMPQ  DX, $0x0d
-	JEQ   muladd
-	JMP   done
+// func scriptF64AVX512(p *byte)
+// Requires: AVX, AVX512F, AVX512VL
+TEXT ·scriptF64AVX512(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	VPXORD Z0, Z0, Z0
+	MOVQ   (AX), DX
+
+instruction:
+	MOVQ 8(DX), BX
+	ADDQ 16(AX), BX
+	MOVQ (BX), BX
+	MOVQ 16(DX), SI
+	ADDQ 16(AX), SI
+	MOVQ (SI), SI
+	MOVQ 24(DX), DI
+	ADDQ 16(AX), DI
+	MOVQ (DI), DI
+	MOVQ 32(DX), R8
+	ADDQ 16(AX), R8
+	MOVQ (R8), R8
+	MOVQ 48(DX), CX
+	CMPQ CX, $0x02
+	JEQ  rows
+	MOVQ 32(AX)(CX*8), R9
+	MOVQ R9, 80(AX)
+	MOVQ 48(AX)(CX*8), R9
+	MOVQ R9, 104(AX)
+	MOVQ $0x00000040, R9
+	MOVQ R9, 88(AX)
+	MOVQ R9, R10
+	MOVQ R9, R11
+	MOVQ R9, R12
+	MOVQ R9, R13
+	MOVQ $0x00000001, R9
+	MOVQ R9, 96(AX)
+	JMP  choose
+
+rows:
+	MOVQ 64(DX), R9
+	MOVQ R9, 80(AX)
+	MOVQ 56(DX), R9
+	MOVQ R9, 88(AX)
+	MOVQ 64(AX), R9
+	MOVQ R9, 96(AX)
+	XORQ R9, R9
+	MOVQ R9, 104(AX)
+	MOVQ 72(DX), R10
+	MOVQ 80(DX), R11
+	MOVQ 88(DX), R12
+	MOVQ 96(DX), R13
+
+choose:
+	MOVQ (DX), CX
+	CMPQ CX, $0x00
+	JEQ  add
+	CMPQ CX, $0x01
+	JEQ  sub
+	CMPQ CX, $0x02
+	JEQ  mul
+	CMPQ CX, $0x03
+	JEQ  div
+	CMPQ CX, $0x04
+	JEQ  scale
+	CMPQ CX, $0x05
+	JEQ  addc
+	CMPQ CX, $0x06
+	JEQ  relu
+	CMPQ CX, $0x07
+	JEQ  step
+	CMPQ CX, $0x08
+	JEQ  recip
+	CMPQ CX, $0x09
+	JEQ  sqrt
+	CMPQ CX, $0x0a
+	JEQ  rsqrt
+	CMPQ CX, $0x0b
+	JEQ  where
+	CMPQ CX, $0x0c
+	JEQ  fill
+	CMPQ CX, $0x0d
+	JEQ  muladd
+	CMPQ CX, $0x12
+	JEQ  spread
+	CMPQ CX, $0x13
+	JEQ  sum
+
+done:
+	ADDQ $0xb0, DX
+	DECQ 8(AX)
+	JNZ  instruction
+	VZEROUPPER
+	RET
 
 add:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  add_tail
+add_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-add_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VMOVUPD (R9)(AX*1), Z1
-	VADDPD  Z1, Z0, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     add_loop
+add_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    add_end
+
+add_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD (DI), Z2
+	VADDPD  Z2, Z1, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     add_time
+
+add_end:
+	CMPQ 104(AX), $0x00
+	JNE  add_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  add_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  add_row
+	JMP  done
 
 add_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD.Z (R9)(AX*1), K1, Z1
-	VADDPD    Z1, Z0, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD.Z (DI), K1, Z2
+	VADDPD    Z2, Z1, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 sub:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  sub_tail
+sub_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-sub_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VMOVUPD (R9)(AX*1), Z1
-	VSUBPD  Z1, Z0, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     sub_loop
+sub_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    sub_end
+
+sub_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD (DI), Z2
+	VSUBPD  Z2, Z1, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     sub_time
+
+sub_end:
+	CMPQ 104(AX), $0x00
+	JNE  sub_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  sub_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  sub_row
+	JMP  done
 
 sub_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD.Z (R9)(AX*1), K1, Z1
-	VSUBPD    Z1, Z0, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD.Z (DI), K1, Z2
+	VSUBPD    Z2, Z1, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 mul:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  mul_tail
+mul_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-mul_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VMOVUPD (R9)(AX*1), Z1
-	VMULPD  Z1, Z0, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     mul_loop
+mul_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    mul_end
+
+mul_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD (DI), Z2
+	VMULPD  Z2, Z1, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     mul_time
+
+mul_end:
+	CMPQ 104(AX), $0x00
+	JNE  mul_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  mul_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  mul_row
+	JMP  done
 
 mul_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD.Z (R9)(AX*1), K1, Z1
-	VMULPD    Z1, Z0, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD.Z (DI), K1, Z2
+	VMULPD    Z2, Z1, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 div:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  div_tail
+div_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-div_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VMOVUPD (R9)(AX*1), Z1
-	VDIVPD  Z1, Z0, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     div_loop
+div_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    div_end
+
+div_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD (DI), Z2
+	VDIVPD  Z2, Z1, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	DECQ    R9
+	JNZ     div_time
+
+div_end:
+	CMPQ 104(AX), $0x00
+	JNE  div_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	SUBQ $0x40, 112(AX)
+	JNZ  div_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	DECQ 96(AX)
+	JNZ  div_row
+	JMP  done
 
 div_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD.Z (R9)(AX*1), K1, Z1
-	VDIVPD    Z1, Z0, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R8
+	SHLQ      CL, R8
+	DECQ      R8
+	KMOVW     R8, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD.Z (DI), K1, Z2
+	VDIVPD    Z2, Z1, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 scale:
-	VBROADCASTSD 48(AX), Z0
-	XORQ         AX, AX
-	CMPQ         SI, $0x00
-	JEQ          scale_tail
+	VBROADCASTSD 40(DX), Z1
 
-scale_loop:
-	VMOVUPD (R8)(AX*1), Z1
-	VMULPD  Z0, Z1, Z1
-	VMOVUPD Z1, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     scale_loop
+scale_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+scale_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    scale_end
+
+scale_time:
+	VMOVUPD (SI), Z2
+	VMULPD  Z1, Z2, Z2
+	VMOVUPD Z2, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     scale_time
+
+scale_end:
+	CMPQ 104(AX), $0x00
+	JNE  scale_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  scale_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  scale_row
+	JMP  done
 
 scale_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z1
-	VMULPD    Z0, Z1, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (SI), K1, Z2
+	VMULPD    Z1, Z2, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 addc:
-	VBROADCASTSD 48(AX), Z0
-	XORQ         AX, AX
-	CMPQ         SI, $0x00
-	JEQ          addc_tail
+	VBROADCASTSD 40(DX), Z1
 
-addc_loop:
-	VMOVUPD (R8)(AX*1), Z1
-	VADDPD  Z0, Z1, Z1
-	VMOVUPD Z1, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     addc_loop
+addc_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+addc_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    addc_end
+
+addc_time:
+	VMOVUPD (SI), Z2
+	VADDPD  Z1, Z2, Z2
+	VMOVUPD Z2, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     addc_time
+
+addc_end:
+	CMPQ 104(AX), $0x00
+	JNE  addc_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  addc_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  addc_row
+	JMP  done
 
 addc_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z1
-	VADDPD    Z0, Z1, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (SI), K1, Z2
+	VADDPD    Z1, Z2, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 relu:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  relu_tail
+relu_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-relu_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VPXORD  Z1, Z1, Z1
-	VMAXPD  Z0, Z1, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     relu_loop
+relu_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    relu_end
+
+relu_time:
+	VMOVUPD (SI), Z1
+	VMAXPD  Z1, Z0, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     relu_time
+
+relu_end:
+	CMPQ 104(AX), $0x00
+	JNE  relu_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  relu_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  relu_row
+	JMP  done
 
 relu_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VPXORD    Z2, Z2, Z2
-	VMAXPD    Z0, Z2, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMAXPD    Z1, Z0, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 step:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  step_tail
+step_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-step_loop:
-	VMOVUPD   (R8)(AX*1), Z0
-	VPXORD    Z1, Z1, Z1
-	VCMPPD    $0x1e, Z1, Z0, K2
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z0
-	VBLENDMPD Z0, Z1, K2, Z2
-	VMOVUPD   Z2, (BX)(AX*1)
-	ADDQ      $0x40, AX
-	CMPQ      AX, SI
-	JNE       step_loop
+step_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    step_end
+
+step_time:
+	VMOVUPD (SI), Z1
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z2
+	VMOVUPD Z1, K1, Z2
+	VMOVUPD Z2, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     step_time
+
+step_end:
+	CMPQ 104(AX), $0x00
+	JNE  step_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  step_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  step_row
+	JMP  done
 
 step_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VPXORD    Z3, Z3, Z3
-	VCMPPD    $0x1e, Z3, Z0, K2
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z0
-	VBLENDMPD Z0, Z3, K2, Z4
-	VMOVUPD   Z4, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VCMPPD    $0x1e, Z0, Z1, K2
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS   Z0, Z2
+	VMOVUPD   Z1, K2, Z2
+	VMOVUPD   Z2, K1, (BX)
 	JMP       done
 
 recip:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  recip_tail
+recip_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-recip_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
-	VDIVPD  Z0, Z1, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     recip_loop
+recip_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    recip_end
+
+recip_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VDIVPD  Z1, Z2, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     recip_time
+
+recip_end:
+	CMPQ 104(AX), $0x00
+	JNE  recip_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  recip_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  recip_row
+	JMP  done
 
 recip_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z1
-	VDIVPD    Z0, Z1, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z2
+	VDIVPD    Z1, Z2, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 sqrt:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  sqrt_tail
+sqrt_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-sqrt_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VSQRTPD Z0, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     sqrt_loop
+sqrt_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    sqrt_end
+
+sqrt_time:
+	VMOVUPD (SI), Z1
+	VSQRTPD Z1, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     sqrt_time
+
+sqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  sqrt_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  sqrt_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  sqrt_row
+	JMP  done
 
 sqrt_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VSQRTPD   Z0, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VSQRTPD   Z1, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 rsqrt:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  rsqrt_tail
+rsqrt_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-rsqrt_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
-	VSQRTPD Z0, Z0
-	VDIVPD  Z0, Z1, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     rsqrt_loop
+rsqrt_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    rsqrt_end
+
+rsqrt_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z2, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	DECQ    R9
+	JNZ     rsqrt_time
+
+rsqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  rsqrt_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	SUBQ $0x40, 112(AX)
+	JNZ  rsqrt_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	DECQ 96(AX)
+	JNZ  rsqrt_row
+	JMP  done
 
 rsqrt_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z1
-	VSQRTPD   Z0, Z0
-	VDIVPD    Z0, Z1, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z2
+	VSQRTPD   Z1, Z1
+	VDIVPD    Z1, Z2, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 where:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  where_tail
+where_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-where_loop:
-	VMOVUPD   (R8)(AX*1), Z0
-	VMOVUPD   (R9)(AX*1), Z1
-	VMOVUPD   (R10)(AX*1), Z2
-	VPXORD    Z3, Z3, Z3
-	VCMPPD    $0x04, Z3, Z0, K2
-	VBLENDMPD Z1, Z2, K2, Z4
-	VMOVUPD   Z4, (BX)(AX*1)
-	ADDQ      $0x40, AX
-	CMPQ      AX, SI
-	JNE       where_loop
+where_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    where_end
+
+where_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD (DI), Z2
+	VMOVUPD (R8), Z4
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z4, Z1
+	VMOVUPD Z2, K1, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	ADDQ    R13, R8
+	DECQ    R9
+	JNZ     where_time
+
+where_end:
+	CMPQ 104(AX), $0x00
+	JNE  where_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ 128(DX), R8
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	SUBQ $0x40, 112(AX)
+	JNZ  where_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	ADDQ 160(DX), R8
+	DECQ 96(AX)
+	JNZ  where_row
+	JMP  done
 
 where_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD.Z (R9)(AX*1), K1, Z1
-	VMOVUPD.Z (R10)(AX*1), K1, Z2
-	VPXORD    Z5, Z5, Z5
-	VCMPPD    $0x04, Z5, Z0, K2
-	VBLENDMPD Z1, Z2, K2, Z6
-	VMOVUPD   Z6, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R9
+	SHLQ      CL, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD.Z (DI), K1, Z2
+	VMOVUPD.Z (R8), K1, Z4
+	VCMPPD    $0x04, Z0, Z1, K2
+	VMOVUPS   Z4, Z1
+	VMOVUPD   Z2, K2, Z1
+	VMOVUPD   Z1, K1, (BX)
 	JMP       done
 
 fill:
-	VBROADCASTSD 48(AX), Z0
-	XORQ         AX, AX
-	CMPQ         SI, $0x00
-	JEQ          fill_tail
+	VBROADCASTSD 40(DX), Z1
 
-fill_loop:
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     fill_loop
+fill_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
+
+fill_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    fill_end
+
+fill_time:
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	DECQ    R9
+	JNZ     fill_time
+
+fill_end:
+	CMPQ 104(AX), $0x00
+	JNE  fill_tail
+	ADDQ 104(DX), BX
+	ADDQ $0x40, BX
+	SUBQ $0x40, 112(AX)
+	JNZ  fill_vector
+	ADDQ 136(DX), BX
+	DECQ 96(AX)
+	JNZ  fill_row
+	JMP  done
 
 fill_tail:
-	CMPQ    DI, $0x00
-	JEQ     done
-	VMOVUPD Z0, K1, (BX)(AX*1)
+	MOVQ    104(AX), R9
+	MOVQ    R9, CX
+	MOVQ    $0x00000001, SI
+	SHLQ    CL, SI
+	DECQ    SI
+	KMOVW   SI, K1
+	VMOVUPD Z1, K1, (BX)
 	JMP     done
 
 muladd:
-	XORQ AX, AX
-	CMPQ SI, $0x00
-	JEQ  muladd_tail
+muladd_row:
+	MOVQ 88(AX), CX
+	MOVQ CX, 112(AX)
 
-muladd_loop:
-	VMOVUPD (R8)(AX*1), Z0
-	VMOVUPD (R9)(AX*1), Z1
-	VMOVUPD (R10)(AX*1), Z2
-	VMULPD  Z1, Z0, Z0
-	VADDPD  Z2, Z0, Z0
-	VMOVUPD Z0, (BX)(AX*1)
-	ADDQ    $0x40, AX
-	CMPQ    AX, SI
-	JNE     muladd_loop
+muladd_vector:
+	MOVQ  80(AX), R9
+	TESTQ R9, R9
+	JZ    muladd_end
+
+muladd_time:
+	VMOVUPD (SI), Z1
+	VMOVUPD (DI), Z2
+	VMOVUPD (R8), Z4
+	VMULPD  Z2, Z1, Z1
+	VADDPD  Z4, Z1, Z1
+	VMOVUPD Z1, (BX)
+	ADDQ    R10, BX
+	ADDQ    R11, SI
+	ADDQ    R12, DI
+	ADDQ    R13, R8
+	DECQ    R9
+	JNZ     muladd_time
+
+muladd_end:
+	CMPQ 104(AX), $0x00
+	JNE  muladd_tail
+	ADDQ 104(DX), BX
+	ADDQ 112(DX), SI
+	ADDQ 120(DX), DI
+	ADDQ 128(DX), R8
+	ADDQ $0x40, BX
+	ADDQ $0x40, SI
+	ADDQ $0x40, DI
+	ADDQ $0x40, R8
+	SUBQ $0x40, 112(AX)
+	JNZ  muladd_vector
+	ADDQ 136(DX), BX
+	ADDQ 144(DX), SI
+	ADDQ 152(DX), DI
+	ADDQ 160(DX), R8
+	DECQ 96(AX)
+	JNZ  muladd_row
+	JMP  done
 
 muladd_tail:
-	CMPQ      DI, $0x00
-	JEQ       done
-	VMOVUPD.Z (R8)(AX*1), K1, Z0
-	VMOVUPD.Z (R9)(AX*1), K1, Z1
-	VMOVUPD.Z (R10)(AX*1), K1, Z2
-	VMULPD    Z1, Z0, Z0
-	VADDPD    Z2, Z0, Z0
-	VMOVUPD   Z0, K1, (BX)(AX*1)
+	MOVQ      104(AX), R9
+	MOVQ      R9, CX
+	MOVQ      $0x00000001, R9
+	SHLQ      CL, R9
+	DECQ      R9
+	KMOVW     R9, K1
+	VMOVUPD.Z (SI), K1, Z1
+	VMOVUPD.Z (DI), K1, Z2
+	VMOVUPD.Z (R8), K1, Z4
+	VMULPD    Z2, Z1, Z1
+	VADDPD    Z4, Z1, Z1
+	VMOVUPD   Z1, K1, (BX)
+	JMP       done
 
-done:
-	VZEROUPPER
-	RET
+spread:
+	MOVQ 72(AX), CX
+
+spread_position:
+	VBROADCASTSD (SI), Z1
+	ADDQ         $0x08, SI
+	MOVQ         56(DX), R9
+
+spread_vector:
+	VMOVUPD Z1, (BX)
+	ADDQ    $0x40, BX
+	SUBQ    $0x40, R9
+	JNZ     spread_vector
+	DECQ    CX
+	JNZ     spread_position
+	JMP     done
+
+sum:
+	MOVQ 72(AX), CX
+
+sum_position:
+	VPXORD Z3, Z3, Z3
+	MOVQ   56(DX), R9
+
+sum_vector:
+	VADDPD        (SI), Z3, Z3
+	ADDQ          $0x40, SI
+	SUBQ          $0x40, R9
+	JNZ           sum_vector
+	VEXTRACTF64X4 $0x01, Z3, Y1
+	VADDPD        Y1, Y3, Y3
+	VEXTRACTF32X4 $0x01, Y3, X1
+	VADDPD        X1, X3, X3
+	VUNPCKHPD     X3, X3, X1
+	VADDSD        X1, X3, X3
+	VMOVSD        X3, (BX)
+	ADDQ          $0x08, BX
+	DECQ          CX
+	JNZ           sum_position
+	JMP           done
 
 DATA c64_3ff0000000000000<>+0(SB)/8, $0x3ff0000000000000
 DATA c64_3ff0000000000000<>+8(SB)/8, $0x3ff0000000000000
@@ -13172,399 +14206,809 @@ loop:
 	VZEROUPPER
 	RET
 
-// func vectorF32AVX2(p *byte)
+// func scriptF32AVX2(p *byte)
 // Requires: AVX, AVX2, FMA3
-TEXT ·vectorF32AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    (AX), CX
-	MOVQ    8(AX), DX
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
-	MOVQ    32(AX), R9
-	MOVQ    40(AX), BX
-	MOVQ    BX, SI
-	ANDQ    $0x07, SI
-	SUBQ    SI, BX
-	SHLQ    $0x02, BX
-	MOVQ    56(AX), R10
-	MOVQ    SI, R11
-	SHLQ    $0x02, R11
-	SUBQ    R11, R10
-	VMOVUPS 64(R10), Y0
-	CMPQ    CX, $0x00
-	JEQ     add
-	CMPQ    CX, $0x01
-	JEQ     sub
-	CMPQ    CX, $0x02
-	JEQ     mul
-	CMPQ    CX, $0x03
-	JEQ     div
-	CMPQ    CX, $0x04
-	JEQ     scale
-	CMPQ    CX, $0x05
-	JEQ     addc
-	CMPQ    CX, $0x06
-	JEQ     relu
-	CMPQ    CX, $0x07
-	JEQ     step
-	CMPQ    CX, $0x08
-	JEQ     recip
-	CMPQ    CX, $0x09
-	JEQ     sqrt
-	CMPQ    CX, $0x0a
-	JEQ     rsqrt
-	CMPQ    CX, $0x0b
-	JEQ     where
-	CMPQ    CX, $0x0c
-	JEQ     fill
-	CMPQ    CX, $0x0d
-	JEQ     muladd
-	CMPQ    CX, $0x0e
-	JEQ     exp
-	CMPQ    CX, $0x0f
-	JEQ     tanh
-	CMPQ    CX, $0x10
-	JEQ     sigmoid
-	CMPQ    CX, $0x11
-	JEQ     erf
-	JMP     done
+TEXT ·scriptF32AVX2(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	MOVQ   (AX), CX
+
+instruction:
+	MOVQ 8(CX), SI
+	ADDQ 16(AX), SI
+	MOVQ (SI), SI
+	MOVQ 16(CX), DI
+	ADDQ 16(AX), DI
+	MOVQ (DI), DI
+	MOVQ 24(CX), R8
+	ADDQ 16(AX), R8
+	MOVQ (R8), R8
+	MOVQ 32(CX), R9
+	ADDQ 16(AX), R9
+	MOVQ (R9), R9
+	MOVQ 48(CX), DX
+	CMPQ DX, $0x02
+	JEQ  rows
+	MOVQ 32(AX)(DX*8), BX
+	MOVQ BX, 80(AX)
+	MOVQ 48(AX)(DX*8), BX
+	MOVQ BX, 104(AX)
+	MOVQ $0x00000020, BX
+	MOVQ BX, 88(AX)
+	MOVQ BX, R10
+	MOVQ BX, R11
+	MOVQ BX, R12
+	MOVQ BX, R13
+	MOVQ $0x00000001, BX
+	MOVQ BX, 96(AX)
+	JMP  choose
+
+rows:
+	MOVQ 64(CX), BX
+	MOVQ BX, 80(AX)
+	MOVQ 56(CX), BX
+	MOVQ BX, 88(AX)
+	MOVQ 64(AX), BX
+	MOVQ BX, 96(AX)
+	XORQ BX, BX
+	MOVQ BX, 104(AX)
+	MOVQ 72(CX), R10
+	MOVQ 80(CX), R11
+	MOVQ 88(CX), R12
+	MOVQ 96(CX), R13
+
+choose:
+	MOVQ (CX), DX
+	CMPQ DX, $0x00
+	JEQ  add
+	CMPQ DX, $0x01
+	JEQ  sub
+	CMPQ DX, $0x02
+	JEQ  mul
+	CMPQ DX, $0x03
+	JEQ  div
+	CMPQ DX, $0x04
+	JEQ  scale
+	CMPQ DX, $0x05
+	JEQ  addc
+	CMPQ DX, $0x06
+	JEQ  relu
+	CMPQ DX, $0x07
+	JEQ  step
+	CMPQ DX, $0x08
+	JEQ  recip
+	CMPQ DX, $0x09
+	JEQ  sqrt
+	CMPQ DX, $0x0a
+	JEQ  rsqrt
+	CMPQ DX, $0x0b
+	JEQ  where
+	CMPQ DX, $0x0c
+	JEQ  fill
+	CMPQ DX, $0x0d
+	JEQ  muladd
+	CMPQ DX, $0x0e
+	JEQ  exp
+	CMPQ DX, $0x0f
+	JEQ  tanh
+	CMPQ DX, $0x10
+	JEQ  sigmoid
+	CMPQ DX, $0x11
+	JEQ  erf
+	CMPQ DX, $0x12
+	JEQ  spread
+	CMPQ DX, $0x13
+	JEQ  sum
+
+done:
+	ADDQ $0xb0, CX
+	DECQ 8(AX)
+	JNZ  instruction
+	VZEROUPPER
+	RET
 
 add:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  add_tail
+add_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-add_loop:
-	VMOVUPS (DI)(AX*1), Y1
-	VMOVUPS (R8)(AX*1), Y2
+add_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    add_end
+
+add_time:
+	VMOVUPS (DI), Y1
+	VMOVUPS (R8), Y2
 	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     add_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     add_time
+
+add_end:
+	CMPQ 104(AX), $0x00
+	JNE  add_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  add_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  add_row
+	JMP  done
 
 add_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMASKMOVPS (R8)(AX*1), Y0, Y2
-	VADDPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMASKMOVPS (R8), Y1, Y3
+	VADDPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 sub:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  sub_tail
+sub_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-sub_loop:
-	VMOVUPS (DI)(AX*1), Y1
-	VMOVUPS (R8)(AX*1), Y2
+sub_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    sub_end
+
+sub_time:
+	VMOVUPS (DI), Y1
+	VMOVUPS (R8), Y2
 	VSUBPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     sub_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     sub_time
+
+sub_end:
+	CMPQ 104(AX), $0x00
+	JNE  sub_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  sub_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  sub_row
+	JMP  done
 
 sub_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMASKMOVPS (R8)(AX*1), Y0, Y2
-	VSUBPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMASKMOVPS (R8), Y1, Y3
+	VSUBPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 mul:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  mul_tail
+mul_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-mul_loop:
-	VMOVUPS (DI)(AX*1), Y1
-	VMOVUPS (R8)(AX*1), Y2
+mul_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    mul_end
+
+mul_time:
+	VMOVUPS (DI), Y1
+	VMOVUPS (R8), Y2
 	VMULPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     mul_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     mul_time
+
+mul_end:
+	CMPQ 104(AX), $0x00
+	JNE  mul_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  mul_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  mul_row
+	JMP  done
 
 mul_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMASKMOVPS (R8)(AX*1), Y0, Y2
-	VMULPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMASKMOVPS (R8), Y1, Y3
+	VMULPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 div:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  div_tail
+div_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-div_loop:
-	VMOVUPS (DI)(AX*1), Y1
-	VMOVUPS (R8)(AX*1), Y2
+div_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    div_end
+
+div_time:
+	VMOVUPS (DI), Y1
+	VMOVUPS (R8), Y2
 	VDIVPS  Y2, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     div_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     div_time
+
+div_end:
+	CMPQ 104(AX), $0x00
+	JNE  div_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  div_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  div_row
+	JMP  done
 
 div_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMASKMOVPS (R8)(AX*1), Y0, Y2
-	VDIVPS     Y2, Y1, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMASKMOVPS (R8), Y1, Y3
+	VDIVPS     Y3, Y2, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 scale:
-	VBROADCASTSS 48(AX), Y1
-	XORQ         AX, AX
-	CMPQ         BX, $0x00
-	JEQ          scale_tail
+	VBROADCASTSS 40(CX), Y1
 
-scale_loop:
-	VMOVUPS (DI)(AX*1), Y2
+scale_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
+
+scale_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    scale_end
+
+scale_time:
+	VMOVUPS (DI), Y2
 	VMULPS  Y1, Y2, Y2
-	VMOVUPS Y2, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     scale_loop
+	VMOVUPS Y2, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     scale_time
+
+scale_end:
+	CMPQ 104(AX), $0x00
+	JNE  scale_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  scale_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  scale_row
+	JMP  done
 
 scale_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y2
-	VMULPS     Y1, Y2, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y2
+	VMASKMOVPS (DI), Y2, Y3
+	VMULPS     Y1, Y3, Y1
+	VMASKMOVPS Y1, Y2, (SI)
 	JMP        done
 
 addc:
-	VBROADCASTSS 48(AX), Y1
-	XORQ         AX, AX
-	CMPQ         BX, $0x00
-	JEQ          addc_tail
+	VBROADCASTSS 40(CX), Y1
 
-addc_loop:
-	VMOVUPS (DI)(AX*1), Y2
+addc_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
+
+addc_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    addc_end
+
+addc_time:
+	VMOVUPS (DI), Y2
 	VADDPS  Y1, Y2, Y2
-	VMOVUPS Y2, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     addc_loop
+	VMOVUPS Y2, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     addc_time
+
+addc_end:
+	CMPQ 104(AX), $0x00
+	JNE  addc_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  addc_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  addc_row
+	JMP  done
 
 addc_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y2
-	VADDPS     Y1, Y2, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y2
+	VMASKMOVPS (DI), Y2, Y3
+	VADDPS     Y1, Y3, Y1
+	VMASKMOVPS Y1, Y2, (SI)
 	JMP        done
 
 relu:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  relu_tail
+relu_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-relu_loop:
-	VMOVUPS (DI)(AX*1), Y1
-	VXORPS  Y2, Y2, Y2
-	VMAXPS  Y1, Y2, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     relu_loop
+relu_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    relu_end
+
+relu_time:
+	VMOVUPS (DI), Y1
+	VMAXPS  Y1, Y0, Y1
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     relu_time
+
+relu_end:
+	CMPQ 104(AX), $0x00
+	JNE  relu_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  relu_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  relu_row
+	JMP  done
 
 relu_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VXORPS     Y2, Y2, Y2
-	VMAXPS     Y1, Y2, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMAXPS     Y2, Y0, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 step:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  step_tail
+step_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-step_loop:
-	VMOVUPS   (DI)(AX*1), Y1
-	VXORPS    Y2, Y2, Y2
-	VCMPPS    $0x1e, Y2, Y1, Y1
-	VMOVUPS   c32_3f800000<>+0(SB), Y3
-	VBLENDVPS Y1, Y3, Y2, Y1
-	VMOVUPS   Y1, (DX)(AX*1)
-	ADDQ      $0x20, AX
-	CMPQ      AX, BX
-	JNE       step_loop
+step_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    step_end
+
+step_time:
+	VMOVUPS   (DI), Y1
+	VCMPPS    $0x1e, Y0, Y1, Y1
+	VMOVUPS   c32_3f800000<>+0(SB), Y2
+	VBLENDVPS Y1, Y2, Y0, Y1
+	VMOVUPS   Y1, (SI)
+	ADDQ      R10, SI
+	ADDQ      R11, DI
+	DECQ      BX
+	JNZ       step_time
+
+step_end:
+	CMPQ 104(AX), $0x00
+	JNE  step_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  step_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  step_row
+	JMP  done
 
 step_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VXORPS     Y2, Y2, Y2
-	VCMPPS     $0x1e, Y2, Y1, Y1
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VCMPPS     $0x1e, Y0, Y2, Y2
 	VMOVUPS    c32_3f800000<>+0(SB), Y3
-	VBLENDVPS  Y1, Y3, Y2, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	VBLENDVPS  Y2, Y3, Y0, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 recip:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  recip_tail
+recip_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-recip_loop:
-	VMOVUPS (DI)(AX*1), Y1
+recip_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    recip_end
+
+recip_time:
+	VMOVUPS (DI), Y1
 	VMOVUPS c32_3f800000<>+0(SB), Y2
 	VDIVPS  Y1, Y2, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     recip_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     recip_time
+
+recip_end:
+	CMPQ 104(AX), $0x00
+	JNE  recip_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  recip_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  recip_row
+	JMP  done
 
 recip_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMOVUPS    c32_3f800000<>+0(SB), Y2
-	VDIVPS     Y1, Y2, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMOVUPS    c32_3f800000<>+0(SB), Y3
+	VDIVPS     Y2, Y3, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 sqrt:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  sqrt_tail
+sqrt_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-sqrt_loop:
-	VMOVUPS (DI)(AX*1), Y1
+sqrt_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    sqrt_end
+
+sqrt_time:
+	VMOVUPS (DI), Y1
 	VSQRTPS Y1, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     sqrt_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     sqrt_time
+
+sqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  sqrt_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  sqrt_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  sqrt_row
+	JMP  done
 
 sqrt_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VSQRTPS    Y1, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VSQRTPS    Y2, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 rsqrt:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  rsqrt_tail
+rsqrt_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-rsqrt_loop:
-	VMOVUPS (DI)(AX*1), Y1
+rsqrt_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    rsqrt_end
+
+rsqrt_time:
+	VMOVUPS (DI), Y1
 	VMOVUPS c32_3f800000<>+0(SB), Y2
 	VSQRTPS Y1, Y1
 	VDIVPS  Y1, Y2, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     rsqrt_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     rsqrt_time
+
+rsqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  rsqrt_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  rsqrt_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  rsqrt_row
+	JMP  done
 
 rsqrt_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMOVUPS    c32_3f800000<>+0(SB), Y2
-	VSQRTPS    Y1, Y1
-	VDIVPS     Y1, Y2, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMOVUPS    c32_3f800000<>+0(SB), Y3
+	VSQRTPS    Y2, Y2
+	VDIVPS     Y2, Y3, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 where:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  where_tail
+where_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-where_loop:
-	VMOVUPS   (DI)(AX*1), Y1
-	VMOVUPS   (R8)(AX*1), Y2
-	VMOVUPS   (R9)(AX*1), Y3
-	VXORPS    Y4, Y4, Y4
-	VCMPPS    $0x04, Y4, Y1, Y1
+where_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    where_end
+
+where_time:
+	VMOVUPS   (DI), Y1
+	VMOVUPS   (R8), Y2
+	VMOVUPS   (R9), Y3
+	VCMPPS    $0x04, Y0, Y1, Y1
 	VBLENDVPS Y1, Y2, Y3, Y1
-	VMOVUPS   Y1, (DX)(AX*1)
-	ADDQ      $0x20, AX
-	CMPQ      AX, BX
-	JNE       where_loop
+	VMOVUPS   Y1, (SI)
+	ADDQ      R10, SI
+	ADDQ      R11, DI
+	ADDQ      R12, R8
+	ADDQ      R13, R9
+	DECQ      BX
+	JNZ       where_time
+
+where_end:
+	CMPQ 104(AX), $0x00
+	JNE  where_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ 128(CX), R9
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	ADDQ $0x20, R9
+	SUBQ $0x20, 112(AX)
+	JNZ  where_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	ADDQ 160(CX), R9
+	DECQ 96(AX)
+	JNZ  where_row
+	JMP  done
 
 where_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMASKMOVPS (R8)(AX*1), Y0, Y2
-	VMASKMOVPS (R9)(AX*1), Y0, Y3
-	VXORPS     Y4, Y4, Y4
-	VCMPPS     $0x04, Y4, Y1, Y1
-	VBLENDVPS  Y1, Y2, Y3, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMASKMOVPS (R8), Y1, Y3
+	VMASKMOVPS (R9), Y1, Y4
+	VCMPPS     $0x04, Y0, Y2, Y2
+	VBLENDVPS  Y2, Y3, Y4, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 fill:
-	VBROADCASTSS 48(AX), Y1
-	XORQ         AX, AX
-	CMPQ         BX, $0x00
-	JEQ          fill_tail
+	VBROADCASTSS 40(CX), Y1
 
-fill_loop:
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     fill_loop
+fill_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
+
+fill_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    fill_end
+
+fill_time:
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	DECQ    BX
+	JNZ     fill_time
+
+fill_end:
+	CMPQ 104(AX), $0x00
+	JNE  fill_tail
+	ADDQ 104(CX), SI
+	ADDQ $0x20, SI
+	SUBQ $0x20, 112(AX)
+	JNZ  fill_vector
+	ADDQ 136(CX), SI
+	DECQ 96(AX)
+	JNZ  fill_row
+	JMP  done
 
 fill_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y2
+	VMASKMOVPS Y1, Y2, (SI)
 	JMP        done
 
 muladd:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  muladd_tail
+muladd_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-muladd_loop:
-	VMOVUPS (DI)(AX*1), Y1
-	VMOVUPS (R8)(AX*1), Y2
-	VMOVUPS (R9)(AX*1), Y3
+muladd_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    muladd_end
+
+muladd_time:
+	VMOVUPS (DI), Y1
+	VMOVUPS (R8), Y2
+	VMOVUPS (R9), Y3
 	VMULPS  Y2, Y1, Y1
 	VADDPS  Y3, Y1, Y1
-	VMOVUPS Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     muladd_loop
+	VMOVUPS Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	ADDQ    R13, R9
+	DECQ    BX
+	JNZ     muladd_time
+
+muladd_end:
+	CMPQ 104(AX), $0x00
+	JNE  muladd_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ 128(CX), R9
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	ADDQ $0x20, R9
+	SUBQ $0x20, 112(AX)
+	JNZ  muladd_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	ADDQ 160(CX), R9
+	DECQ 96(AX)
+	JNZ  muladd_row
+	JMP  done
 
 muladd_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPS (DI)(AX*1), Y0, Y1
-	VMASKMOVPS (R8)(AX*1), Y0, Y2
-	VMASKMOVPS (R9)(AX*1), Y0, Y3
-	VMULPS     Y2, Y1, Y1
-	VADDPS     Y3, Y1, Y1
-	VMASKMOVPS Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x02, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPS (DI), Y1, Y2
+	VMASKMOVPS (R8), Y1, Y3
+	VMASKMOVPS (R9), Y1, Y4
+	VMULPS     Y3, Y2, Y2
+	VADDPS     Y4, Y2, Y2
+	VMASKMOVPS Y2, Y1, (SI)
 	JMP        done
 
 exp:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  exp_tail
+exp_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-exp_loop:
-	VMOVUPS      (DI)(AX*1), Y1
+exp_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    exp_end
+
+exp_time:
+	VMOVUPS      (DI), Y1
 	VMOVUPS      c32_42b20000<>+0(SB), Y2
 	VMINPS       Y1, Y2, Y1
 	VMOVUPS      c32_c2d00000<>+0(SB), Y2
@@ -13593,53 +15037,77 @@ exp_loop:
 	VPADDD       c32_7f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (DX)(AX*1)
-	ADDQ         $0x20, AX
-	CMPQ         AX, BX
-	JNE          exp_loop
+	VMOVUPS      Y1, (SI)
+	ADDQ         R10, SI
+	ADDQ         R11, DI
+	DECQ         BX
+	JNZ          exp_time
+
+exp_end:
+	CMPQ 104(AX), $0x00
+	JNE  exp_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  exp_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  exp_row
+	JMP  done
 
 exp_tail:
-	CMPQ         SI, $0x00
-	JEQ          done
-	VMASKMOVPS   (DI)(AX*1), Y0, Y1
-	VMOVUPS      c32_42b20000<>+0(SB), Y2
-	VMINPS       Y1, Y2, Y1
-	VMOVUPS      c32_c2d00000<>+0(SB), Y2
-	VMAXPS       Y1, Y2, Y1
-	VMOVUPS      c32_4b400000<>+0(SB), Y2
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y3
-	VFMADD231PS  Y1, Y3, Y2
-	VSUBPS       c32_4b400000<>+0(SB), Y2, Y3
-	VMOVUPS      Y1, Y1
-	VFNMADD231PS c32_3f317200<>+0(SB), Y3, Y1
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y3, Y1
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y3
-	VFMADD213PS  c32_3c090600<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_3f000000<>+0(SB), Y1, Y3
-	VMULPS       Y1, Y1, Y4
-	VFMADD213PS  Y1, Y4, Y3
-	VADDPS       c32_3f800000<>+0(SB), Y3, Y1
-	VPSUBD       c32_4b400000<>+0(SB), Y2, Y2
-	VPSRAD       $0x01, Y2, Y3
-	VPSUBD       Y3, Y2, Y2
+	MOVQ         104(AX), BX
+	MOVQ         24(AX), DX
+	SHLQ         $0x02, BX
+	SUBQ         BX, DX
+	VMOVUPS      64(DX), Y1
+	VMASKMOVPS   (DI), Y1, Y2
+	VMOVUPS      c32_42b20000<>+0(SB), Y3
+	VMINPS       Y2, Y3, Y2
+	VMOVUPS      c32_c2d00000<>+0(SB), Y3
+	VMAXPS       Y2, Y3, Y2
+	VMOVUPS      c32_4b400000<>+0(SB), Y3
+	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y4
+	VFMADD231PS  Y2, Y4, Y3
+	VSUBPS       c32_4b400000<>+0(SB), Y3, Y4
+	VMOVUPS      Y2, Y2
+	VFNMADD231PS c32_3f317200<>+0(SB), Y4, Y2
+	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y4, Y2
+	VMOVUPS      c32_3ab688cd<>+0(SB), Y4
+	VFMADD213PS  c32_3c090600<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_3f000000<>+0(SB), Y2, Y4
+	VMULPS       Y2, Y2, Y5
+	VFMADD213PS  Y2, Y5, Y4
+	VADDPS       c32_3f800000<>+0(SB), Y4, Y2
+	VPSUBD       c32_4b400000<>+0(SB), Y3, Y3
+	VPSRAD       $0x01, Y3, Y4
+	VPSUBD       Y4, Y3, Y3
+	VPADDD       c32_7f<>+0(SB), Y4, Y4
+	VPSLLD       $0x17, Y4, Y4
+	VMULPS       Y4, Y2, Y2
 	VPADDD       c32_7f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y1, Y1
-	VPADDD       c32_7f<>+0(SB), Y2, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VMULPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*1)
+	VMULPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (SI)
 	JMP          done
 
 tanh:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  tanh_tail
+tanh_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-tanh_loop:
-	VMOVUPS      (DI)(AX*1), Y1
+tanh_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    tanh_end
+
+tanh_time:
+	VMOVUPS      (DI), Y1
 	VANDPS       c32_80000000<>+0(SB), Y1, Y2
 	VANDPS       c32_7fffffff<>+0(SB), Y1, Y1
 	VMOVUPS      c32_41180000<>+0(SB), Y3
@@ -13666,51 +15134,75 @@ tanh_loop:
 	VADDPS       c32_40000000<>+0(SB), Y3, Y1
 	VDIVPS       Y1, Y3, Y1
 	VORPS        Y1, Y2, Y1
-	VMOVUPS      Y1, (DX)(AX*1)
-	ADDQ         $0x20, AX
-	CMPQ         AX, BX
-	JNE          tanh_loop
+	VMOVUPS      Y1, (SI)
+	ADDQ         R10, SI
+	ADDQ         R11, DI
+	DECQ         BX
+	JNZ          tanh_time
+
+tanh_end:
+	CMPQ 104(AX), $0x00
+	JNE  tanh_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  tanh_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  tanh_row
+	JMP  done
 
 tanh_tail:
-	CMPQ         SI, $0x00
-	JEQ          done
-	VMASKMOVPS   (DI)(AX*1), Y0, Y1
-	VANDPS       c32_80000000<>+0(SB), Y1, Y2
-	VANDPS       c32_7fffffff<>+0(SB), Y1, Y1
-	VMOVUPS      c32_41180000<>+0(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VADDPS       Y1, Y1, Y1
-	VMOVUPS      c32_4b400000<>+0(SB), Y3
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y4
-	VFMADD231PS  Y1, Y4, Y3
-	VSUBPS       c32_4b400000<>+0(SB), Y3, Y4
-	VMOVUPS      Y1, Y1
-	VFNMADD231PS c32_3f317200<>+0(SB), Y4, Y1
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y4, Y1
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y4
-	VFMADD213PS  c32_3c090600<>+0(SB), Y1, Y4
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y1, Y4
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y1, Y4
-	VFMADD213PS  c32_3f000000<>+0(SB), Y1, Y4
-	VMULPS       Y1, Y1, Y5
-	VFMADD213PS  Y1, Y5, Y4
-	VPADDD       c32_7f<>+0(SB), Y3, Y1
-	VPSLLD       $0x17, Y1, Y1
-	VSUBPS       c32_3f800000<>+0(SB), Y1, Y3
-	VFMADD231PS  Y1, Y4, Y3
-	VADDPS       c32_40000000<>+0(SB), Y3, Y1
-	VDIVPS       Y1, Y3, Y1
-	VORPS        Y1, Y2, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*1)
+	MOVQ         104(AX), BX
+	MOVQ         24(AX), DX
+	SHLQ         $0x02, BX
+	SUBQ         BX, DX
+	VMOVUPS      64(DX), Y1
+	VMASKMOVPS   (DI), Y1, Y2
+	VANDPS       c32_80000000<>+0(SB), Y2, Y3
+	VANDPS       c32_7fffffff<>+0(SB), Y2, Y2
+	VMOVUPS      c32_41180000<>+0(SB), Y4
+	VMINPS       Y2, Y4, Y2
+	VADDPS       Y2, Y2, Y2
+	VMOVUPS      c32_4b400000<>+0(SB), Y4
+	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y5
+	VFMADD231PS  Y2, Y5, Y4
+	VSUBPS       c32_4b400000<>+0(SB), Y4, Y5
+	VMOVUPS      Y2, Y2
+	VFNMADD231PS c32_3f317200<>+0(SB), Y5, Y2
+	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y5, Y2
+	VMOVUPS      c32_3ab688cd<>+0(SB), Y5
+	VFMADD213PS  c32_3c090600<>+0(SB), Y2, Y5
+	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y2, Y5
+	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y2, Y5
+	VFMADD213PS  c32_3f000000<>+0(SB), Y2, Y5
+	VMULPS       Y2, Y2, Y6
+	VFMADD213PS  Y2, Y6, Y5
+	VPADDD       c32_7f<>+0(SB), Y4, Y2
+	VPSLLD       $0x17, Y2, Y2
+	VSUBPS       c32_3f800000<>+0(SB), Y2, Y4
+	VFMADD231PS  Y2, Y5, Y4
+	VADDPS       c32_40000000<>+0(SB), Y4, Y2
+	VDIVPS       Y2, Y4, Y2
+	VORPS        Y2, Y3, Y2
+	VMASKMOVPS   Y2, Y1, (SI)
 	JMP          done
 
 sigmoid:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  sigmoid_tail
+sigmoid_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-sigmoid_loop:
-	VMOVUPS      (DI)(AX*1), Y1
+sigmoid_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    sigmoid_end
+
+sigmoid_time:
+	VMOVUPS      (DI), Y1
 	VORPS        c32_80000000<>+0(SB), Y1, Y2
 	VMOVUPS      c32_42b20000<>+0(SB), Y3
 	VMINPS       Y2, Y3, Y2
@@ -13740,66 +15232,88 @@ sigmoid_loop:
 	VPADDD       c32_7f<>+0(SB), Y3, Y3
 	VPSLLD       $0x17, Y3, Y3
 	VMULPS       Y3, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VCMPPS       $0x01, Y3, Y1, Y1
+	VCMPPS       $0x01, Y0, Y1, Y1
 	VMOVUPS      c32_3f800000<>+0(SB), Y3
 	VBLENDVPS    Y1, Y2, Y3, Y1
 	VADDPS       c32_3f800000<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (DX)(AX*1)
-	ADDQ         $0x20, AX
-	CMPQ         AX, BX
-	JNE          sigmoid_loop
+	VMOVUPS      Y1, (SI)
+	ADDQ         R10, SI
+	ADDQ         R11, DI
+	DECQ         BX
+	JNZ          sigmoid_time
+
+sigmoid_end:
+	CMPQ 104(AX), $0x00
+	JNE  sigmoid_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  sigmoid_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  sigmoid_row
+	JMP  done
 
 sigmoid_tail:
-	CMPQ         SI, $0x00
-	JEQ          done
-	VMASKMOVPS   (DI)(AX*1), Y0, Y1
-	VORPS        c32_80000000<>+0(SB), Y1, Y2
-	VMOVUPS      c32_42b20000<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      c32_c2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMOVUPS      c32_4b400000<>+0(SB), Y3
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y4
-	VFMADD231PS  Y2, Y4, Y3
-	VSUBPS       c32_4b400000<>+0(SB), Y3, Y4
-	VMOVUPS      Y2, Y2
-	VFNMADD231PS c32_3f317200<>+0(SB), Y4, Y2
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y4, Y2
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y4
-	VFMADD213PS  c32_3c090600<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3f000000<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VFMADD213PS  Y2, Y5, Y4
-	VADDPS       c32_3f800000<>+0(SB), Y4, Y2
-	VPSUBD       c32_4b400000<>+0(SB), Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPSUBD       Y4, Y3, Y3
+	MOVQ         104(AX), BX
+	MOVQ         24(AX), DX
+	SHLQ         $0x02, BX
+	SUBQ         BX, DX
+	VMOVUPS      64(DX), Y1
+	VMASKMOVPS   (DI), Y1, Y2
+	VORPS        c32_80000000<>+0(SB), Y2, Y3
+	VMOVUPS      c32_42b20000<>+0(SB), Y4
+	VMINPS       Y3, Y4, Y3
+	VMOVUPS      c32_c2d00000<>+0(SB), Y4
+	VMAXPS       Y3, Y4, Y3
+	VMOVUPS      c32_4b400000<>+0(SB), Y4
+	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y5
+	VFMADD231PS  Y3, Y5, Y4
+	VSUBPS       c32_4b400000<>+0(SB), Y4, Y5
+	VMOVUPS      Y3, Y3
+	VFNMADD231PS c32_3f317200<>+0(SB), Y5, Y3
+	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y5, Y3
+	VMOVUPS      c32_3ab688cd<>+0(SB), Y5
+	VFMADD213PS  c32_3c090600<>+0(SB), Y3, Y5
+	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y3, Y5
+	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y3, Y5
+	VFMADD213PS  c32_3f000000<>+0(SB), Y3, Y5
+	VMULPS       Y3, Y3, Y6
+	VFMADD213PS  Y3, Y6, Y5
+	VADDPS       c32_3f800000<>+0(SB), Y5, Y3
+	VPSUBD       c32_4b400000<>+0(SB), Y4, Y4
+	VPSRAD       $0x01, Y4, Y5
+	VPSUBD       Y5, Y4, Y4
+	VPADDD       c32_7f<>+0(SB), Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VMULPS       Y5, Y3, Y3
 	VPADDD       c32_7f<>+0(SB), Y4, Y4
 	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VPADDD       c32_7f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VXORPS       Y3, Y3, Y3
-	VCMPPS       $0x01, Y3, Y1, Y1
-	VMOVUPS      c32_3f800000<>+0(SB), Y3
-	VBLENDVPS    Y1, Y2, Y3, Y1
-	VADDPS       c32_3f800000<>+0(SB), Y2, Y2
-	VDIVPS       Y2, Y1, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*1)
+	VMULPS       Y4, Y3, Y3
+	VCMPPS       $0x01, Y0, Y2, Y2
+	VMOVUPS      c32_3f800000<>+0(SB), Y4
+	VBLENDVPS    Y2, Y3, Y4, Y2
+	VADDPS       c32_3f800000<>+0(SB), Y3, Y3
+	VDIVPS       Y3, Y2, Y2
+	VMASKMOVPS   Y2, Y1, (SI)
 	JMP          done
 
 erf:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  erf_tail
+erf_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-erf_loop:
-	VMOVUPS      (DI)(AX*1), Y1
+erf_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    erf_end
+
+erf_time:
+	VMOVUPS      (DI), Y1
 	VANDPS       c32_80000000<>+0(SB), Y1, Y2
 	VANDPS       c32_7fffffff<>+0(SB), Y1, Y1
 	VMOVUPS      c32_40800000<>+0(SB), Y3
@@ -13845,65 +15359,134 @@ erf_loop:
 	VCMPPS       $0x01, c32_3f6b851f<>+0(SB), Y1, Y1
 	VBLENDVPS    Y1, Y4, Y3, Y1
 	VORPS        Y1, Y2, Y1
-	VMOVUPS      Y1, (DX)(AX*1)
-	ADDQ         $0x20, AX
-	CMPQ         AX, BX
-	JNE          erf_loop
+	VMOVUPS      Y1, (SI)
+	ADDQ         R10, SI
+	ADDQ         R11, DI
+	DECQ         BX
+	JNZ          erf_time
+
+erf_end:
+	CMPQ 104(AX), $0x00
+	JNE  erf_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  erf_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  erf_row
+	JMP  done
 
 erf_tail:
-	CMPQ         SI, $0x00
-	JEQ          done
-	VMASKMOVPS   (DI)(AX*1), Y0, Y1
-	VANDPS       c32_80000000<>+0(SB), Y1, Y2
-	VANDPS       c32_7fffffff<>+0(SB), Y1, Y1
-	VMOVUPS      c32_40800000<>+0(SB), Y3
-	VMINPS       Y1, Y3, Y1
-	VMULPS       Y1, Y1, Y3
-	VMOVUPS      c32_38afe3c3<>+0(SB), Y4
-	VFMADD213PS  c32_ba559223<>+0(SB), Y3, Y4
-	VFMADD213PS  c32_3baa70fa<>+0(SB), Y3, Y4
-	VFMADD213PS  c32_bcdc08a4<>+0(SB), Y3, Y4
-	VFMADD213PS  c32_3de71715<>+0(SB), Y3, Y4
-	VFMADD213PS  c32_bec093a2<>+0(SB), Y3, Y4
-	VFMADD213PS  c32_3e0375d4<>+0(SB), Y3, Y4
-	VFMADD213PS  Y1, Y1, Y4
-	VMOVUPS      c32_b5dc873d<>+0(SB), Y3
-	VFMADD213PS  c32_3841a011<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_ba1ca74d<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_bcd87ec6<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_3de17561<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_3f21bf36<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_3f90ab69<>+0(SB), Y1, Y3
-	VFMADD213PS  c32_b9a701ab<>+0(SB), Y1, Y3
-	VXORPS       c32_80000000<>+0(SB), Y3, Y3
-	VMOVUPS      c32_4b400000<>+0(SB), Y5
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y6
-	VFMADD231PS  Y3, Y6, Y5
-	VSUBPS       c32_4b400000<>+0(SB), Y5, Y6
-	VMOVUPS      Y3, Y3
-	VFNMADD231PS c32_3f317200<>+0(SB), Y6, Y3
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y6, Y3
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y6
-	VFMADD213PS  c32_3c090600<>+0(SB), Y3, Y6
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y3, Y6
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y3, Y6
-	VFMADD213PS  c32_3f000000<>+0(SB), Y3, Y6
-	VMULPS       Y3, Y3, Y7
-	VFMADD213PS  Y3, Y7, Y6
-	VADDPS       c32_3f800000<>+0(SB), Y6, Y3
-	VPSLLD       $0x17, Y5, Y5
-	VPADDD       Y5, Y3, Y3
-	VMOVUPS      c32_3f800000<>+0(SB), Y5
-	VSUBPS       Y3, Y5, Y3
-	VCMPPS       $0x01, c32_3f6b851f<>+0(SB), Y1, Y1
-	VBLENDVPS    Y1, Y4, Y3, Y1
-	VORPS        Y1, Y2, Y1
-	VMASKMOVPS   Y1, Y0, (DX)(AX*1)
+	MOVQ         104(AX), BX
+	MOVQ         24(AX), DX
+	SHLQ         $0x02, BX
+	SUBQ         BX, DX
+	VMOVUPS      64(DX), Y1
+	VMASKMOVPS   (DI), Y1, Y2
+	VANDPS       c32_80000000<>+0(SB), Y2, Y3
+	VANDPS       c32_7fffffff<>+0(SB), Y2, Y2
+	VMOVUPS      c32_40800000<>+0(SB), Y4
+	VMINPS       Y2, Y4, Y2
+	VMULPS       Y2, Y2, Y4
+	VMOVUPS      c32_38afe3c3<>+0(SB), Y5
+	VFMADD213PS  c32_ba559223<>+0(SB), Y4, Y5
+	VFMADD213PS  c32_3baa70fa<>+0(SB), Y4, Y5
+	VFMADD213PS  c32_bcdc08a4<>+0(SB), Y4, Y5
+	VFMADD213PS  c32_3de71715<>+0(SB), Y4, Y5
+	VFMADD213PS  c32_bec093a2<>+0(SB), Y4, Y5
+	VFMADD213PS  c32_3e0375d4<>+0(SB), Y4, Y5
+	VFMADD213PS  Y2, Y2, Y5
+	VMOVUPS      c32_b5dc873d<>+0(SB), Y4
+	VFMADD213PS  c32_3841a011<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_ba1ca74d<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_bcd87ec6<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_3de17561<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_3f21bf36<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_3f90ab69<>+0(SB), Y2, Y4
+	VFMADD213PS  c32_b9a701ab<>+0(SB), Y2, Y4
+	VXORPS       c32_80000000<>+0(SB), Y4, Y4
+	VMOVUPS      c32_4b400000<>+0(SB), Y6
+	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y7
+	VFMADD231PS  Y4, Y7, Y6
+	VSUBPS       c32_4b400000<>+0(SB), Y6, Y7
+	VMOVUPS      Y4, Y4
+	VFNMADD231PS c32_3f317200<>+0(SB), Y7, Y4
+	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y7, Y4
+	VMOVUPS      c32_3ab688cd<>+0(SB), Y7
+	VFMADD213PS  c32_3c090600<>+0(SB), Y4, Y7
+	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y4, Y7
+	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y4, Y7
+	VFMADD213PS  c32_3f000000<>+0(SB), Y4, Y7
+	VMULPS       Y4, Y4, Y8
+	VFMADD213PS  Y4, Y8, Y7
+	VADDPS       c32_3f800000<>+0(SB), Y7, Y4
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y4, Y4
+	VMOVUPS      c32_3f800000<>+0(SB), Y6
+	VSUBPS       Y4, Y6, Y4
+	VCMPPS       $0x01, c32_3f6b851f<>+0(SB), Y2, Y2
+	VBLENDVPS    Y2, Y5, Y4, Y2
+	VORPS        Y2, Y3, Y2
+	VMASKMOVPS   Y2, Y1, (SI)
+	JMP          done
 
-done:
-	VZEROUPPER
-	RET
+spread:
+	MOVQ 72(AX), DX
+
+spread_position:
+	VBROADCASTSS (DI), Y1
+	ADDQ         $0x04, DI
+	MOVQ         56(CX), BX
+
+spread_vector:
+	VMOVUPS Y1, (SI)
+	ADDQ    $0x20, SI
+	SUBQ    $0x20, BX
+	JNZ     spread_vector
+	DECQ    DX
+	JNZ     spread_position
+	JMP     done
+
+sum:
+	MOVQ 72(AX), DX
+
+sum_position:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	MOVQ   56(CX), BX
+
+sum_vector:
+	VCVTPS2PD    (DI), Y5
+	VADDPD       Y5, Y1, Y1
+	VCVTPS2PD    16(DI), Y5
+	VADDPD       Y5, Y2, Y2
+	VCVTPS2PD    32(DI), Y5
+	VADDPD       Y5, Y3, Y3
+	VCVTPS2PD    48(DI), Y5
+	VADDPD       Y5, Y4, Y4
+	ADDQ         $0x40, DI
+	SUBQ         $0x40, BX
+	JNZ          sum_vector
+	VADDPD       Y3, Y1, Y1
+	VADDPD       Y4, Y2, Y2
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPD       X2, X1, X1
+	VUNPCKHPD    X1, X1, X2
+	VADDSD       X2, X1, X1
+	VCVTSD2SS    X1, X1, X1
+	VMOVSS       X1, (SI)
+	ADDQ         $0x04, SI
+	DECQ         DX
+	JNZ          sum_position
+	JMP          done
 
 // func repeatF32AVX2(p *byte)
 // Requires: AVX
@@ -19990,386 +21573,830 @@ loop:
 	VZEROUPPER
 	RET
 
-// func vectorF64AVX2(p *byte)
+// func scriptF64AVX2(p *byte)
 // Requires: AVX
-TEXT ·vectorF64AVX2(SB), NOSPLIT, $0-8
-	MOVQ    p+0(FP), AX
-	MOVQ    (AX), CX
-	MOVQ    8(AX), DX
-	MOVQ    16(AX), DI
-	MOVQ    24(AX), R8
-	MOVQ    32(AX), R9
-	MOVQ    40(AX), BX
-	MOVQ    BX, SI
-	ANDQ    $0x03, SI
-	SUBQ    SI, BX
-	SHLQ    $0x03, BX
-	MOVQ    56(AX), R10
-	MOVQ    SI, R11
-	SHLQ    $0x03, R11
-	SUBQ    R11, R10
-	VMOVUPS 64(R10), Y0
-	CMPQ    CX, $0x00
-	JEQ     add
-	CMPQ    CX, $0x01
-	JEQ     sub
-	CMPQ    CX, $0x02
-	JEQ     mul
-	CMPQ    CX, $0x03
-	JEQ     div
-	CMPQ    CX, $0x04
-	JEQ     scale
-	CMPQ    CX, $0x05
-	JEQ     addc
-	CMPQ    CX, $0x06
-	JEQ     relu
-	CMPQ    CX, $0x07
-	JEQ     step
-	CMPQ    CX, $0x08
-	JEQ     recip
-	CMPQ    CX, $0x09
-	JEQ     sqrt
-	CMPQ    CX, $0x0a
-	JEQ     rsqrt
-	CMPQ    CX, $0x0b
-	JEQ     where
-	CMPQ    CX, $0x0c
-	JEQ     fill
-	CMPQ    CX, $0x0d
-	JEQ     muladd
-	JMP     done
+TEXT ·scriptF64AVX2(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	VXORPS Y0, Y0, Y0
+	MOVQ   (AX), CX
+
+instruction:
+	MOVQ 8(CX), SI
+	ADDQ 16(AX), SI
+	MOVQ (SI), SI
+	MOVQ 16(CX), DI
+	ADDQ 16(AX), DI
+	MOVQ (DI), DI
+	MOVQ 24(CX), R8
+	ADDQ 16(AX), R8
+	MOVQ (R8), R8
+	MOVQ 32(CX), R9
+	ADDQ 16(AX), R9
+	MOVQ (R9), R9
+	MOVQ 48(CX), DX
+	CMPQ DX, $0x02
+	JEQ  rows
+	MOVQ 32(AX)(DX*8), BX
+	MOVQ BX, 80(AX)
+	MOVQ 48(AX)(DX*8), BX
+	MOVQ BX, 104(AX)
+	MOVQ $0x00000020, BX
+	MOVQ BX, 88(AX)
+	MOVQ BX, R10
+	MOVQ BX, R11
+	MOVQ BX, R12
+	MOVQ BX, R13
+	MOVQ $0x00000001, BX
+	MOVQ BX, 96(AX)
+	JMP  choose
+
+rows:
+	MOVQ 64(CX), BX
+	MOVQ BX, 80(AX)
+	MOVQ 56(CX), BX
+	MOVQ BX, 88(AX)
+	MOVQ 64(AX), BX
+	MOVQ BX, 96(AX)
+	XORQ BX, BX
+	MOVQ BX, 104(AX)
+	MOVQ 72(CX), R10
+	MOVQ 80(CX), R11
+	MOVQ 88(CX), R12
+	MOVQ 96(CX), R13
+
+choose:
+	MOVQ (CX), DX
+	CMPQ DX, $0x00
+	JEQ  add
+	CMPQ DX, $0x01
+	JEQ  sub
+	CMPQ DX, $0x02
+	JEQ  mul
+	CMPQ DX, $0x03
+	JEQ  div
+	CMPQ DX, $0x04
+	JEQ  scale
+	CMPQ DX, $0x05
+	JEQ  addc
+	CMPQ DX, $0x06
+	JEQ  relu
+	CMPQ DX, $0x07
+	JEQ  step
+	CMPQ DX, $0x08
+	JEQ  recip
+	CMPQ DX, $0x09
+	JEQ  sqrt
+	CMPQ DX, $0x0a
+	JEQ  rsqrt
+	CMPQ DX, $0x0b
+	JEQ  where
+	CMPQ DX, $0x0c
+	JEQ  fill
+	CMPQ DX, $0x0d
+	JEQ  muladd
+	CMPQ DX, $0x12
+	JEQ  spread
+	CMPQ DX, $0x13
+	JEQ  sum
+
+done:
+	ADDQ $0xb0, CX
+	DECQ 8(AX)
+	JNZ  instruction
+	VZEROUPPER
+	RET
 
 add:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  add_tail
+add_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-add_loop:
-	VMOVUPD (DI)(AX*1), Y1
-	VMOVUPD (R8)(AX*1), Y2
+add_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    add_end
+
+add_time:
+	VMOVUPD (DI), Y1
+	VMOVUPD (R8), Y2
 	VADDPD  Y2, Y1, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     add_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     add_time
+
+add_end:
+	CMPQ 104(AX), $0x00
+	JNE  add_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  add_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  add_row
+	JMP  done
 
 add_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMASKMOVPD (R8)(AX*1), Y0, Y2
-	VADDPD     Y2, Y1, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMASKMOVPD (R8), Y1, Y3
+	VADDPD     Y3, Y2, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 sub:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  sub_tail
+sub_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-sub_loop:
-	VMOVUPD (DI)(AX*1), Y1
-	VMOVUPD (R8)(AX*1), Y2
+sub_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    sub_end
+
+sub_time:
+	VMOVUPD (DI), Y1
+	VMOVUPD (R8), Y2
 	VSUBPD  Y2, Y1, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     sub_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     sub_time
+
+sub_end:
+	CMPQ 104(AX), $0x00
+	JNE  sub_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  sub_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  sub_row
+	JMP  done
 
 sub_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMASKMOVPD (R8)(AX*1), Y0, Y2
-	VSUBPD     Y2, Y1, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMASKMOVPD (R8), Y1, Y3
+	VSUBPD     Y3, Y2, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 mul:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  mul_tail
+mul_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-mul_loop:
-	VMOVUPD (DI)(AX*1), Y1
-	VMOVUPD (R8)(AX*1), Y2
+mul_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    mul_end
+
+mul_time:
+	VMOVUPD (DI), Y1
+	VMOVUPD (R8), Y2
 	VMULPD  Y2, Y1, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     mul_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     mul_time
+
+mul_end:
+	CMPQ 104(AX), $0x00
+	JNE  mul_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  mul_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  mul_row
+	JMP  done
 
 mul_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMASKMOVPD (R8)(AX*1), Y0, Y2
-	VMULPD     Y2, Y1, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMASKMOVPD (R8), Y1, Y3
+	VMULPD     Y3, Y2, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 div:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  div_tail
+div_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-div_loop:
-	VMOVUPD (DI)(AX*1), Y1
-	VMOVUPD (R8)(AX*1), Y2
+div_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    div_end
+
+div_time:
+	VMOVUPD (DI), Y1
+	VMOVUPD (R8), Y2
 	VDIVPD  Y2, Y1, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     div_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	DECQ    BX
+	JNZ     div_time
+
+div_end:
+	CMPQ 104(AX), $0x00
+	JNE  div_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	SUBQ $0x20, 112(AX)
+	JNZ  div_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	DECQ 96(AX)
+	JNZ  div_row
+	JMP  done
 
 div_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMASKMOVPD (R8)(AX*1), Y0, Y2
-	VDIVPD     Y2, Y1, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMASKMOVPD (R8), Y1, Y3
+	VDIVPD     Y3, Y2, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 scale:
-	VBROADCASTSD 48(AX), Y1
-	XORQ         AX, AX
-	CMPQ         BX, $0x00
-	JEQ          scale_tail
+	VBROADCASTSD 40(CX), Y1
 
-scale_loop:
-	VMOVUPD (DI)(AX*1), Y2
+scale_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
+
+scale_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    scale_end
+
+scale_time:
+	VMOVUPD (DI), Y2
 	VMULPD  Y1, Y2, Y2
-	VMOVUPD Y2, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     scale_loop
+	VMOVUPD Y2, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     scale_time
+
+scale_end:
+	CMPQ 104(AX), $0x00
+	JNE  scale_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  scale_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  scale_row
+	JMP  done
 
 scale_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y2
-	VMULPD     Y1, Y2, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y2
+	VMASKMOVPD (DI), Y2, Y3
+	VMULPD     Y1, Y3, Y1
+	VMASKMOVPD Y1, Y2, (SI)
 	JMP        done
 
 addc:
-	VBROADCASTSD 48(AX), Y1
-	XORQ         AX, AX
-	CMPQ         BX, $0x00
-	JEQ          addc_tail
+	VBROADCASTSD 40(CX), Y1
 
-addc_loop:
-	VMOVUPD (DI)(AX*1), Y2
+addc_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
+
+addc_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    addc_end
+
+addc_time:
+	VMOVUPD (DI), Y2
 	VADDPD  Y1, Y2, Y2
-	VMOVUPD Y2, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     addc_loop
+	VMOVUPD Y2, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     addc_time
+
+addc_end:
+	CMPQ 104(AX), $0x00
+	JNE  addc_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  addc_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  addc_row
+	JMP  done
 
 addc_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y2
-	VADDPD     Y1, Y2, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y2
+	VMASKMOVPD (DI), Y2, Y3
+	VADDPD     Y1, Y3, Y1
+	VMASKMOVPD Y1, Y2, (SI)
 	JMP        done
 
 relu:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  relu_tail
+relu_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-relu_loop:
-	VMOVUPD (DI)(AX*1), Y1
-	VXORPS  Y2, Y2, Y2
-	VMAXPD  Y1, Y2, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     relu_loop
+relu_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    relu_end
+
+relu_time:
+	VMOVUPD (DI), Y1
+	VMAXPD  Y1, Y0, Y1
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     relu_time
+
+relu_end:
+	CMPQ 104(AX), $0x00
+	JNE  relu_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  relu_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  relu_row
+	JMP  done
 
 relu_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VXORPS     Y2, Y2, Y2
-	VMAXPD     Y1, Y2, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMAXPD     Y2, Y0, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 step:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  step_tail
+step_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-step_loop:
-	VMOVUPD   (DI)(AX*1), Y1
-	VXORPS    Y2, Y2, Y2
-	VCMPPD    $0x1e, Y2, Y1, Y1
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y3
-	VBLENDVPD Y1, Y3, Y2, Y1
-	VMOVUPD   Y1, (DX)(AX*1)
-	ADDQ      $0x20, AX
-	CMPQ      AX, BX
-	JNE       step_loop
+step_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    step_end
+
+step_time:
+	VMOVUPD   (DI), Y1
+	VCMPPD    $0x1e, Y0, Y1, Y1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y2
+	VBLENDVPD Y1, Y2, Y0, Y1
+	VMOVUPD   Y1, (SI)
+	ADDQ      R10, SI
+	ADDQ      R11, DI
+	DECQ      BX
+	JNZ       step_time
+
+step_end:
+	CMPQ 104(AX), $0x00
+	JNE  step_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  step_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  step_row
+	JMP  done
 
 step_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VXORPS     Y2, Y2, Y2
-	VCMPPD     $0x1e, Y2, Y1, Y1
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VCMPPD     $0x1e, Y0, Y2, Y2
 	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y3
-	VBLENDVPD  Y1, Y3, Y2, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	VBLENDVPD  Y2, Y3, Y0, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 recip:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  recip_tail
+recip_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-recip_loop:
-	VMOVUPD (DI)(AX*1), Y1
+recip_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    recip_end
+
+recip_time:
+	VMOVUPD (DI), Y1
 	VMOVUPD c64_3ff0000000000000<>+0(SB), Y2
 	VDIVPD  Y1, Y2, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     recip_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     recip_time
+
+recip_end:
+	CMPQ 104(AX), $0x00
+	JNE  recip_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  recip_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  recip_row
+	JMP  done
 
 recip_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y2
-	VDIVPD     Y1, Y2, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y3
+	VDIVPD     Y2, Y3, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 sqrt:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  sqrt_tail
+sqrt_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-sqrt_loop:
-	VMOVUPD (DI)(AX*1), Y1
+sqrt_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    sqrt_end
+
+sqrt_time:
+	VMOVUPD (DI), Y1
 	VSQRTPD Y1, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     sqrt_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     sqrt_time
+
+sqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  sqrt_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  sqrt_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  sqrt_row
+	JMP  done
 
 sqrt_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VSQRTPD    Y1, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VSQRTPD    Y2, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 rsqrt:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  rsqrt_tail
+rsqrt_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-rsqrt_loop:
-	VMOVUPD (DI)(AX*1), Y1
+rsqrt_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    rsqrt_end
+
+rsqrt_time:
+	VMOVUPD (DI), Y1
 	VMOVUPD c64_3ff0000000000000<>+0(SB), Y2
 	VSQRTPD Y1, Y1
 	VDIVPD  Y1, Y2, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     rsqrt_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	DECQ    BX
+	JNZ     rsqrt_time
+
+rsqrt_end:
+	CMPQ 104(AX), $0x00
+	JNE  rsqrt_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	SUBQ $0x20, 112(AX)
+	JNZ  rsqrt_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	DECQ 96(AX)
+	JNZ  rsqrt_row
+	JMP  done
 
 rsqrt_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y2
-	VSQRTPD    Y1, Y1
-	VDIVPD     Y1, Y2, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y3
+	VSQRTPD    Y2, Y2
+	VDIVPD     Y2, Y3, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 where:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  where_tail
+where_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-where_loop:
-	VMOVUPD   (DI)(AX*1), Y1
-	VMOVUPD   (R8)(AX*1), Y2
-	VMOVUPD   (R9)(AX*1), Y3
-	VXORPS    Y4, Y4, Y4
-	VCMPPD    $0x04, Y4, Y1, Y1
+where_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    where_end
+
+where_time:
+	VMOVUPD   (DI), Y1
+	VMOVUPD   (R8), Y2
+	VMOVUPD   (R9), Y3
+	VCMPPD    $0x04, Y0, Y1, Y1
 	VBLENDVPD Y1, Y2, Y3, Y1
-	VMOVUPD   Y1, (DX)(AX*1)
-	ADDQ      $0x20, AX
-	CMPQ      AX, BX
-	JNE       where_loop
+	VMOVUPD   Y1, (SI)
+	ADDQ      R10, SI
+	ADDQ      R11, DI
+	ADDQ      R12, R8
+	ADDQ      R13, R9
+	DECQ      BX
+	JNZ       where_time
+
+where_end:
+	CMPQ 104(AX), $0x00
+	JNE  where_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ 128(CX), R9
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	ADDQ $0x20, R9
+	SUBQ $0x20, 112(AX)
+	JNZ  where_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	ADDQ 160(CX), R9
+	DECQ 96(AX)
+	JNZ  where_row
+	JMP  done
 
 where_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMASKMOVPD (R8)(AX*1), Y0, Y2
-	VMASKMOVPD (R9)(AX*1), Y0, Y3
-	VXORPS     Y4, Y4, Y4
-	VCMPPD     $0x04, Y4, Y1, Y1
-	VBLENDVPD  Y1, Y2, Y3, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMASKMOVPD (R8), Y1, Y3
+	VMASKMOVPD (R9), Y1, Y4
+	VCMPPD     $0x04, Y0, Y2, Y2
+	VBLENDVPD  Y2, Y3, Y4, Y2
+	VMASKMOVPD Y2, Y1, (SI)
 	JMP        done
 
 fill:
-	VBROADCASTSD 48(AX), Y1
-	XORQ         AX, AX
-	CMPQ         BX, $0x00
-	JEQ          fill_tail
+	VBROADCASTSD 40(CX), Y1
 
-fill_loop:
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     fill_loop
+fill_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
+
+fill_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    fill_end
+
+fill_time:
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	DECQ    BX
+	JNZ     fill_time
+
+fill_end:
+	CMPQ 104(AX), $0x00
+	JNE  fill_tail
+	ADDQ 104(CX), SI
+	ADDQ $0x20, SI
+	SUBQ $0x20, 112(AX)
+	JNZ  fill_vector
+	ADDQ 136(CX), SI
+	DECQ 96(AX)
+	JNZ  fill_row
+	JMP  done
 
 fill_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y2
+	VMASKMOVPD Y1, Y2, (SI)
 	JMP        done
 
 muladd:
-	XORQ AX, AX
-	CMPQ BX, $0x00
-	JEQ  muladd_tail
+muladd_row:
+	MOVQ 88(AX), DX
+	MOVQ DX, 112(AX)
 
-muladd_loop:
-	VMOVUPD (DI)(AX*1), Y1
-	VMOVUPD (R8)(AX*1), Y2
-	VMOVUPD (R9)(AX*1), Y3
+muladd_vector:
+	MOVQ  80(AX), BX
+	TESTQ BX, BX
+	JZ    muladd_end
+
+muladd_time:
+	VMOVUPD (DI), Y1
+	VMOVUPD (R8), Y2
+	VMOVUPD (R9), Y3
 	VMULPD  Y2, Y1, Y1
 	VADDPD  Y3, Y1, Y1
-	VMOVUPD Y1, (DX)(AX*1)
-	ADDQ    $0x20, AX
-	CMPQ    AX, BX
-	JNE     muladd_loop
+	VMOVUPD Y1, (SI)
+	ADDQ    R10, SI
+	ADDQ    R11, DI
+	ADDQ    R12, R8
+	ADDQ    R13, R9
+	DECQ    BX
+	JNZ     muladd_time
+
+muladd_end:
+	CMPQ 104(AX), $0x00
+	JNE  muladd_tail
+	ADDQ 104(CX), SI
+	ADDQ 112(CX), DI
+	ADDQ 120(CX), R8
+	ADDQ 128(CX), R9
+	ADDQ $0x20, SI
+	ADDQ $0x20, DI
+	ADDQ $0x20, R8
+	ADDQ $0x20, R9
+	SUBQ $0x20, 112(AX)
+	JNZ  muladd_vector
+	ADDQ 136(CX), SI
+	ADDQ 144(CX), DI
+	ADDQ 152(CX), R8
+	ADDQ 160(CX), R9
+	DECQ 96(AX)
+	JNZ  muladd_row
+	JMP  done
 
 muladd_tail:
-	CMPQ       SI, $0x00
-	JEQ        done
-	VMASKMOVPD (DI)(AX*1), Y0, Y1
-	VMASKMOVPD (R8)(AX*1), Y0, Y2
-	VMASKMOVPD (R9)(AX*1), Y0, Y3
-	VMULPD     Y2, Y1, Y1
-	VADDPD     Y3, Y1, Y1
-	VMASKMOVPD Y1, Y0, (DX)(AX*1)
+	MOVQ       104(AX), BX
+	MOVQ       24(AX), DX
+	SHLQ       $0x03, BX
+	SUBQ       BX, DX
+	VMOVUPS    64(DX), Y1
+	VMASKMOVPD (DI), Y1, Y2
+	VMASKMOVPD (R8), Y1, Y3
+	VMASKMOVPD (R9), Y1, Y4
+	VMULPD     Y3, Y2, Y2
+	VADDPD     Y4, Y2, Y2
+	VMASKMOVPD Y2, Y1, (SI)
+	JMP        done
 
-done:
-	VZEROUPPER
-	RET
+spread:
+	MOVQ 72(AX), DX
+
+spread_position:
+	VBROADCASTSD (DI), Y1
+	ADDQ         $0x08, DI
+	MOVQ         56(CX), BX
+
+spread_vector:
+	VMOVUPD Y1, (SI)
+	ADDQ    $0x20, SI
+	SUBQ    $0x20, BX
+	JNZ     spread_vector
+	DECQ    DX
+	JNZ     spread_position
+	JMP     done
+
+sum:
+	MOVQ 72(AX), DX
+
+sum_position:
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	MOVQ   56(CX), BX
+
+sum_vector:
+	VADDPD       (DI), Y1, Y1
+	VADDPD       32(DI), Y2, Y2
+	ADDQ         $0x40, DI
+	SUBQ         $0x40, BX
+	JNZ          sum_vector
+	VADDPD       Y2, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X2
+	VADDPD       X2, X1, X1
+	VUNPCKHPD    X1, X1, X2
+	VADDSD       X2, X1, X1
+	VMOVSD       X1, (SI)
+	ADDQ         $0x08, SI
+	DECQ         DX
+	JNZ          sum_position
+	JMP          done
 
 // func repeatF64AVX2(p *byte)
 // Requires: AVX

@@ -37,10 +37,10 @@ func pairs4F32AVX512(p *byte)
 // peakF32AVX512 runs n rounds of 12 vector multiply-adds.
 func peakF32AVX512(n int)
 
-// vectorF32AVX512 computes a pointwise operation on a block; p points to a vectorArgs.
+// scriptF32AVX512 does the instructions of a script on a block; p points to a scriptArgs.
 //
 //go:noescape
-func vectorF32AVX512(p *byte)
+func scriptF32AVX512(p *byte)
 
 // repeatF32AVX512 copies rows of whole vectors a number of times each; p points to a repeatArgs.
 //
@@ -160,10 +160,10 @@ func pairs4F64AVX512(p *byte)
 // peakF64AVX512 runs n rounds of 12 vector multiply-adds.
 func peakF64AVX512(n int)
 
-// vectorF64AVX512 computes a pointwise operation on a block; p points to a vectorArgs.
+// scriptF64AVX512 does the instructions of a script on a block; p points to a scriptArgs.
 //
 //go:noescape
-func vectorF64AVX512(p *byte)
+func scriptF64AVX512(p *byte)
 
 // repeatF64AVX512 copies rows of whole vectors a number of times each; p points to a repeatArgs.
 //
@@ -313,10 +313,10 @@ func pairs4F32AVX2(p *byte)
 // peakF32AVX2 runs n rounds of 12 vector multiply-adds.
 func peakF32AVX2(n int)
 
-// vectorF32AVX2 computes a pointwise operation on a block; p points to a vectorArgs.
+// scriptF32AVX2 does the instructions of a script on a block; p points to a scriptArgs.
 //
 //go:noescape
-func vectorF32AVX2(p *byte)
+func scriptF32AVX2(p *byte)
 
 // repeatF32AVX2 copies rows of whole vectors a number of times each; p points to a repeatArgs.
 //
@@ -411,10 +411,10 @@ func pairs4F64AVX2(p *byte)
 // peakF64AVX2 runs n rounds of 12 vector multiply-adds.
 func peakF64AVX2(n int)
 
-// vectorF64AVX2 computes a pointwise operation on a block; p points to a vectorArgs.
+// scriptF64AVX2 does the instructions of a script on a block; p points to a scriptArgs.
 //
 //go:noescape
-func vectorF64AVX2(p *byte)
+func scriptF64AVX2(p *byte)
 
 // repeatF64AVX2 copies rows of whole vectors a number of times each; p points to a repeatArgs.
 //

@@ -26,6 +26,10 @@ const (
 	VectorSigmoid                 // 1/(1 + e⁻ᵃ)
 	VectorErf                     // erf a
 	numVectorOps
+
+	// Of scripts only, on elements of positions: a for each channel, and the sum of a over channels.
+	VectorSpread = numVectorOps
+	VectorSum    = numVectorOps + 1
 )
 
 // operands is how many blocks an operation reads.
@@ -48,15 +52,23 @@ func Vector[T Float](op VectorOp, dst, a, b, c []T, k T) {
 			panic(badVector)
 		}
 	}
-	vector(op, dst, a, b, c, k)
+	slots := [...][]T{dst, a, b, c}
+	step := Step[T]{Op: op, A: 1, B: 2, C: 3, K: k}
+	script := Script[T]{shape: alone}
+	code := [...]instruction{script.instruction(step)}
+	script.code = code[:]
+	if script.kernels(slots[:], n, 0) == 0 {
+		vectorGeneric(op, dst, a, b, c, k)
+	}
 }
+
+// alone is the shape of a step by itself.
+var alone = Shape{Extents: []Extent{Whole, Whole, Whole, Whole}}
 
 // AddTo adds src, at least as long as dst, to dst in float64.
 func AddTo[T Float](dst []float64, src []T) {
-	src = src[:len(dst)]
-	for i, x := range src {
-		dst[i] += float64(x)
-	}
+	less, one := [...]float64{-1}, [...][]T{src}
+	Minus(dst, less[:], one[:], 0)
 }
 
 func vectorGeneric[T Float](op VectorOp, dst, a, b, c []T, k T) {

@@ -100,24 +100,27 @@ func (f isa) dots(ptr []GPVirtual, w, n, sums GPVirtual) {
 		}
 	})
 	for i := range acc {
-		z := acc[i][0]
-		y, x := z.AsY(), z.AsX()
-		h := XMM()
-		if f.wide {
-			upper := YMM()
-			VEXTRACTF64X4(Imm(1), z, upper)
-			VADDPD(upper, y, y)
-			VEXTRACTF32X4(Imm(1), y, h)
-		} else {
-			VEXTRACTF128(Imm(1), y, h)
-		}
-		VADDPD(h, x, x)
-		VUNPCKHPD(x, x, h)
-		VADDSD(h, x, x)
-		d := Mem{Base: sums, Disp: 8 * i}
+		x, d := f.sumLanes(acc[i][0]), Mem{Base: sums, Disp: 8 * i}
 		VADDSD(d, x, x)
 		VMOVSD(x, d)
 	}
+}
+
+// sumLanes adds up the lanes of float64, in halves.
+func (f isa) sumLanes(z VecVirtual) VecVirtual {
+	y, x, h := z.AsY(), z.AsX(), XMM()
+	if f.wide {
+		upper := YMM()
+		VEXTRACTF64X4(Imm(1), z, upper)
+		VADDPD(upper, y, y)
+		VEXTRACTF32X4(Imm(1), y, h)
+	} else {
+		VEXTRACTF128(Imm(1), y, h)
+	}
+	VADDPD(h, x, x)
+	VUNPCKHPD(x, x, h)
+	VADDSD(h, x, x)
+	return x.(VecVirtual)
 }
 
 // minus generates w[r] -= Σ_i c[i] ptr[i][r], one after the other.

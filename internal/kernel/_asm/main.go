@@ -61,7 +61,7 @@ func main() {
 			continue
 		}
 		f.peak()
-		f.vector()
+		f.script()
 		f.repeat()
 		f.spread()
 		if !f.double {

@@ -9,10 +9,19 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets of the fields of vectorArgs (see vector_amd64.go).
-const vOp, vDst, vA, vB, vC, vN, vK, vLanes = 0, 8, 16, 24, 32, 40, 48, 56
+// Offsets of the fields of scriptArgs (see script_amd64.go),
+const (
+	scCode, scCount, scSlots, scLanes, scFull, scRest, scRows, scPositions = 0, 8, 16, 24, 32, 48, 64, 72
+	scTimes, scRow, scRowsLeft, scTail, scRowLeft                          = 80, 88, 96, 104, 112
+)
 
-// A vectorOp is an operation on blocks; the order is that of VectorOp in vector.go.
+// and of instruction (see script.go).
+const iOp, iSlots, iK, iExtent, iRow, iTimes, iNext, iBack, iToRow, iSize = 0, 8, 40, 48, 56, 64, 72, 104, 136, 176
+
+// extentRows is Rows.
+const extentRows = 2
+
+// A vectorOp is an operation on blocks; the order is that of VectorOp in vector.go, where spread and sum follow.
 type vectorOp struct {
 	name     string
 	operands int
@@ -47,83 +56,198 @@ var vectorOps = []vectorOp{
 		eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.erf(x[0]) }},
 }
 
-// vector generates one function with all operations: a loop over whole vectors, and what is left under a
-// mask, so that an element's bits do not depend on where in a block it stands.
-func (f isa) vector() {
-	TEXT("vector"+f.name(), NOSPLIT, "func(p *byte)")
+// script generates one function that does instructions one after the other. Three loops go over rows, the vectors of a row, and the times
+// that it is there; what has no rows is one vector that is there many times, each next to the last, and what is left under a mask,
+// so that an element's bits do not depend on where in a block it stands.
+func (f isa) script() {
+	TEXT("script"+f.name(), NOSPLIT, "func(p *byte)")
 	Pragma("noescape")
-	Doc("vector" + f.name() + " computes a pointwise operation on a block; p points to a vectorArgs.")
+	Doc("script" + f.name() + " does the instructions of a script on a block; p points to a scriptArgs.")
 	p := Load(Param("p"), GP64())
 	at := func(off int) Mem { return Mem{Base: p, Disp: off} }
-	op, dst, full, rest := GP64(), GP64(), GP64(), GP64()
-	src := [3]GPVirtual{GP64(), GP64(), GP64()}
-	MOVQ(at(vOp), op)
-	MOVQ(at(vDst), dst)
-	for i, off := range []int{vA, vB, vC} {
-		MOVQ(at(off), src[i])
+	code, x, t := GP64(), GP64(), GP64()
+	of := func(off int) Mem { return Mem{Base: code, Disp: off} }
+	ptr := [4]GPVirtual{GP64(), GP64(), GP64(), GP64()} // dst, a, b and c
+	next := [4]GPVirtual{GP64(), GP64(), GP64(), GP64()}
+	width := Imm(uint64(f.width()))
+	zero := f.vec()
+	f.zero(zero)
+	MOVQ(at(scCode), code)
+
+	Label("instruction")
+	for o, r := range ptr {
+		MOVQ(of(iSlots+8*o), r)
+		ADDQ(at(scSlots), r)
+		MOVQ(Mem{Base: r}, r)
 	}
-	MOVQ(at(vN), full)
-	lanes := uint64(f.width() / f.size())
-	MOVQ(full, rest)
-	ANDQ(Imm(lanes-1), rest)
-	SUBQ(rest, full)
-	SHLQ(Imm(f.shift()), full)
-	mask := f.tailMask(rest, at(vLanes))
+	MOVQ(of(iExtent), x)
+	CMPQ(x, Imm(extentRows))
+	JEQ(LabelRef("rows"))
+	MOVQ(Mem{Base: p, Index: x, Scale: 8, Disp: scFull}, t)
+	MOVQ(t, at(scTimes))
+	MOVQ(Mem{Base: p, Index: x, Scale: 8, Disp: scRest}, t)
+	MOVQ(t, at(scTail))
+	MOVQ(U32(uint32(f.width())), t)
+	MOVQ(t, at(scRow))
+	for _, r := range next {
+		MOVQ(t, r)
+	}
+	MOVQ(U32(1), t)
+	MOVQ(t, at(scRowsLeft))
+	JMP(LabelRef("choose"))
+	Label("rows")
+	for _, c := range [][2]int{{iTimes, scTimes}, {iRow, scRow}} {
+		MOVQ(of(c[0]), t)
+		MOVQ(t, at(c[1]))
+	}
+	MOVQ(at(scRows), t)
+	MOVQ(t, at(scRowsLeft))
+	XORQ(t, t)
+	MOVQ(t, at(scTail))
+	for o, r := range next {
+		MOVQ(of(iNext+8*o), r)
+	}
+
+	Label("choose")
+	MOVQ(of(iOp), x)
 	for i, o := range vectorOps {
 		if o.single && f.double {
 			continue
 		}
-		CMPQ(op, Imm(uint64(i)))
+		CMPQ(x, Imm(uint64(i)))
 		JEQ(LabelRef(o.name))
 	}
-	JMP(LabelRef("done"))
+	CMPQ(x, Imm(uint64(len(vectorOps))))
+	JEQ(LabelRef("spread"))
+	CMPQ(x, Imm(uint64(len(vectorOps)+1)))
+	JEQ(LabelRef("sum"))
+	Label("done")
+	ADDQ(Imm(iSize), code)
+	DECQ(at(scCount))
+	JNZ(LabelRef("instruction"))
+	VZEROUPPER()
+	RET()
+
 	for _, o := range vectorOps {
 		if o.single && f.double {
 			continue
 		}
+		label := func(s string) string { return o.name + "_" + s }
+		used := []int{0}
+		for i := range o.operands {
+			used = append(used, i+1)
+		}
+		advance := func(by func(operand int) Op) {
+			for _, i := range used {
+				ADDQ(by(i), ptr[i])
+			}
+		}
 		Label(o.name)
-		w := writer{f, map[uint32]VecVirtual{}}
+		w := writer{f, map[uint32]VecVirtual{}, zero}
 		w.hold(o.held)
 		var k VecVirtual
 		if o.constant {
 			k = f.vec()
 			if f.double {
-				VBROADCASTSD(at(vK), k)
+				VBROADCASTSD(of(iK), k)
 			} else {
-				VBROADCASTSS(at(vK), k)
+				VBROADCASTSS(of(iK), k)
 			}
 		}
-		i := GP64()
-		XORQ(i, i)
-		CMPQ(full, Imm(0))
-		JEQ(LabelRef(o.name + "_tail"))
-		load := func(masked bool) (x []VecVirtual) {
-			for s := range o.operands {
+		operands := func(load func(m Mem, v Op)) (x []VecVirtual) {
+			for _, i := range used[1:] {
 				v := f.vec()
-				m := Mem{Base: src[s], Index: i, Scale: 1}
-				if masked {
-					f.loadMasked(m, mask, v)
-				} else {
-					f.load(m, v)
-				}
+				load(Mem{Base: ptr[i]}, v)
 				x = append(x, v)
 			}
 			return x
 		}
-		Label(o.name + "_loop")
-		f.store(o.eval(w, load(false), k), Mem{Base: dst, Index: i, Scale: 1})
-		ADDQ(Imm(uint64(f.width())), i)
-		CMPQ(i, full)
-		JNE(LabelRef(o.name + "_loop"))
-		Label(o.name + "_tail")
-		CMPQ(rest, Imm(0))
-		JEQ(LabelRef("done"))
-		f.storeMasked(o.eval(w, load(true), k), mask, Mem{Base: dst, Index: i, Scale: 1})
+		Label(label("row"))
+		MOVQ(at(scRow), x)
+		MOVQ(x, at(scRowLeft))
+		Label(label("vector"))
+		MOVQ(at(scTimes), t)
+		TESTQ(t, t)
+		JZ(LabelRef(label("end")))
+		Label(label("time"))
+		f.store(o.eval(w, operands(f.load), k), Mem{Base: ptr[0]})
+		advance(func(i int) Op { return next[i] })
+		DECQ(t)
+		JNZ(LabelRef(label("time")))
+		Label(label("end"))
+		CMPQ(at(scTail), Imm(0))
+		JNE(LabelRef(label("tail")))
+		advance(func(i int) Op { return of(iBack + 8*i) })
+		advance(func(int) Op { return width })
+		SUBQ(width, at(scRowLeft))
+		JNZ(LabelRef(label("vector")))
+		advance(func(i int) Op { return of(iToRow + 8*i) })
+		DECQ(at(scRowsLeft))
+		JNZ(LabelRef(label("row")))
+		JMP(LabelRef("done"))
+		Label(label("tail"))
+		MOVQ(at(scTail), t)
+		mask := f.tailMask(t, at(scLanes))
+		f.storeMasked(o.eval(w, operands(func(m Mem, v Op) { f.loadMasked(m, mask, v) }), k), mask, Mem{Base: ptr[0]})
 		JMP(LabelRef("done"))
 	}
-	Label("done")
-	VZEROUPPER()
-	RET()
+
+	Label("spread")
+	MOVQ(at(scPositions), x)
+	Label("spread_position")
+	v := f.vec()
+	if f.double {
+		VBROADCASTSD(Mem{Base: ptr[1]}, v)
+	} else {
+		VBROADCASTSS(Mem{Base: ptr[1]}, v)
+	}
+	ADDQ(Imm(uint64(f.size())), ptr[1])
+	MOVQ(of(iRow), t)
+	Label("spread_vector")
+	f.store(v, Mem{Base: ptr[0]})
+	ADDQ(width, ptr[0])
+	SUBQ(width, t)
+	JNZ(LabelRef("spread_vector"))
+	DECQ(x)
+	JNZ(LabelRef("spread_position"))
+	JMP(LabelRef("done"))
+
+	// Four sums in float64, and those of their lanes.
+	Label("sum")
+	MOVQ(at(scPositions), x)
+	Label("sum_position")
+	acc := f.accumulators(64/f.size()*8/f.width(), 1)
+	MOVQ(of(iRow), t)
+	Label("sum_vector")
+	for i, a := range acc {
+		m := Mem{Base: ptr[1], Disp: i * f.width() / 8 * f.size()}
+		if f.double {
+			VADDPD(m, a[0], a[0])
+		} else {
+			y := f.vec()
+			VCVTPS2PD(m, y)
+			VADDPD(y, a[0], a[0])
+		}
+	}
+	ADDQ(Imm(64), ptr[1])
+	SUBQ(Imm(64), t)
+	JNZ(LabelRef("sum_vector"))
+	for n := len(acc); n > 1; n /= 2 {
+		for i := range n / 2 {
+			VADDPD(acc[i+n/2][0], acc[i][0], acc[i][0])
+		}
+	}
+	sum := f.sumLanes(acc[0][0])
+	if f.double {
+		VMOVSD(sum, Mem{Base: ptr[0]})
+	} else {
+		VCVTSD2SS(sum, sum, sum)
+		VMOVSS(sum, Mem{Base: ptr[0]})
+	}
+	ADDQ(Imm(uint64(f.size())), ptr[0])
+	DECQ(x)
+	JNZ(LabelRef("sum_position"))
+	JMP(LabelRef("done"))
 }
 
 // tailMask is the mask of the first rest elements of a vector; lanes is where the address of laneMasks lies.
@@ -171,6 +295,7 @@ func constant(bits uint64, size int) Mem {
 type writer struct {
 	isa
 	held map[uint32]VecVirtual // constants in registers (AVX-512)
+	none VecVirtual            // zeros
 }
 
 // hold loads constants ahead of a loop where there are registers for them.
@@ -274,19 +399,13 @@ func (w writer) sqrt(a Op) VecVirtual {
 	return r
 }
 
-func (w writer) zeros() VecVirtual {
-	z := w.vec()
-	w.zero(z)
-	return z
-}
-
 // relu is max(x, 0); a NaN stays one, for the second operand is given where either is not a number.
 func (w writer) relu(x VecVirtual) VecVirtual {
 	r := w.vec()
 	if w.double {
-		VMAXPD(x, w.zeros(), r)
+		VMAXPD(x, w.none, r)
 	} else {
-		VMAXPS(x, w.zeros(), r)
+		VMAXPS(x, w.none, r)
 	}
 	return r
 }
@@ -314,12 +433,17 @@ func (w writer) compare(predicate uint8, a VecVirtual, b Op) Op {
 
 // pick is x where the mask is set, else y.
 func (w writer) pick(mask, x Op, y VecVirtual) VecVirtual {
+	if w.wide { // a blend under a mask is taken to read what it writes
+		r := w.copied(y)
+		if w.double {
+			VMOVUPD(x, mask, r)
+		} else {
+			VMOVUPS(x, mask, r)
+		}
+		return r
+	}
 	r := w.vec()
 	switch {
-	case w.wide && w.double:
-		VBLENDMPD(x, y, mask, r)
-	case w.wide:
-		VBLENDMPS(x, y, mask, r)
 	case w.double:
 		VBLENDVPD(mask, x, y, r)
 	default:
@@ -329,12 +453,11 @@ func (w writer) pick(mask, x Op, y VecVirtual) VecVirtual {
 }
 
 func (w writer) step(x VecVirtual) VecVirtual {
-	z := w.zeros()
-	return w.pick(w.compare(greaterThan, x, z), w.one(), z)
+	return w.pick(w.compare(greaterThan, x, w.none), w.one(), w.none)
 }
 
 func (w writer) where(mask, x, y VecVirtual) VecVirtual {
-	return w.pick(w.compare(notEqual, mask, w.zeros()), x, y)
+	return w.pick(w.compare(notEqual, mask, w.none), x, y)
 }
 
 // The rest is single precision.
@@ -490,7 +613,7 @@ func (w writer) tanh(x VecVirtual) VecVirtual {
 // sigmoid is e/(1 + e) for x < 0, else 1/(1 + e), e = exp(−|x|).
 func (w writer) sigmoid(x VecVirtual) VecVirtual {
 	e := w.exp(w.or(x, w.bits(1<<31)))
-	top := w.pick(w.compare(lessThan, x, w.zeros()), e, w.copied(w.f(1)))
+	top := w.pick(w.compare(lessThan, x, w.none), e, w.copied(w.f(1)))
 	return w.div(top, w.add(e, w.f(1)))
 }
 

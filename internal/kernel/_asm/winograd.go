@@ -106,7 +106,7 @@ func (f isa) tile(name, what string, body func(t *tile, mask Op, label string)) 
 	TEXT(name+f.name()[len("F32"):], NOSPLIT, "func(p *byte)")
 	Pragma("noescape")
 	Doc(name + f.name()[len("F32"):] + " transforms a tile " + what + "; p points to a tileArgs.")
-	t := &tile{isa: f, w: writer{f, map[uint32]VecVirtual{}}, p: Load(Param("p"), GP64()), x: GP64(), plane: GP64(), planes: GP64()}
+	t := &tile{isa: f, w: writer{isa: f}, p: Load(Param("p"), GP64()), x: GP64(), plane: GP64(), planes: GP64()}
 	full, rest := GP64(), GP64()
 	MOVQ(t.at(wN), full)
 	MOVQ(full, rest)
