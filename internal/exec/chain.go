@@ -408,14 +408,16 @@ func block[T kernel.Float](o *operand, scratch, src []T, lo, n int) []T {
 // sum adds the block x, which begins at lo, to a sum over positions.
 func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
 	y := c.p.at(o.ref)[part*o.width : (part+1)*o.width]
-	for begin, at := part*c.part, lo; len(x) > 0; {
+	if lo == part*c.part {
+		clear(y)
+	}
+	for at := lo; len(x) > 0; {
 		column := at % o.width
-		n := min(len(x), o.width-column)
-		if at-begin < o.width {
-			copy(y[column:column+n], x)
-		} else {
-			kernel.Vector(kernel.VectorAdd, y[column:column+n], y[column:column+n], x[:n], nil, 0)
+		n := min(len(x), o.width-column) // of a row
+		if column == 0 && n == o.width {
+			n = len(x) / n * n // of whole ones
 		}
+		kernel.AddRows(y[column:min(column+n, o.width)], x[:n])
 		x = x[n:]
 		at += n
 	}

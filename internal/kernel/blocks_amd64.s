@@ -3022,6 +3022,88 @@ vector:
 	VZEROUPPER
 	RET
 
+// func addRowsF32AVX512(p *byte)
+// Requires: AVX, AVX512F
+TEXT ·addRowsF32AVX512(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   32(AX), SI
+	MOVQ   SI, DI
+	IMUL3Q $0x00000040, DI, DI
+
+vectors4:
+	CMPQ    SI, $0x04
+	JLT     fewer4
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	VMOVUPS 128(CX), Z2
+	VMOVUPS 192(CX), Z3
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row4:
+	VADDPS  (R8), Z0, Z0
+	VADDPS  64(R8), Z1, Z1
+	VADDPS  128(R8), Z2, Z2
+	VADDPS  192(R8), Z3, Z3
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row4
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	VMOVUPS Z2, 128(CX)
+	VMOVUPS Z3, 192(CX)
+	ADDQ    $0x00000100, CX
+	ADDQ    $0x00000100, DX
+	SUBQ    $0x04, SI
+	JMP     vectors4
+
+fewer4:
+vectors2:
+	CMPQ    SI, $0x02
+	JLT     fewer2
+	VMOVUPS (CX), Z0
+	VMOVUPS 64(CX), Z1
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row2:
+	VADDPS  (R8), Z0, Z0
+	VADDPS  64(R8), Z1, Z1
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row2
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x02, SI
+	JMP     vectors2
+
+fewer2:
+vectors1:
+	CMPQ    SI, $0x01
+	JLT     fewer1
+	VMOVUPS (CX), Z0
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row1:
+	VADDPS  (R8), Z0, Z0
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row1
+	VMOVUPS Z0, (CX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x01, SI
+	JMP     vectors1
+
+fewer1:
+	VZEROUPPER
+	RET
+
 // func tileInputAVX512(p *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·tileInputAVX512(SB), NOSPLIT, $0-8
@@ -10041,6 +10123,88 @@ vector:
 	VZEROUPPER
 	RET
 
+// func addRowsF64AVX512(p *byte)
+// Requires: AVX, AVX512F
+TEXT ·addRowsF64AVX512(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   32(AX), SI
+	MOVQ   SI, DI
+	IMUL3Q $0x00000040, DI, DI
+
+vectors4:
+	CMPQ    SI, $0x04
+	JLT     fewer4
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), Z1
+	VMOVUPD 128(CX), Z2
+	VMOVUPD 192(CX), Z3
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row4:
+	VADDPD  (R8), Z0, Z0
+	VADDPD  64(R8), Z1, Z1
+	VADDPD  128(R8), Z2, Z2
+	VADDPD  192(R8), Z3, Z3
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row4
+	VMOVUPD Z0, (CX)
+	VMOVUPD Z1, 64(CX)
+	VMOVUPD Z2, 128(CX)
+	VMOVUPD Z3, 192(CX)
+	ADDQ    $0x00000100, CX
+	ADDQ    $0x00000100, DX
+	SUBQ    $0x04, SI
+	JMP     vectors4
+
+fewer4:
+vectors2:
+	CMPQ    SI, $0x02
+	JLT     fewer2
+	VMOVUPD (CX), Z0
+	VMOVUPD 64(CX), Z1
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row2:
+	VADDPD  (R8), Z0, Z0
+	VADDPD  64(R8), Z1, Z1
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row2
+	VMOVUPD Z0, (CX)
+	VMOVUPD Z1, 64(CX)
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x02, SI
+	JMP     vectors2
+
+fewer2:
+vectors1:
+	CMPQ    SI, $0x01
+	JLT     fewer1
+	VMOVUPD (CX), Z0
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row1:
+	VADDPD  (R8), Z0, Z0
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row1
+	VMOVUPD Z0, (CX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x01, SI
+	JMP     vectors1
+
+fewer1:
+	VZEROUPPER
+	RET
+
 // func dotsF64AVX512(p *byte)
 // Requires: AVX, AVX512F, AVX512VL, MMX+
 TEXT ·dotsF64AVX512(SB), NOSPLIT, $8-8
@@ -15546,6 +15710,88 @@ vector:
 	JNZ     vector
 	DECQ    BX
 	JNZ     row
+	VZEROUPPER
+	RET
+
+// func addRowsF32AVX2(p *byte)
+// Requires: AVX
+TEXT ·addRowsF32AVX2(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   32(AX), SI
+	MOVQ   SI, DI
+	IMUL3Q $0x00000020, DI, DI
+
+vectors4:
+	CMPQ    SI, $0x04
+	JLT     fewer4
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row4:
+	VADDPS  (R8), Y0, Y0
+	VADDPS  32(R8), Y1, Y1
+	VADDPS  64(R8), Y2, Y2
+	VADDPS  96(R8), Y3, Y3
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row4
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x04, SI
+	JMP     vectors4
+
+fewer4:
+vectors2:
+	CMPQ    SI, $0x02
+	JLT     fewer2
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row2:
+	VADDPS  (R8), Y0, Y0
+	VADDPS  32(R8), Y1, Y1
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row2
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x02, SI
+	JMP     vectors2
+
+fewer2:
+vectors1:
+	CMPQ    SI, $0x01
+	JLT     fewer1
+	VMOVUPS (CX), Y0
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row1:
+	VADDPS  (R8), Y0, Y0
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row1
+	VMOVUPS Y0, (CX)
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x01, SI
+	JMP     vectors1
+
+fewer1:
 	VZEROUPPER
 	RET
 
@@ -22456,6 +22702,88 @@ vector:
 	JNZ     vector
 	DECQ    BX
 	JNZ     row
+	VZEROUPPER
+	RET
+
+// func addRowsF64AVX2(p *byte)
+// Requires: AVX
+TEXT ·addRowsF64AVX2(SB), NOSPLIT, $0-8
+	MOVQ   p+0(FP), AX
+	MOVQ   (AX), CX
+	MOVQ   8(AX), DX
+	MOVQ   32(AX), SI
+	MOVQ   SI, DI
+	IMUL3Q $0x00000020, DI, DI
+
+vectors4:
+	CMPQ    SI, $0x04
+	JLT     fewer4
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), Y1
+	VMOVUPD 64(CX), Y2
+	VMOVUPD 96(CX), Y3
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row4:
+	VADDPD  (R8), Y0, Y0
+	VADDPD  32(R8), Y1, Y1
+	VADDPD  64(R8), Y2, Y2
+	VADDPD  96(R8), Y3, Y3
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row4
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	VMOVUPD Y2, 64(CX)
+	VMOVUPD Y3, 96(CX)
+	ADDQ    $0x00000080, CX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x04, SI
+	JMP     vectors4
+
+fewer4:
+vectors2:
+	CMPQ    SI, $0x02
+	JLT     fewer2
+	VMOVUPD (CX), Y0
+	VMOVUPD 32(CX), Y1
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row2:
+	VADDPD  (R8), Y0, Y0
+	VADDPD  32(R8), Y1, Y1
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row2
+	VMOVUPD Y0, (CX)
+	VMOVUPD Y1, 32(CX)
+	ADDQ    $0x00000040, CX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x02, SI
+	JMP     vectors2
+
+fewer2:
+vectors1:
+	CMPQ    SI, $0x01
+	JLT     fewer1
+	VMOVUPD (CX), Y0
+	MOVQ    DX, R8
+	MOVQ    24(AX), BX
+
+row1:
+	VADDPD  (R8), Y0, Y0
+	ADDQ    DI, R8
+	DECQ    BX
+	JNZ     row1
+	VMOVUPD Y0, (CX)
+	ADDQ    $0x00000020, CX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x01, SI
+	JMP     vectors1
+
+fewer1:
 	VZEROUPPER
 	RET
 

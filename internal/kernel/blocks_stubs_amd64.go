@@ -52,6 +52,11 @@ func repeatF32AVX512(p *byte)
 //go:noescape
 func spreadF32AVX512(p *byte)
 
+// addRowsF32AVX512 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+//
+//go:noescape
+func addRowsF32AVX512(p *byte)
+
 // tileInputAVX512 transforms a tile of 6 x 6 pixels to planes; p points to a tileArgs.
 //
 //go:noescape
@@ -174,6 +179,11 @@ func repeatF64AVX512(p *byte)
 //
 //go:noescape
 func spreadF64AVX512(p *byte)
+
+// addRowsF64AVX512 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+//
+//go:noescape
+func addRowsF64AVX512(p *byte)
 
 // dotsF64AVX512 adds the products of columns with a vector to sums; p points to a columnsArgs.
 //
@@ -328,6 +338,11 @@ func repeatF32AVX2(p *byte)
 //go:noescape
 func spreadF32AVX2(p *byte)
 
+// addRowsF32AVX2 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+//
+//go:noescape
+func addRowsF32AVX2(p *byte)
+
 // tileInputAVX2 transforms a tile of 6 x 6 pixels to planes; p points to a tileArgs.
 //
 //go:noescape
@@ -425,6 +440,11 @@ func repeatF64AVX2(p *byte)
 //
 //go:noescape
 func spreadF64AVX2(p *byte)
+
+// addRowsF64AVX2 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+//
+//go:noescape
+func addRowsF64AVX2(p *byte)
 
 // dotsF64AVX2 adds the products of columns with a vector to sums; p points to a columnsArgs.
 //

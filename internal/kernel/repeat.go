@@ -31,3 +31,19 @@ func repeatGeneric[T Float](dst, src []T, n, times int) {
 		dst, src = dst[n*times:], src[n:]
 	}
 }
+
+// AddRows adds the rows of src, each as long as dst, to dst, one after the other.
+func AddRows[T Float](dst, src []T) {
+	n := len(dst)
+	if n == 0 || len(src)%n != 0 {
+		panic(badRepeat)
+	}
+	if len(src) == 0 || addRows(dst, src) {
+		return
+	}
+	for ; len(src) > 0; src = src[n:] {
+		for i, x := range src[:n] {
+			dst[i] += x
+		}
+	}
+}

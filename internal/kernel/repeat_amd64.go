@@ -14,12 +14,17 @@ type repeatArgs struct {
 
 var _ = [1]struct{}{}[unsafe.Offsetof(repeatArgs{}.vectors)-32]
 
+// vectorWidth is the size of a vector in bytes.
+func vectorWidth() int {
+	if path == pathAVX512 {
+		return 64
+	}
+	return 32
+}
+
 // repeat is false where rows are no whole vectors.
 func repeat[T Float](dst, src []T, n, times int) bool {
-	size, width := sizeOf[T](), 32
-	if path == pathAVX512 {
-		width = 64
-	}
+	size, width := sizeOf[T](), vectorWidth()
 	p := repeatArgs{dst: unsafe.Pointer(&dst[0]), src: unsafe.Pointer(&src[0]), rows: len(dst) / (n * times), times: times, vectors: n * size / width}
 	spread := n == 1
 	if spread {
@@ -46,6 +51,27 @@ func repeat[T Float](dst, src []T, n, times int) bool {
 		spreadF64AVX2(args)
 	default:
 		repeatF64AVX2(args)
+	}
+	return true
+}
+
+// addRows is false where rows are no whole vectors.
+func addRows[T Float](dst, src []T) bool {
+	bytes, width := len(dst)*sizeOf[T](), vectorWidth()
+	if path == pathGeneric || bytes%width != 0 {
+		return false
+	}
+	p := repeatArgs{dst: unsafe.Pointer(&dst[0]), src: unsafe.Pointer(&src[0]), times: len(src) / len(dst), vectors: bytes / width}
+	args := (*byte)(unsafe.Pointer(&p))
+	switch double := sizeOf[T]() == 8; {
+	case path == pathAVX512 && double:
+		addRowsF64AVX512(args)
+	case path == pathAVX512:
+		addRowsF32AVX512(args)
+	case double:
+		addRowsF64AVX2(args)
+	default:
+		addRowsF32AVX2(args)
 	}
 	return true
 }

@@ -31,3 +31,21 @@ func testRepeat[T Float](t *testing.T) {
 		}
 	}
 }
+
+func TestAddRows(t *testing.T) { onPaths(t, testAddRows[float32], testAddRows[float64]) }
+
+func testAddRows[T Float](t *testing.T) {
+	rng := rand.New(rand.NewPCG(10, 10))
+	for n := 1; n < 150; n++ {
+		src, dst := newBuffer[T](rng, n*rng.IntN(6)), newBuffer[T](rng, n)
+		copy(src.v, values[T](rng, len(src.v)))
+		copy(dst.v, values[T](rng, n))
+		want := dst.clone()
+		for i, x := range src.v {
+			want.v[i%n] += x
+		}
+		if AddRows(dst.v, src.v); !same(dst.all, want.all) {
+			t.Fatalf("%d rows of %d: %v, want %v", len(src.v)/n, n, dst.v, want.v)
+		}
+	}
+}

@@ -32,10 +32,7 @@ func (s *Script[T]) kernels(slots [][]T, n, at int) int {
 		count++
 	}
 	p := scriptArgs{code: unsafe.Pointer(&s.code[at]), count: count, slots: unsafe.Pointer(&slots[0]), lanes: unsafe.Pointer(&laneMasks)}
-	lanes := 32 / sizeOf[T]()
-	if path == pathAVX512 {
-		lanes *= 2
-	}
+	lanes := vectorWidth() / sizeOf[T]()
 	p.full[Whole], p.rest[Whole] = n/lanes, n%lanes
 	if c := s.shape.Channels; c > 0 {
 		p.positions = n / c

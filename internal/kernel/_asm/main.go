@@ -64,6 +64,7 @@ func main() {
 		f.script()
 		f.repeat()
 		f.spread()
+		f.addRows()
 		if !f.double {
 			f.winograd()
 		}

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
 )
 
 // Offsets of the fields of repeatArgs (see repeat_amd64.go).
@@ -45,6 +48,51 @@ func (f isa) repeat() {
 	SUBQ(step, dst)
 	DECQ(rows)
 	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// addRows generates the sum of rows of whole vectors, up to four vectors at a time.
+func (f isa) addRows() {
+	TEXT("addRows"+f.name(), NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	Doc("addRows" + f.name() + " adds rows of whole vectors to one, which is dst; p points to a repeatArgs.")
+	p := Load(Param("p"), GP64())
+	dst, src, times, vectors, step := GP64(), GP64(), GP64(), GP64(), GP64()
+	MOVQ(Mem{Base: p, Disp: eDst}, dst)
+	MOVQ(Mem{Base: p, Disp: eSrc}, src)
+	MOVQ(Mem{Base: p, Disp: eVectors}, vectors)
+	MOVQ(vectors, step)
+	IMUL3Q(U32(uint32(f.width())), step, step) // bytes of a row
+	for _, k := range []int{4, 2, 1} {
+		label := func(s string) string { return fmt.Sprintf("%s%d", s, k) }
+		Label(label("vectors"))
+		CMPQ(vectors, Imm(uint64(k)))
+		JLT(LabelRef(label("fewer")))
+		acc := make([]VecVirtual, k)
+		for i := range acc {
+			acc[i] = f.vec()
+			f.load(Mem{Base: dst, Disp: i * f.width()}, acc[i])
+		}
+		at := GP64()
+		MOVQ(src, at)
+		MOVQ(Mem{Base: p, Disp: eTimes}, times)
+		Label(label("row"))
+		for i := range acc {
+			f.add(Mem{Base: at, Disp: i * f.width()}, acc[i], acc[i])
+		}
+		ADDQ(step, at)
+		DECQ(times)
+		JNZ(LabelRef(label("row")))
+		for i := range acc {
+			f.store(acc[i], Mem{Base: dst, Disp: i * f.width()})
+		}
+		ADDQ(U32(uint32(k*f.width())), dst)
+		ADDQ(U32(uint32(k*f.width())), src)
+		SUBQ(Imm(uint64(k)), vectors)
+		JMP(LabelRef(label("vectors")))
+		Label(label("fewer"))
+	}
 	VZEROUPPER()
 	RET()
 }
