@@ -3025,82 +3025,101 @@ vector:
 // func addRowsF32AVX512(p *byte)
 // Requires: AVX, AVX512F
 TEXT ·addRowsF32AVX512(SB), NOSPLIT, $0-8
-	MOVQ   p+0(FP), AX
-	MOVQ   (AX), CX
-	MOVQ   8(AX), DX
-	MOVQ   32(AX), SI
-	MOVQ   SI, DI
-	IMUL3Q $0x00000040, DI, DI
+	MOVQ p+0(FP), AX
+	MOVQ (AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 32(AX), DI
+	MOVQ 48(AX), SI
 
 vectors4:
-	CMPQ    SI, $0x04
+	CMPQ    DI, $0x04
 	JLT     fewer4
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	VMOVUPS 128(CX), Z2
-	VMOVUPS 192(CX), Z3
-	MOVQ    DX, R8
-	MOVQ    24(AX), BX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	VMOVUPS 128(DX), Z2
+	VMOVUPS 192(DX), Z3
+	MOVQ    BX, R8
+	MOVQ    24(AX), CX
 
 row4:
 	VADDPS  (R8), Z0, Z0
 	VADDPS  64(R8), Z1, Z1
 	VADDPS  128(R8), Z2, Z2
 	VADDPS  192(R8), Z3, Z3
-	ADDQ    DI, R8
-	DECQ    BX
+	ADDQ    SI, R8
+	DECQ    CX
 	JNZ     row4
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	VMOVUPS Z2, 128(CX)
-	VMOVUPS Z3, 192(CX)
-	ADDQ    $0x00000100, CX
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
+	VMOVUPS Z2, 128(DX)
+	VMOVUPS Z3, 192(DX)
 	ADDQ    $0x00000100, DX
-	SUBQ    $0x04, SI
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x04, DI
 	JMP     vectors4
 
 fewer4:
 vectors2:
-	CMPQ    SI, $0x02
+	CMPQ    DI, $0x02
 	JLT     fewer2
-	VMOVUPS (CX), Z0
-	VMOVUPS 64(CX), Z1
-	MOVQ    DX, R8
-	MOVQ    24(AX), BX
+	VMOVUPS (DX), Z0
+	VMOVUPS 64(DX), Z1
+	MOVQ    BX, R8
+	MOVQ    24(AX), CX
 
 row2:
 	VADDPS  (R8), Z0, Z0
 	VADDPS  64(R8), Z1, Z1
-	ADDQ    DI, R8
-	DECQ    BX
+	ADDQ    SI, R8
+	DECQ    CX
 	JNZ     row2
-	VMOVUPS Z0, (CX)
-	VMOVUPS Z1, 64(CX)
-	ADDQ    $0x00000080, CX
+	VMOVUPS Z0, (DX)
+	VMOVUPS Z1, 64(DX)
 	ADDQ    $0x00000080, DX
-	SUBQ    $0x02, SI
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x02, DI
 	JMP     vectors2
 
 fewer2:
 vectors1:
-	CMPQ    SI, $0x01
+	CMPQ    DI, $0x01
 	JLT     fewer1
-	VMOVUPS (CX), Z0
-	MOVQ    DX, R8
-	MOVQ    24(AX), BX
+	VMOVUPS (DX), Z0
+	MOVQ    BX, R8
+	MOVQ    24(AX), CX
 
 row1:
 	VADDPS  (R8), Z0, Z0
-	ADDQ    DI, R8
-	DECQ    BX
+	ADDQ    SI, R8
+	DECQ    CX
 	JNZ     row1
-	VMOVUPS Z0, (CX)
-	ADDQ    $0x00000040, CX
+	VMOVUPS Z0, (DX)
 	ADDQ    $0x00000040, DX
-	SUBQ    $0x01, SI
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x01, DI
 	JMP     vectors1
 
 fewer1:
+	MOVQ      40(AX), DI
+	TESTQ     DI, DI
+	JZ        done
+	MOVQ      DI, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPS.Z (DX), K1, Z0
+	MOVQ      24(AX), CX
+
+rest:
+	VMOVUPS.Z (BX), K1, Z1
+	VADDPS    Z1, Z0, Z0
+	ADDQ      SI, BX
+	DECQ      CX
+	JNZ       rest
+	VMOVUPS   Z0, K1, (DX)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -10126,82 +10145,101 @@ vector:
 // func addRowsF64AVX512(p *byte)
 // Requires: AVX, AVX512F
 TEXT ·addRowsF64AVX512(SB), NOSPLIT, $0-8
-	MOVQ   p+0(FP), AX
-	MOVQ   (AX), CX
-	MOVQ   8(AX), DX
-	MOVQ   32(AX), SI
-	MOVQ   SI, DI
-	IMUL3Q $0x00000040, DI, DI
+	MOVQ p+0(FP), AX
+	MOVQ (AX), DX
+	MOVQ 8(AX), BX
+	MOVQ 32(AX), DI
+	MOVQ 48(AX), SI
 
 vectors4:
-	CMPQ    SI, $0x04
+	CMPQ    DI, $0x04
 	JLT     fewer4
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), Z1
-	VMOVUPD 128(CX), Z2
-	VMOVUPD 192(CX), Z3
-	MOVQ    DX, R8
-	MOVQ    24(AX), BX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), Z1
+	VMOVUPD 128(DX), Z2
+	VMOVUPD 192(DX), Z3
+	MOVQ    BX, R8
+	MOVQ    24(AX), CX
 
 row4:
 	VADDPD  (R8), Z0, Z0
 	VADDPD  64(R8), Z1, Z1
 	VADDPD  128(R8), Z2, Z2
 	VADDPD  192(R8), Z3, Z3
-	ADDQ    DI, R8
-	DECQ    BX
+	ADDQ    SI, R8
+	DECQ    CX
 	JNZ     row4
-	VMOVUPD Z0, (CX)
-	VMOVUPD Z1, 64(CX)
-	VMOVUPD Z2, 128(CX)
-	VMOVUPD Z3, 192(CX)
-	ADDQ    $0x00000100, CX
+	VMOVUPD Z0, (DX)
+	VMOVUPD Z1, 64(DX)
+	VMOVUPD Z2, 128(DX)
+	VMOVUPD Z3, 192(DX)
 	ADDQ    $0x00000100, DX
-	SUBQ    $0x04, SI
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x04, DI
 	JMP     vectors4
 
 fewer4:
 vectors2:
-	CMPQ    SI, $0x02
+	CMPQ    DI, $0x02
 	JLT     fewer2
-	VMOVUPD (CX), Z0
-	VMOVUPD 64(CX), Z1
-	MOVQ    DX, R8
-	MOVQ    24(AX), BX
+	VMOVUPD (DX), Z0
+	VMOVUPD 64(DX), Z1
+	MOVQ    BX, R8
+	MOVQ    24(AX), CX
 
 row2:
 	VADDPD  (R8), Z0, Z0
 	VADDPD  64(R8), Z1, Z1
-	ADDQ    DI, R8
-	DECQ    BX
+	ADDQ    SI, R8
+	DECQ    CX
 	JNZ     row2
-	VMOVUPD Z0, (CX)
-	VMOVUPD Z1, 64(CX)
-	ADDQ    $0x00000080, CX
+	VMOVUPD Z0, (DX)
+	VMOVUPD Z1, 64(DX)
 	ADDQ    $0x00000080, DX
-	SUBQ    $0x02, SI
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x02, DI
 	JMP     vectors2
 
 fewer2:
 vectors1:
-	CMPQ    SI, $0x01
+	CMPQ    DI, $0x01
 	JLT     fewer1
-	VMOVUPD (CX), Z0
-	MOVQ    DX, R8
-	MOVQ    24(AX), BX
+	VMOVUPD (DX), Z0
+	MOVQ    BX, R8
+	MOVQ    24(AX), CX
 
 row1:
 	VADDPD  (R8), Z0, Z0
-	ADDQ    DI, R8
-	DECQ    BX
+	ADDQ    SI, R8
+	DECQ    CX
 	JNZ     row1
-	VMOVUPD Z0, (CX)
-	ADDQ    $0x00000040, CX
+	VMOVUPD Z0, (DX)
 	ADDQ    $0x00000040, DX
-	SUBQ    $0x01, SI
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x01, DI
 	JMP     vectors1
 
 fewer1:
+	MOVQ      40(AX), DI
+	TESTQ     DI, DI
+	JZ        done
+	MOVQ      DI, CX
+	MOVQ      $0x00000001, DI
+	SHLQ      CL, DI
+	DECQ      DI
+	KMOVW     DI, K1
+	VMOVUPD.Z (DX), K1, Z0
+	MOVQ      24(AX), CX
+
+rest:
+	VMOVUPD.Z (BX), K1, Z1
+	VADDPD    Z1, Z0, Z0
+	ADDQ      SI, BX
+	DECQ      CX
+	JNZ       rest
+	VMOVUPD   Z0, K1, (DX)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -15716,12 +15754,11 @@ vector:
 // func addRowsF32AVX2(p *byte)
 // Requires: AVX
 TEXT ·addRowsF32AVX2(SB), NOSPLIT, $0-8
-	MOVQ   p+0(FP), AX
-	MOVQ   (AX), CX
-	MOVQ   8(AX), DX
-	MOVQ   32(AX), SI
-	MOVQ   SI, DI
-	IMUL3Q $0x00000020, DI, DI
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 32(AX), SI
+	MOVQ 48(AX), DI
 
 vectors4:
 	CMPQ    SI, $0x04
@@ -15792,6 +15829,25 @@ row1:
 	JMP     vectors1
 
 fewer1:
+	MOVQ       40(AX), SI
+	TESTQ      SI, SI
+	JZ         done
+	MOVQ       56(AX), BX
+	SHLQ       $0x02, SI
+	SUBQ       SI, BX
+	VMOVUPS    64(BX), Y0
+	VMASKMOVPS (CX), Y0, Y1
+	MOVQ       24(AX), BX
+
+rest:
+	VMASKMOVPS (DX), Y0, Y2
+	VADDPS     Y2, Y1, Y1
+	ADDQ       DI, DX
+	DECQ       BX
+	JNZ        rest
+	VMASKMOVPS Y1, Y0, (CX)
+
+done:
 	VZEROUPPER
 	RET
 
@@ -22708,12 +22764,11 @@ vector:
 // func addRowsF64AVX2(p *byte)
 // Requires: AVX
 TEXT ·addRowsF64AVX2(SB), NOSPLIT, $0-8
-	MOVQ   p+0(FP), AX
-	MOVQ   (AX), CX
-	MOVQ   8(AX), DX
-	MOVQ   32(AX), SI
-	MOVQ   SI, DI
-	IMUL3Q $0x00000020, DI, DI
+	MOVQ p+0(FP), AX
+	MOVQ (AX), CX
+	MOVQ 8(AX), DX
+	MOVQ 32(AX), SI
+	MOVQ 48(AX), DI
 
 vectors4:
 	CMPQ    SI, $0x04
@@ -22784,6 +22839,25 @@ row1:
 	JMP     vectors1
 
 fewer1:
+	MOVQ       40(AX), SI
+	TESTQ      SI, SI
+	JZ         done
+	MOVQ       56(AX), BX
+	SHLQ       $0x03, SI
+	SUBQ       SI, BX
+	VMOVUPS    64(BX), Y0
+	VMASKMOVPD (CX), Y0, Y1
+	MOVQ       24(AX), BX
+
+rest:
+	VMASKMOVPD (DX), Y0, Y2
+	VADDPD     Y2, Y1, Y1
+	ADDQ       DI, DX
+	DECQ       BX
+	JNZ        rest
+	VMASKMOVPD Y1, Y0, (CX)
+
+done:
 	VZEROUPPER
 	RET
 

@@ -52,7 +52,7 @@ func repeatF32AVX512(p *byte)
 //go:noescape
 func spreadF32AVX512(p *byte)
 
-// addRowsF32AVX512 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+// addRowsF32AVX512 adds rows to one, which is dst; p points to a repeatArgs.
 //
 //go:noescape
 func addRowsF32AVX512(p *byte)
@@ -180,7 +180,7 @@ func repeatF64AVX512(p *byte)
 //go:noescape
 func spreadF64AVX512(p *byte)
 
-// addRowsF64AVX512 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+// addRowsF64AVX512 adds rows to one, which is dst; p points to a repeatArgs.
 //
 //go:noescape
 func addRowsF64AVX512(p *byte)
@@ -338,7 +338,7 @@ func repeatF32AVX2(p *byte)
 //go:noescape
 func spreadF32AVX2(p *byte)
 
-// addRowsF32AVX2 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+// addRowsF32AVX2 adds rows to one, which is dst; p points to a repeatArgs.
 //
 //go:noescape
 func addRowsF32AVX2(p *byte)
@@ -441,7 +441,7 @@ func repeatF64AVX2(p *byte)
 //go:noescape
 func spreadF64AVX2(p *byte)
 
-// addRowsF64AVX2 adds rows of whole vectors to one, which is dst; p points to a repeatArgs.
+// addRowsF64AVX2 adds rows to one, which is dst; p points to a repeatArgs.
 //
 //go:noescape
 func addRowsF64AVX2(p *byte)

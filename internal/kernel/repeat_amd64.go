@@ -10,9 +10,13 @@ type repeatArgs struct {
 	rows     int
 	times    int
 	vectors  int // of a row, or of the places of an element
+
+	// Of addRows only: what is left of a row, its bytes, and the masks of vectors (see laneMasks).
+	rest, step int
+	lanes      unsafe.Pointer
 }
 
-var _ = [1]struct{}{}[unsafe.Offsetof(repeatArgs{}.vectors)-32]
+var _ = [1]struct{}{}[unsafe.Offsetof(repeatArgs{}.lanes)-56]
 
 // vectorWidth is the size of a vector in bytes.
 func vectorWidth() int {
@@ -55,13 +59,13 @@ func repeat[T Float](dst, src []T, n, times int) bool {
 	return true
 }
 
-// addRows is false where rows are no whole vectors.
 func addRows[T Float](dst, src []T) bool {
-	bytes, width := len(dst)*sizeOf[T](), vectorWidth()
-	if path == pathGeneric || bytes%width != 0 {
+	if path == pathGeneric {
 		return false
 	}
-	p := repeatArgs{dst: unsafe.Pointer(&dst[0]), src: unsafe.Pointer(&src[0]), times: len(src) / len(dst), vectors: bytes / width}
+	n, lanes := len(dst), vectorWidth()/sizeOf[T]()
+	p := repeatArgs{dst: unsafe.Pointer(&dst[0]), src: unsafe.Pointer(&src[0]), times: len(src) / n,
+		vectors: n / lanes, rest: n % lanes, step: n * sizeOf[T](), lanes: unsafe.Pointer(&laneMasks)}
 	args := (*byte)(unsafe.Pointer(&p))
 	switch double := sizeOf[T]() == 8; {
 	case path == pathAVX512 && double:

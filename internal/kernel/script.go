@@ -169,17 +169,19 @@ func (s *Script[T]) generic(t *Step[T], slots [][]T, n int) {
 // their halves.
 func Sum[T Float](x []T, step int) float64 {
 	var sums [line / 4]float64
-	lanes := line / sizeOf[T]()
+	lanes, used := line/sizeOf[T](), 0
 	for i := 0; i < len(x); {
 		for l := 0; l < lanes && i < len(x); l++ {
 			sums[l] += float64(x[i])
 			i += step
+			used = max(used, l+1)
 		}
 	}
 	for n := lanes / 2; n > 0; n /= 2 {
-		for l := range n {
+		for l := 0; l+n < used; l++ {
 			sums[l] += sums[l+n]
 		}
+		used = min(used, n)
 	}
 	return sums[0]
 }

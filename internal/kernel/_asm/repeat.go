@@ -9,7 +9,7 @@ import (
 )
 
 // Offsets of the fields of repeatArgs (see repeat_amd64.go).
-const eDst, eSrc, eRows, eTimes, eVectors = 0, 8, 16, 24, 32
+const eDst, eSrc, eRows, eTimes, eVectors, eRest, eStep, eLanes = 0, 8, 16, 24, 32, 40, 48, 56
 
 // repeat generates the copy of rows of whole vectors, each several times.
 func (f isa) repeat() {
@@ -52,18 +52,17 @@ func (f isa) repeat() {
 	RET()
 }
 
-// addRows generates the sum of rows of whole vectors, up to four vectors at a time.
+// addRows generates the sum of rows, up to four vectors at a time, and what is left under a mask.
 func (f isa) addRows() {
 	TEXT("addRows"+f.name(), NOSPLIT, "func(p *byte)")
 	Pragma("noescape")
-	Doc("addRows" + f.name() + " adds rows of whole vectors to one, which is dst; p points to a repeatArgs.")
+	Doc("addRows" + f.name() + " adds rows to one, which is dst; p points to a repeatArgs.")
 	p := Load(Param("p"), GP64())
 	dst, src, times, vectors, step := GP64(), GP64(), GP64(), GP64(), GP64()
 	MOVQ(Mem{Base: p, Disp: eDst}, dst)
 	MOVQ(Mem{Base: p, Disp: eSrc}, src)
 	MOVQ(Mem{Base: p, Disp: eVectors}, vectors)
-	MOVQ(vectors, step)
-	IMUL3Q(U32(uint32(f.width())), step, step) // bytes of a row
+	MOVQ(Mem{Base: p, Disp: eStep}, step)
 	for _, k := range []int{4, 2, 1} {
 		label := func(s string) string { return fmt.Sprintf("%s%d", s, k) }
 		Label(label("vectors"))
@@ -93,6 +92,21 @@ func (f isa) addRows() {
 		JMP(LabelRef(label("vectors")))
 		Label(label("fewer"))
 	}
+	MOVQ(Mem{Base: p, Disp: eRest}, vectors)
+	TESTQ(vectors, vectors)
+	JZ(LabelRef("done"))
+	mask := f.tailMask(vectors, Mem{Base: p, Disp: eLanes})
+	acc, v := f.vec(), f.vec()
+	f.loadMasked(Mem{Base: dst}, mask, acc)
+	MOVQ(Mem{Base: p, Disp: eTimes}, times)
+	Label("rest")
+	f.loadMasked(Mem{Base: src}, mask, v)
+	f.add(v, acc, acc)
+	ADDQ(step, src)
+	DECQ(times)
+	JNZ(LabelRef("rest"))
+	f.storeMasked(acc, mask, Mem{Base: dst})
+	Label("done")
 	VZEROUPPER()
 	RET()
 }
