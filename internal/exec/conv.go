@@ -110,7 +110,7 @@ func (c *conv[T]) run(wi, part int) {
 func (p *Program[T]) panelsOfConv(w *value, d kernel.Gather) *kernel.Panels[T] {
 	d = kernel.Gather{Taps: d.Taps, Width: d.Width, N: d.N, TapB: d.TapB, RowB: d.RowB}
 	for _, x := range p.arranged {
-		if g := x.gather; x.b == w && g != nil && g.Taps == d.Taps && g.Width == d.Width && g.N == d.N {
+		if g := x.gather; x.b == w && g != nil && x.taps == nil && g.Taps == d.Taps && g.Width == d.Width && g.N == d.N {
 			return x.panels
 		}
 	}

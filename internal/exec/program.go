@@ -144,8 +144,11 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 			p.names[s] = append(p.names[s], name)
 		}
 		for _, t := range t {
-			if ch, ok := t.(*chain[T]); ok {
-				slots, block = max(slots, ch.slots), max(block, ch.scratch*ch.block)
+			switch t := t.(type) {
+			case *chain[T]:
+				slots, block = max(slots, t.slots), max(block, t.scratch*t.block)
+			case *phased[T]:
+				block = max(block, t.tileLen())
 			}
 		}
 	}
@@ -692,6 +695,9 @@ func (p *Program[T]) product(v *value, y ref, add bool) []task {
 	case graph.OpMatMul:
 		return newMatMul(p, v, y, add)
 	case graph.OpConv:
+		if t := newPhased(p, v, y, add); t != nil {
+			return []task{t}
+		}
 		return []task{newConv(p, v, y, add)}
 	}
 	return []task{newConvW(p, v, y, add)}
