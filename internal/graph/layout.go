@@ -242,6 +242,44 @@ func padAdjoint(g *Graph, n, ct *Node) *Node {
 	return g.Slice(ct, a.Low, step, n.in[0].shape)
 }
 
+// beside is x + y where these are tensors with zeros around that lie beside each other, as the cotangents of slices do: they are joined, and
+// zeros put around the whole, of which nothing may be left. Else it is nil.
+func (g *Graph) beside(x, y *Node) *Node {
+	if x.op != OpPad || y.op != OpPad || !slices.Equal(x.shape, y.shape) {
+		return nil
+	}
+	p, q := x.attr.(PadAttr), y.attr.(PadAttr)
+	axis := -1
+	for i := range x.shape {
+		switch same := p.Low[i] == q.Low[i] && p.High[i] == q.High[i]; {
+		case p.Between[i] > 0 || q.Between[i] > 0 || !same && axis >= 0:
+			return nil
+		case !same:
+			axis = i
+		}
+	}
+	if axis < 0 {
+		return nil
+	}
+	if p.Low[axis] > q.Low[axis] {
+		x, y, p, q = y, x, q, p
+	}
+	if p.Low[axis]+x.in[0].shape[axis] != q.Low[axis] {
+		return nil
+	}
+	var parts []*Node
+	for _, z := range []*Node{x.in[0], y.in[0]} {
+		if z.op == OpConcat && z.attr.(Axis) == Axis(axis) {
+			parts = append(parts, z.in...)
+		} else {
+			parts = append(parts, z)
+		}
+	}
+	high := slices.Clone(p.High)
+	high[axis] = q.High[axis]
+	return g.Pad(g.Concat(axis, parts...), p.Low, high, nil)
+}
+
 // Concat joins tensors along an axis.
 func (g *Graph) Concat(axis int, xs ...*Node) *Node {
 	if len(xs) == 0 {

@@ -202,6 +202,9 @@ func (g *Graph) Add(x, y *Node) *Node {
 	if y.op == OpScale && y.attr.(float64) == -1 {
 		return g.Sub(x, y.in[0])
 	}
+	if z := g.beside(x, y); z != nil {
+		return z
+	}
 	return g.binary(OpAdd, x, y)
 }
 
