@@ -137,7 +137,7 @@ type engine interface {
 	evaluate(ctx context.Context, visit func(first int, f []float64) error) (loss float64, err error)
 	branches(ctx context.Context) (uint64, error)
 	forget()
-	release() int64
+	release()
 	info() Cost
 	measure(spent map[string]time.Duration)
 	bytes(k int) (bytes int64, kept bool, err error)
@@ -950,7 +950,7 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 		e.aimed, e.dst = p, dst
 		o.pool.Each(k, e.fetch)
 	}
-	e.dst = nil
+	e.aimed, e.dst = nil, nil
 	return nil
 }
 
@@ -1012,7 +1012,7 @@ func (e *engineOf[T]) aim(p *program[T]) {
 func (e *engineOf[T]) direct(p *program[T], src [][]float64) {
 	e.aimed, e.vectors = p, src
 	e.o.pool.Each(len(src), e.give)
-	e.vectors = nil
+	e.aimed, e.vectors = nil, nil
 	p.RunDirections()
 	switch keep := e.keeps(p); {
 	case !keep:

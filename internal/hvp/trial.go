@@ -3,6 +3,7 @@ package hvp
 import (
 	"context"
 	"runtime/debug"
+	"runtime/metrics"
 	"time"
 
 	"hessdens/internal/tensor"
@@ -100,29 +101,23 @@ func (o *Operator) Keep(bytes int64) { o.opt.KeepBytes = bytes }
 // Limit sets Options.MaxBytes from now on.
 func (o *Operator) Limit(bytes int64) { o.opt.MaxBytes = bytes }
 
-// returned is how much memory has to be given up before it is worth the time to give it to the system.
-const returned = 64 << 20
+// smallHeap is how much memory may be left to the garbage collector: to give it to the system at once takes a while.
+const smallHeap = 256 << 20
 
-// Release gives up all programs, with what they keep, and their memory to the system where it is much: programs that are made next may
-// need as much. What is asked for later is compiled again.
+// Release gives up all programs, with what they keep, and their memory to the system where the process has much: programs that are made
+// next may need as much. What is asked for later is compiled again.
 func (o *Operator) Release() {
-	if o.engine.release() >= returned {
+	o.engine.release()
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	if metrics.Read(heap); heap[0].Value.Kind() != metrics.KindUint64 || heap[0].Value.Uint64() > smallHeap {
 		debug.FreeOSMemory()
 	}
 }
 
-// release returns how much memory that was.
-func (e *engineOf[T]) release() (bytes int64) {
-	for _, p := range e.programs {
-		bytes += e.programBytes(p)
-		if p.kept != nil {
-			bytes += int64(len(p.kept)) * int64(p.PrimalBytes())
-		}
-	}
+func (e *engineOf[T]) release() {
 	clear(e.programs)
 	clear(e.theta)
 	e.keptOf, e.used = 0, nil
-	return bytes
 }
 
 // bytes is Bytes, and says whether primal parts are kept: the programs' own are then not touched.
