@@ -3,7 +3,6 @@ package density
 import (
 	"math"
 	"slices"
-	"sync"
 
 	"hessdens/internal/lanczos"
 )
@@ -42,9 +41,9 @@ func NewEstimate(probes []lanczos.Probe, e lanczos.Eigenvalues) *Estimate {
 	}
 	rests := make([][]lanczos.Measure, depth) // by steps back, of each probe
 	rests[0] = each
-	var wait sync.WaitGroup
+	var work []func()
 	for back := 1; back < depth; back++ {
-		wait.Go(func() {
+		work = append(work, func() {
 			shorter := make([]lanczos.Probe, len(probes))
 			for i := range probes {
 				if shorter[i] = probes[i]; !probes[i].Exhausted {
@@ -54,7 +53,7 @@ func NewEstimate(probes []lanczos.Probe, e lanczos.Eigenvalues) *Estimate {
 			rests[back] = e.Rest(shorter)
 		})
 	}
-	wait.Wait()
+	together(work...)
 	for _, each := range rests {
 		var left []Measure
 		for _, r := range each {
@@ -328,13 +327,14 @@ func (e *Estimate) Curve(sigma2 float64, points int, level float64) (Curve, erro
 // on is Curve on ascending points.
 func (e *Estimate) on(grid []float64, sigma2, level float64) Curve {
 	sigma, size := math.Sqrt(sigma2), len(grid)
-	var mean, variance, below, varianceBelow []float64
-	var wait sync.WaitGroup
-	wait.Go(func() { mean, variance = e.restOn(grid, sigma, evaluate) })
-	wait.Go(func() { below, varianceBelow = e.restOn(grid, sigma, cumulate) })
 	known, knownBelow, slack, slackBelow := e.knownPart(grid, sigma)
-	law := lawOf(level)
-	wait.Wait()
+	var mean, variance, below, varianceBelow []float64
+	var law *gammaLaw
+	together(
+		func() { mean, variance = e.restOn(grid, sigma, evaluate) },
+		func() { below, varianceBelow = e.restOn(grid, sigma, cumulate) },
+		func() { law = lawOf(level) },
+	)
 	zeros := func() []float64 { return make([]float64, size) }
 	c := Curve{Sigma2: sigma2, Grid: grid, Density: zeros(), Lower: zeros(), Upper: zeros(),
 		Distribution: zeros(), DistributionLower: zeros(), DistributionUpper: zeros()}

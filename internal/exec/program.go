@@ -27,6 +27,9 @@ import (
 // Float is what a program computes in: float32 or float64.
 type Float = kernel.Float
 
+// Dot is kernel.Dot.
+func Dot(a, b []float64) float64 { return kernel.Dot(a, b) }
+
 // ref is where a buffer lies: an arena, an offset and a length in elements.
 type ref struct {
 	arena  stage // scratch stands at stageTangent
@@ -592,13 +595,6 @@ func (t *addTotals[T]) run(_, part int) {
 type output struct {
 	*value
 	axes []axis // collapsed, from the largest step to the smallest
-}
-
-// Dot is the product of vectors of one length, in float64.
-func Dot(a, b []float64) float64 {
-	sum, one := [...]float64{0}, [...][]float64{a}
-	kernel.Dots(sum[:], one[:], 0, b)
-	return sum[0]
 }
 
 // axis is one of a tensor that is read: how far its elements lie from each other, and how far row-major.

@@ -15,6 +15,13 @@ func Dots[T Float](sums []float64, q [][]T, at int, w []float64) {
 	}
 }
 
+// Dot returns the product of two vectors of one length, with the bits of Dots.
+func Dot(a, b []float64) float64 {
+	sum, one := [...]float64{0}, [...][]float64{a}
+	Dots(sum[:], one[:], 0, b)
+	return sum[0]
+}
+
 // Minus takes multiples of columns from w,
 //
 //	w[r] −= Σ_i c[i] · q[i][at+r],  0 ≤ i < len(q),  0 ≤ r < len(w),

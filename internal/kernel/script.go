@@ -169,14 +169,14 @@ func (s *Script[T]) generic(t *Step[T], slots [][]T, n int) {
 // their halves.
 func Sum[T Float](x []T, step int) float64 {
 	var sums [line / 4]float64
-	lanes, used := line/sizeOf[T](), 0
+	lanes := line / sizeOf[T]()
 	for i := 0; i < len(x); {
 		for l := 0; l < lanes && i < len(x); l++ {
 			sums[l] += float64(x[i])
 			i += step
-			used = max(used, l+1)
 		}
 	}
+	used := min(lanes, (len(x)+step-1)/step)
 	for n := lanes / 2; n > 0; n /= 2 {
 		for l := 0; l+n < used; l++ {
 			sums[l] += sums[l+n]

@@ -502,12 +502,13 @@ func (r *run[T]) orthogonality(states []*state[T]) {
 	})
 }
 
-// startsAtOnce is how many starts each basis is multiplied with whenever it is read.
+// startsAtOnce is how many starts each basis is multiplied with at most whenever it is read. They are no more than the bases are either, so
+// that what they take is little beside these.
 const startsAtOnce = 16
 
 // overlaps multiplies the bases with the starts of the count probes of the run, as far as that has not been done.
 func (r *run[T]) overlaps(states []*state[T], count int) error {
-	starts := newColumns[float64](r.n, min(count, startsAtOnce))
+	starts := newColumns[float64](r.n, min(count, startsAtOnce, len(states)))
 	for first := 0; first < count; first += len(starts) {
 		starts = starts[:min(len(starts), count-first)]
 		for l, v := range starts {

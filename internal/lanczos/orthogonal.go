@@ -169,6 +169,7 @@ func (o *orthogonaliser[T]) orthogonalise() {
 	}
 }
 
+// reduce is orthogonalise for some states, alone on the goroutine of the caller or on all.
 func (o *orthogonaliser[T]) reduce(states []*state[T], alone bool) {
 	for _, s := range states {
 		clear(s.total)
@@ -279,12 +280,7 @@ func (o *orthogonaliser[T]) scaleChunk(s *state[T], chunk int) {
 	}
 }
 
-// dot returns Σ a_r b_r, in an order that depends on the length alone.
-func dot(a, b []float64) float64 {
-	sum, one := [1]float64{}, [1][]float64{a}
-	kernel.Dots(sum[:], one[:], 0, b)
-	return sum[0]
-}
+func dot(a, b []float64) float64 { return kernel.Dot(a, b) }
 
 // stableNorm returns ‖v‖ where the squares of its entries leave the range of float64. It scales by a
 // power of two and sums in the same order, so that the norm of a scaled vector is the scaled norm.

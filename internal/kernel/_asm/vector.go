@@ -212,7 +212,7 @@ func (f isa) script() {
 	JNZ(LabelRef("spread_position"))
 	JMP(LabelRef("done"))
 
-	// Four sums in float64, and those of their lanes.
+	// As many sums in float64 as a line of a cache has elements, and then their halves, as in Sum.
 	Label("sum")
 	MOVQ(at(scPositions), x)
 	Label("sum_position")
