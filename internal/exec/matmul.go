@@ -65,6 +65,7 @@ type matmul[T kernel.Float] struct {
 	together int // products of a part
 	along    direction
 	one      [2]int     // rows and columns of one direction's product
+	step     [3]int     // from direction to direction, of a, b and c
 	next     *matmul[T] // a product that is added to the same tiles, while these are near
 	sparse   *sparsity[T]
 	panels   *kernel.Panels[T] // of b, where it does not depend on the batch
@@ -103,6 +104,13 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 		t.repeat(v.shape[x], a.layout.stride[x], b.layout.stride[x], v.layout.stride[x])
 	}
 	if v.k > 1 {
+		t.step[2] = v.layout.dir
+		if a.linear {
+			t.step[0] = a.layout.dir
+		}
+		if b.linear {
+			t.step[1] = b.layout.dir
+		}
 		switch {
 		case a.linear && (d.RowA == v.k*a.layout.dir || d.M == 1): // directions as rows
 			d.M, d.RowA, d.RowC = d.M*v.k, a.layout.dir, v.layout.dir
@@ -168,124 +176,6 @@ func (t *matmul[T]) cut() {
 	t.together = 1
 	if t.nm*t.nn == 1 {
 		t.together = max(1, min(goodWork/max(d.M*d.N*d.K, 1), len(t.offs)/fewParts))
-	}
-}
-
-// join makes one task of a matrix product, the only one of tasks, and another that is added to it, where it can; k is the number of
-// directions.
-func (p *Program[T]) join(tasks, more []task, k int) bool {
-	if len(tasks) != 1 || len(more) != 1 {
-		return false
-	}
-	t, ok := tasks[0].(*matmul[T])
-	if !ok {
-		return false
-	}
-	u, ok := more[0].(*matmul[T])
-	if !ok || u.one != t.one || t.sparse != nil || u.sparse != nil {
-		return false
-	}
-	if t.along == u.along && t.along != alongRows {
-		if u.d.RowC != t.d.RowC || u.d.N != t.d.N || len(u.offs) != len(t.offs) {
-			return false
-		}
-		for i, o := range t.offs {
-			if u.offs[i][2] != o[2] {
-				return false
-			}
-		}
-		u.tm, u.tn, u.nm, u.nn, u.together = t.tm, t.tn, t.nm, t.nn, t.together
-		for t.next != nil {
-			t = t.next
-		}
-		t.next = u
-		return true
-	}
-	if t.next != nil {
-		return false
-	}
-	c := &crossed[T]{terms: [2]*matmul[T]{t, u}, k: k, batch: len(t.offs)}
-	for _, x := range c.terms {
-		n := len(x.offs)
-		switch x.along {
-		case alone:
-			return false
-		case alongColumns: // a panel must not hold columns of two directions
-			if x.panels == nil || x.one[1]%kernel.PanelWidth != 0 {
-				return false
-			}
-		case alongProducts:
-			n /= k
-		}
-		c.batch = min(c.batch, n)
-	}
-	for _, x := range c.terms {
-		if n := len(x.offs); n != c.batch && n != c.batch*k {
-			return false
-		}
-	}
-	c.cut()
-	tasks[0] = c
-	return true
-}
-
-// crossed is a sum of two matrix products whose directions lie differently, tile by tile: all directions of some rows and columns.
-type crossed[T kernel.Float] struct {
-	terms  [2]*matmul[T]
-	k      int
-	batch  int // products of one direction
-	tm, tn int // size of a tile, of one direction
-	nm, nn int
-}
-
-// nearTile is how many bytes a tile of all directions may have: it stays in the second cache between two products.
-const nearTile = 320 << 10
-
-func (c *crossed[T]) cut() {
-	m, n := c.terms[0].one[0], c.terms[0].one[1]
-	c.tm, c.tn = m, n
-	if c.batch < 2*fewParts {
-		c.tm, c.tn = tiles(m, n, c.terms[0].d.K*c.k)
-		c.tn = min(n, (c.tn+63)/64*64)
-	}
-	for c.tm*c.tn*c.k*sizeof[T]() > nearTile {
-		switch {
-		case c.tn > 64:
-			c.tn = (c.tn/2 + 63) / 64 * 64
-		case c.tm > 48:
-			c.tm = (c.tm/2 + 11) / 12 * 12
-		default:
-			c.nm, c.nn = (m+c.tm-1)/c.tm, (n+c.tn-1)/c.tn
-			return
-		}
-	}
-	c.nm, c.nn = (m+c.tm-1)/c.tm, (n+c.tn-1)/c.tn
-}
-
-func (c *crossed[T]) work() int { return c.terms[0].work() + c.terms[1].work() }
-
-func (c *crossed[T]) parts() int { return c.batch * c.nm * c.nn }
-
-func (c *crossed[T]) run(wi, part int) {
-	ws := &c.terms[0].p.workers[wi].ws
-	i := part % c.nm * c.tm
-	part /= c.nm
-	j := part % c.nn * c.tn
-	at := part / c.nn
-	for _, t := range c.terms {
-		m, n := min(c.tm, t.one[0]-i), min(c.tn, t.one[1]-j)
-		switch t.along {
-		case alongRows:
-			t.block(ws, at, i*c.k, j, m*c.k, n)
-		case alongColumns:
-			for x := range c.k {
-				t.block(ws, at, i, x*t.one[1]+j, m, n)
-			}
-		case alongProducts:
-			for x := range c.k {
-				t.block(ws, at*c.k+x, i, j, m, n)
-			}
-		}
 	}
 }
 

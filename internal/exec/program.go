@@ -301,7 +301,7 @@ func (p *Program[T]) allocate(limit int64) error {
 	if p.of != nil {
 		p.arena, p.ints = p.of.arena, p.of.ints
 		for _, s := range []stage{stagePrimal, stageTangent} {
-			p.arena[s], p.ints[s] = make([]T, p.sizes[s].floats), make([]int32, p.sizes[s].ints)
+			p.arena[s], p.ints[s] = kernel.Zeros[T](p.sizes[s].floats), make([]int32, p.sizes[s].ints)
 		}
 		for i := range p.totals {
 			p.totals[i].sum = p.of.totals[i].sum
@@ -319,10 +319,10 @@ func (p *Program[T]) allocate(limit int64) error {
 		return &MemoryError{need, limit}
 	}
 	for s, size := range p.sizes {
-		p.arena[s], p.ints[s] = make([]T, size.floats), make([]int32, size.ints)
+		p.arena[s], p.ints[s] = kernel.Zeros[T](size.floats), make([]int32, size.ints)
 	}
 	for i := range p.totals {
-		p.totals[i].sum = make([]float64, p.totals[i].of.buffer.size)
+		p.totals[i].sum = kernel.Zeros[float64](p.totals[i].of.buffer.size)
 	}
 	return nil
 }

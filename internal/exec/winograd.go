@@ -57,7 +57,7 @@ func (p *Program[T]) transform(d kernel.Winograd, w *value, reversed bool) *tran
 	if p.of != nil {
 		t.u = p.of.transforms[len(p.transforms)].u
 	} else {
-		t.u = make([]T, d.Weights(w.k))
+		t.u = kernel.Zeros[T](d.Weights(w.k))
 	}
 	t.channels = max(1, partLen*d.Cin/len(t.u))
 	p.fixed += len(t.u)

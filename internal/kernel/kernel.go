@@ -81,6 +81,7 @@ type Workspace[T Float] struct {
 	off               []int32
 	steps             []step
 	ends              []int
+	terms             []shared[T]
 	winograd          winogradBuffers[T]
 }
 
@@ -116,6 +117,13 @@ func (ws *Workspace[T]) Match(other *Workspace[T]) {
 	match(&ws.off, other.off)
 	match(&ws.steps, other.steps)
 	match(&ws.ends, other.ends)
+	for len(ws.terms) < len(other.terms) {
+		ws.terms = append(ws.terms, shared[T]{})
+	}
+	for i := range other.terms {
+		match(&ws.terms[i].rows, other.terms[i].rows)
+		match(&ws.terms[i].columns, other.terms[i].columns)
+	}
 	match(&ws.winograd.v, other.winograd.v)
 	match(&ws.winograd.m, other.winograd.m)
 	match(&ws.winograd.acc, other.winograd.acc)
@@ -152,7 +160,7 @@ func Mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
 	if !fits(len(b), d.K, d.RowB, d.N, d.ColB) {
 		panic(shortB)
 	}
-	mul(ws, d, c, a, b, nil, 0)
+	mul(ws, d, c, a, b, arranged[T]{})
 }
 
 // MulPanels is Mul with B in panels: columns first to first+N of theirs. RowB and ColB do not count. first is a multiple
@@ -166,7 +174,7 @@ func MulPanels[T Float](ws *Workspace[T], d *MatMul, c, a []T, b *Panels[T], fir
 	}
 	e := *d
 	e.RowB, e.ColB = b.n, 1 // of the generic kernels
-	mul(ws, &e, c, a, b.data[min(first, len(b.data)):], b, first)
+	mul(ws, &e, c, a, b.data[min(first, len(b.data)):], arranged[T]{panels: b, first: first})
 }
 
 // trivial checks d but for B, and computes what takes no product.
@@ -266,7 +274,7 @@ type Panels[T Float] struct {
 
 // NewPanels makes room for a K x N matrix: for a Gather, K is Taps·Width.
 func NewPanels[T Float](k, n int) *Panels[T] {
-	return &Panels[T]{k, n, make([]T, panelsLen[T](k, n))}
+	return &Panels[T]{k, n, Zeros[T](panelsLen[T](k, n))}
 }
 
 // Len is the number of elements in memory, at least K·N.

@@ -114,22 +114,22 @@ func columns(w, size int) (mask uint64, lanes unsafe.Pointer) {
 	return 1<<w - 1, unsafe.Pointer(&laneMasks[max(0, panel-w*size)])
 }
 
-// mul takes B from b, or its columns from first on from panels where they are not nil.
-func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, from *Panels[T], first int) {
+// mul takes B from b, or from panels where there are any, and A from a, or from rows in panels.
+func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, from arranged[T]) {
 	if path == pathGeneric {
 		mulGeneric(ws, d, c, a, b)
 		return
 	}
 	size, set, unit := sizeOf[T](), kernelSet[T](), unit()
 	nr, kc := panel/size, cut(d.K, blockK)
-	packA := d.ColA == 0 || d.RowA > math.MaxInt32/maxRows ||
+	packA := from.rows != nil || d.ColA == 0 || d.RowA > math.MaxInt32/maxRows ||
 		(d.ColA != 1 || d.RowA*size%cacheWay == 0) && d.N > (packPanels-1)*nr
-	inPlace := from == nil && d.ColB == 1 && d.M <= inPlaceBlocks*3*unit
+	inPlace := from.panels == nil && d.ColB == 1 && d.M <= inPlaceBlocks*3*unit
 	mc, most := d.M, blockA/(kc*size)
 	if near := nearA / (kc * size); near >= 9*unit {
 		most = near
 	}
-	if m := most / (6 * unit) * (6 * unit); m < d.M {
+	if m := most / (6 * unit) * (6 * unit); m < d.M && from.rows == nil {
 		mc = max(m, 6*unit)
 	}
 	nc := nr
@@ -158,8 +158,8 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, from *Panels[T], fir
 			j1 := min(j0+nc, d.N)
 			var panels []T
 			switch {
-			case from != nil:
-				panels = from.block(p0, k)[(first+j0)*k:]
+			case from.panels != nil:
+				panels = from.panels.block(p0, k)[(from.first+j0)*k:]
 			case !inPlace || j1%nr != 0:
 				panels = grow(&ws.bufB, k*nc)
 				for j := j0; j < j1; j += nr {
@@ -172,6 +172,8 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, from *Panels[T], fir
 				x.m = min(mc, d.M-i)
 				at := i*d.RowA + p0*d.ColA
 				switch {
+				case from.rows != nil:
+					x.a = unsafe.Pointer(&from.rows[p0*wholeRows(d.M)])
 				case packA:
 					buf := grow(&ws.bufA, (mc+maxRows)*kc)
 					if mc < d.M || j0 == 0 {
@@ -205,6 +207,18 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, from *Panels[T], fir
 			}
 		}
 	}
+}
+
+// wholeRows is m rounded up to what blocks of rows are made of.
+func wholeRows(m int) int { return (m + unit() - 1) / unit() * unit() }
+
+// arrangeRows packs A block by block of its terms.
+func arrangeRows[T Float](dst *[]T, d *MatMul, a []T) []T {
+	rows, kc := grow(dst, wholeRows(d.M)*d.K), cut(d.K, blockK)
+	for p0 := 0; p0 < d.K; p0 += kc {
+		packRows(rows[p0*wholeRows(d.M):], a[p0*d.ColA:], d.M, min(kc, d.K-p0), d.RowA, d.ColA, unit())
+	}
+	return rows
 }
 
 // packTaps copies n columns of a block of the terms of d.

@@ -4,9 +4,11 @@ package kernel
 
 func bestPath() string { return pathGeneric }
 
-func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, _ *Panels[T], _ int) {
+func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, _ arranged[T]) {
 	mulGeneric(ws, d, c, a, b)
 }
+
+func arrangeRows[T Float](_ *[]T, _ *MatMul, _ []T) []T { return nil }
 
 func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T, _ *Panels[T], _ int) {
 	mulGatherGeneric(ws, d, c, a, b)
