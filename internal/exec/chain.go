@@ -20,6 +20,7 @@ type walk uint8
 
 const (
 	walkDirect   walk = iota // like the chain
+	walkSpread               // like the chain, but for rows that lie apart, of whole blocks
 	walkOnce                 // the same for every block
 	walkRows                 // rows of inner elements, each times over: [outer, times, inner] with steps [inner, 0, 1]
 	walkElements             // elements, each times over: [outer, times] with steps [1, 0]
@@ -50,7 +51,7 @@ type operand struct {
 	off     int // of the first element
 	size    []int
 	stride  []int
-	inner   int // of walkRows
+	inner   int // of walkRows and walkSpread
 	times   int
 }
 
@@ -63,6 +64,9 @@ func (o *operand) kind() walk {
 	case r == 2 && o.stride[2] == 1 && o.stride[1] == 0 && o.stride[0] == o.size[2]:
 		o.inner, o.times = o.size[2], o.size[1]
 		return walkRows
+	case r == 1 && o.stride[1] == 1 && o.stride[0] > o.size[1] && o.off == 0:
+		o.inner = o.size[1]
+		return walkSpread
 	case r == 1 && o.stride[1] == 1 && o.stride[0] == 0:
 		o.inner, o.times = o.size[1], o.size[0]
 		return walkRows
@@ -78,9 +82,11 @@ func (o *operand) kind() walk {
 
 // result is an array that a chain writes, in the order in which it walks.
 type result struct {
-	slot int
-	ref  ref
-	per  int // elements of the chain that one stands for
+	slot   int
+	ref    ref
+	per    int // elements of the chain that one stands for
+	spread int // elements between rows
+	row    int // elements of a row, where these are spread
 }
 
 // temporary is a slot that lies in the worker's memory.
@@ -149,14 +155,16 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		}
 		size, strides := collapse(along(axes), [][]int{along(v.strides(x))})
 		o.size, o.stride = size, strides[0]
-		o.walk = o.kind()
-		if period := o.period(); o.walk != walkDirect && c.block/o.per%period == 0 {
+		if o.walk = o.kind(); o.walk == walkSpread && o.inner%c.block != 0 {
+			o.walk = walkAny
+		}
+		if period := o.period(); o.walk > walkSpread && c.block/o.per%period == 0 {
 			o.walk = walkOnce
 		}
 		if o.walk == walkRows && c.inKernel(&o, x, h) {
 			o.walk = walkKernel
 		}
-		if o.walk != walkDirect && o.walk != walkKernel {
+		if o.walk > walkSpread && o.walk != walkKernel {
 			o.scratch = c.scratch
 			c.scratch++
 		}
@@ -227,7 +235,7 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		}
 		slot[m] = c.slots
 		if slices.Contains(h.outputs, m) {
-			c.out = append(c.out, result{c.slots, m.buffer.ref, per(m)})
+			c.out = append(c.out, result{c.slots, m.buffer.ref, per(m), m.spread, channels * v.k})
 		} else {
 			var s int
 			if len(free) > 0 {
@@ -360,7 +368,11 @@ func (c *chain[T]) run(wi, part int) {
 			w.slots[o.slot] = block(o, w.block[o.scratch*c.block:], c.p.at(o.ref), lo/o.per, n/o.per)
 		}
 		for _, o := range c.out {
-			w.slots[o.slot] = c.p.at(o.ref)[lo/o.per : (lo+n)/o.per]
+			at := lo / o.per
+			if o.spread > 0 {
+				at += lo / o.row * o.spread
+			}
+			w.slots[o.slot] = c.p.at(o.ref)[at : at+n/o.per]
 		}
 		for _, t := range c.temps {
 			w.slots[t.slot] = scratch(t.scratch, n/t.per)
@@ -383,6 +395,9 @@ func block[T kernel.Float](o *operand, scratch, src []T, lo, n int) []T {
 	switch o.walk {
 	case walkDirect:
 		return src[lo : lo+n]
+	case walkSpread:
+		at := lo/o.inner*o.stride[0] + lo%o.inner
+		return src[at : at+n]
 	case walkRows:
 		if at := lo % o.inner; at+n <= o.inner { // a piece of one row
 			from := o.off + lo/o.inner/o.times*o.inner + at

@@ -16,6 +16,11 @@ type group struct {
 	stamp    int
 }
 
+// isChain says whether the group is pointwise operations and sums that go along with these.
+func (g *group) isChain() bool {
+	return g.products == 0 && (g.members[0].op.Pointwise() || g.members[0].reduce != reduceNone)
+}
+
 // first is at or before what the group begins with.
 func (g *group) first() int { return g.members[0].id }
 func (g *group) last() int  { return g.members[len(g.members)-1].id }

@@ -127,15 +127,20 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 	if err != nil {
 		return nil, err
 	}
+	var seen []*value // by the caller
 	for _, o := range outs {
 		v := c.of[o]
 		if !v.linear { // the others are turned into rows once a product
 			v = c.packed(v)
 		}
 		v.root.output = true
-		p.outs = append(p.outs, newOutput(v))
+		seen = append(seen, v)
 	}
 	groups := schedule(fuse(c.values))
+	spreadRows[T](groups, seen)
+	for _, v := range seen {
+		p.outs = append(p.outs, newOutput(v))
+	}
 	p.plan(c.values, groups)
 	var tasks [numStages][]task
 	var slots, block int
@@ -275,7 +280,7 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 					place(m)
 					continue
 				}
-				b := &buffer{size: m.size(), first: at, last: max(at, read[m])}
+				b := &buffer{size: m.room(), first: at, last: max(at, read[m])}
 				if m.output {
 					b.last = steps[s]
 				}
@@ -659,7 +664,7 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 			}
 		}
 		return t, v.op.String()
-	case v.op.Pointwise() || v.reduce != reduceNone:
+	case h.isChain():
 		return []task{newChain(p, h)}, "pointwise"
 	}
 	switch v.op {

@@ -16,6 +16,10 @@ func (p *Program[T]) join(tasks, more []task, k int) bool {
 	if !ok || u.one != t.one || t.sparse != nil || u.sparse != nil {
 		return false
 	}
+	if x := newPaired(t, u, k); x != nil && t.next == nil {
+		tasks[0] = x
+		return true
+	}
 	if t.along == u.along && t.along != alongRows {
 		if u.d.RowC != t.d.RowC || u.d.N != t.d.N || len(u.offs) != len(t.offs) {
 			return false
@@ -34,10 +38,6 @@ func (p *Program[T]) join(tasks, more []task, k int) bool {
 	}
 	if t.next != nil {
 		return false
-	}
-	if u := newPaired(t, u, k); u != nil {
-		tasks[0] = u
-		return true
 	}
 	c := &crossed[T]{terms: [2]*matmul[T]{t, u}, k: k, batch: len(t.offs)}
 	for _, x := range c.terms {
@@ -124,46 +124,74 @@ func (c *crossed[T]) run(wi, part int) {
 	}
 }
 
-// paired is a sum of two matrix products, as of a weight gradient, where one operand of each is the same for all directions: it is
-// arranged for the kernels once a tile. Both are added to a tile of one direction while that is near.
+// paired is a sum of two matrix products, direction by direction: what is the same for all of them is arranged for the kernels once a tile,
+// and the rest of a direction's tile stays near while both are added to it.
 type paired[T kernel.Float] struct {
-	terms  [2]*matmul[T]
 	k      int
 	batch  int // products of one direction
+	terms  [2]pairTerm[T]
+	c      ref
+	d      kernel.Terms
 	tm, tn int // size of a tile, of one direction
 	nm, nn int
 }
 
-// newPaired is nil where the products are not of that kind.
-func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
-	c := &paired[T]{terms: [2]*matmul[T]{t, u}, k: k}
-	for i, x := range c.terms {
-		batch := len(x.offs)
-		switch {
-		case x.panels != nil:
-			return nil
-		case x.along == alongProducts:
-			batch /= k
-		case x.along != alongColumns:
-			return nil
-		}
-		if i > 0 && batch != c.batch {
-			return nil
-		}
-		c.batch = batch
-	}
-	if t.step[2] != u.step[2] || t.d.RowC != u.d.RowC {
-		return nil
-	}
-	c.cut()
-	return c
+// pairTerm is one of the products.
+type pairTerm[T kernel.Float] struct {
+	*matmul[T]
+	kernel.Term[T]
+	each int // how many products of the task are one for all directions
 }
 
-// nearPair is how many bytes a tile and its operands may have: they stay in the second cache.
-const nearPair = 2000 << 10
+// newPaired is nil where the products are not of that kind.
+func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
+	p := &paired[T]{k: k, c: t.c}
+	if k == 1 || t.step[2] != u.step[2] || t.one[0] < leastPair {
+		return nil
+	}
+	for i, x := range [2]*matmul[T]{t, u} {
+		d := &x.d
+		term := pairTerm[T]{x, kernel.Term[T]{K: d.K, RowA: d.RowA, ColA: d.ColA, StepA: x.step[0],
+			RowB: d.RowB, ColB: d.ColB, StepB: x.step[1], Panels: x.panels}, 1}
+		row := d.RowC
+		switch x.along {
+		case alone:
+			return nil
+		case alongProducts:
+			term.each = k
+		case alongRows:
+			term.RowA, row = d.RowA*k, x.step[2]*k
+			if term.ColA != 1 || term.RowA*sizeof[T]()%cacheWay == 0 {
+				return nil // the rows of a direction would displace each other
+			}
+		case alongColumns:
+			if x.panels != nil {
+				if term.StepB = x.one[1]; term.StepB%kernel.PanelWidth != 0 {
+					return nil
+				}
+			}
+		}
+		if n := len(x.offs) / term.each; i > 0 && (n != p.batch || row != p.d.RowC) {
+			return nil
+		} else {
+			p.batch, p.d.RowC = n, row
+		}
+		p.terms[i] = term
+	}
+	p.d.Directions, p.d.StepC, p.d.Add = k, t.step[2], t.d.Add
+	p.cut()
+	return p
+}
 
-func (c *paired[T]) cut() {
-	m, n, k := c.terms[0].one[0], c.terms[0].one[1], c.terms[0].d.K
+const (
+	// leastPair is the fewest rows of a direction's product: fewer are not worth arranging what they are multiplied with.
+	leastPair = 48
+	// nearPair is how many bytes a tile and its operands may have: they stay in the second cache.
+	nearPair = 2 << 20
+)
+
+func (p *paired[T]) cut() {
+	m, n, k := p.terms[0].one[0], p.terms[0].one[1], p.terms[0].K
 	tm, tn := m, n
 	for (k*(2*tm+tn)+tm*tn)*sizeof[T]() > nearPair && max(tm, tn) > 96 {
 		if tm > tn || tm > 128 {
@@ -172,28 +200,32 @@ func (c *paired[T]) cut() {
 			tn /= 2
 		}
 	}
-	c.tm, c.tn = min(m, (tm+11)/12*12), min(n, (tn+15)/16*16)
-	c.nm, c.nn = (m+c.tm-1)/c.tm, (n+c.tn-1)/c.tn
+	p.tm, p.tn = min(m, (tm+11)/12*12), min(n, (tn+15)/16*16)
+	p.nm, p.nn = (m+p.tm-1)/p.tm, (n+p.tn-1)/p.tn
 }
 
-func (c *paired[T]) work() int { return c.terms[0].work() + c.terms[1].work() }
+func (p *paired[T]) work() int { return p.terms[0].work() + p.terms[1].work() }
 
-func (c *paired[T]) parts() int { return c.batch * c.nm * c.nn }
+func (p *paired[T]) parts() int { return p.batch * p.nm * p.nn }
 
-func (c *paired[T]) run(wi, part int) {
-	t := c.terms[0]
-	i := part % c.nm * c.tm
-	part /= c.nm
-	j := part % c.nn * c.tn
-	at := part / c.nn
-	d := kernel.Terms{M: min(c.tm, t.one[0]-i), N: min(c.tn, t.one[1]-j), Directions: c.k, RowC: t.d.RowC, StepC: t.step[2], Add: t.d.Add}
+func (p *paired[T]) run(wi, part int) {
+	i := part % p.nm * p.tm
+	part /= p.nm
+	j := part % p.nn * p.tn
+	at := part / p.nn
+	one := p.terms[0].one
+	d := p.d
+	d.M, d.N = min(p.tm, one[0]-i), min(p.tn, one[1]-j)
 	var terms [2]kernel.Term[T]
-	for x, t := range c.terms {
-		d, o := t.d, t.offs[at*len(t.offs)/c.batch]
-		terms[x] = kernel.Term[T]{K: d.K,
-			A: t.p.at(t.a)[o[0]+i*d.RowA:], RowA: d.RowA, ColA: d.ColA, StepA: t.step[0],
-			B: t.p.at(t.b)[o[1]+j*d.ColB:], RowB: d.RowB, ColB: d.ColB, StepB: t.step[1]}
+	for x := range p.terms {
+		t := &p.terms[x]
+		o := t.offs[at*t.each]
+		terms[x] = t.Term
+		terms[x].A = t.p.at(t.a)[o[0]+i*t.RowA:]
+		if terms[x].First = j; t.Panels == nil {
+			terms[x].B = t.p.at(t.b)[o[1]+j*t.ColB:]
+		}
 	}
-	c0 := t.offs[at*len(t.offs)/c.batch][2] + i*d.RowC + j
-	kernel.MulTerms(&t.p.workers[wi].ws, &d, t.p.at(t.c)[c0:], terms[:])
+	t := &p.terms[0]
+	kernel.MulTerms(&t.p.workers[wi].ws, &d, t.p.at(t.c)[t.offs[at*t.each][2]+i*d.RowC+j:], terms[:])
 }

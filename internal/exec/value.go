@@ -42,6 +42,7 @@ type value struct {
 	root    *value
 	leaf    *graph.Node
 	output  bool
+	spread  int       // elements between a root's rows that nothing uses
 	reduce  reduction // of a sum that a chain makes in passing
 	buffer  *buffer   // of a root
 	group   *group    // the pointwise chain that a root belongs to
@@ -78,6 +79,14 @@ func defaultLayout(shape []int, k int, linear bool) layout {
 		l.dir = 0
 	}
 	return l
+}
+
+// room is the number of elements of a root's buffer: more than size where rows are spread.
+func (v *value) room() int {
+	if v.spread == 0 {
+		return v.size()
+	}
+	return v.shape[0] * v.layout.stride[0]
 }
 
 func (v *value) isView() bool { return v.root != v }

@@ -166,15 +166,20 @@ func Mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T) {
 // MulPanels is Mul with B in panels: columns first to first+N of theirs. RowB and ColB do not count. first is a multiple
 // of PanelWidth.
 func MulPanels[T Float](ws *Workspace[T], d *MatMul, c, a []T, b *Panels[T], first int) {
-	if d.K != b.k || first < 0 || first%PanelWidth != 0 || first+d.N > b.n {
+	e := *d
+	from := b.check(&e, first)
+	if !trivial(&e, c, a) {
+		mul(ws, &e, c, a, from, arranged[T]{panels: b, first: first})
+	}
+}
+
+// check panics unless p has the columns of d from first on. What it returns, with RowB and ColB that it sets, is B to the generic kernels.
+func (p *Panels[T]) check(d *MatMul, first int) []T {
+	if d.K != p.k || first < 0 || first%PanelWidth != 0 || first+d.N > p.n {
 		panic(badPanels)
 	}
-	if trivial(d, c, a) {
-		return
-	}
-	e := *d
-	e.RowB, e.ColB = b.n, 1 // of the generic kernels
-	mul(ws, &e, c, a, b.data[min(first, len(b.data)):], arranged[T]{panels: b, first: first})
+	d.RowB, d.ColB = p.n, 1
+	return p.data[min(first, len(p.data)):]
 }
 
 // trivial checks d but for B, and computes what takes no product.

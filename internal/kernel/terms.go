@@ -15,13 +15,16 @@ type Terms struct {
 //
 //	A_d[i,p] = A[d*StepA + i*RowA + p*ColA],  B_d[p,j] = B[d*StepB + p*RowB + j*ColB].
 //
-// A step of 0 says that an operand is the same for all directions: it is arranged for the kernels once.
+// A step of 0 says that an operand is the same for all directions: it is arranged for the kernels once. With Panels, which are
+// arranged already, B_d is their columns from First + d*StepB on, and B, RowB and ColB do not count; both are multiples of PanelWidth.
 type Term[T Float] struct {
 	K                 int
 	A                 []T
 	RowA, ColA, StepA int
 	B                 []T
 	RowB, ColB, StepB int
+	Panels            *Panels[T]
+	First             int
 }
 
 // arranged is what of a product's operands lies as the kernels want it, where any does: A packed by arrangeRows, columns of B
@@ -58,38 +61,39 @@ func MulTerms[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T]) {
 				panic(badShape)
 			}
 			e.K, e.RowA, e.ColA, e.RowB, e.ColB = t.K, t.RowA, t.ColA, t.RowB, t.ColB
-			a, b := t.A[min(x*t.StepA, len(t.A)):], t.B[min(x*t.StepB, len(t.B)):]
-			mulTerm(ws, &e, c[min(x*d.StepC, len(c)):], a, b, &ws.terms[i], t.StepA == 0, t.StepB == 0, x == 0)
+			mulTerm(ws, &e, c[min(x*d.StepC, len(c)):], t, &ws.terms[i], x)
 			e.Add = true
 		}
 	}
 }
 
-// mulTerm computes a product whose left or right operand, or both, are those of the call before, but for the first: they are in s then.
-func mulTerm[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, s *shared[T], sameA, sameB, first bool) {
+// mulTerm computes the product of a term for direction x, the first of which leaves in s what the others share.
+func mulTerm[T Float](ws *Workspace[T], d *MatMul, c []T, t *Term[T], s *shared[T], x int) {
+	a, b := t.A[min(x*t.StepA, len(t.A)):], t.B[min(x*t.StepB, len(t.B)):]
+	from := arranged[T]{panels: t.Panels, first: t.First + x*t.StepB}
+	if from.panels != nil {
+		b = from.panels.check(d, from.first)
+	}
 	if trivial(d, c, a) {
 		return
 	}
-	if !fits(len(b), d.K, d.RowB, d.N, d.ColB) {
+	if from.panels == nil && !fits(len(b), d.K, d.RowB, d.N, d.ColB) {
 		panic(shortB)
 	}
-	if path == pathGeneric {
-		mul(ws, d, c, a, b, arranged[T]{})
-		return
-	}
-	var from arranged[T]
-	if sameA && d.ColA != 1 {
-		if first {
-			arrangeRows(&s.rows, d, a)
+	if path != pathGeneric {
+		if t.StepA == 0 && d.ColA != 1 {
+			if x == 0 {
+				arrangeRows(&s.rows, d, a)
+			}
+			from.rows = s.rows
 		}
-		from.rows = s.rows
-	}
-	if sameB {
-		if first {
-			s.panels = Panels[T]{d.K, d.N, grow(&s.columns, panelsLen[T](d.K, d.N))}
-			s.panels.pack(d, b, 0)
+		if t.StepB == 0 && t.Panels == nil {
+			if x == 0 {
+				s.panels = Panels[T]{d.K, d.N, grow(&s.columns, panelsLen[T](d.K, d.N))}
+				s.panels.pack(d, b, 0)
+			}
+			from.panels, from.first = &s.panels, 0
 		}
-		from.panels = &s.panels
 	}
 	mul(ws, d, c, a, b, from)
 }
