@@ -14,9 +14,13 @@ type compiler struct {
 	values []*value
 	of     map[*graph.Node]*value
 	copies map[*value]*value
+	read   map[*value]bool
 }
 
 func (c *compiler) add(v *value) *value {
+	for _, x := range v.in {
+		c.read[x] = true
+	}
 	v.id = len(c.values)
 	c.values = append(c.values, v)
 	return v
@@ -201,6 +205,10 @@ func (c *compiler) reshapeCopy(x *value, to []int) *value {
 	// the target's default layout, carried back to x's shape where possible.
 	d := defaultLayout(to, x.k, x.linear)
 	if back, ok := reshape(to, d.stride, x.shape); ok {
+		if (x.op == graph.OpConcat || x.op == graph.OpPad) && !c.read[x] { // is put together in that layout
+			x.layout = layout{0, back, d.dir}
+			return c.view(x, to, layout{0, d.stride, d.dir})
+		}
 		v := c.fresh(graph.OpDetach, nil, x.shape, false, x)
 		v.layout = layout{0, back, d.dir}
 		return c.view(v, to, layout{0, d.stride, d.dir})

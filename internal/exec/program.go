@@ -105,7 +105,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 }
 
 func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*Program[T], error) {
-	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}}
+	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}, read: map[*value]bool{}}
 	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, leaves: map[*graph.Node]*value{}}
 	err := graph.Catch(func() error {
 		for id, live := range graph.Ancestors(outs...) {

@@ -33,8 +33,9 @@ func (h heads) split(g *graph.Graph, x *graph.Node, n int) *graph.Node {
 
 // cut is the queries, keys and values of x [B·T, 3·count·size], one beside the other, as split has them.
 func (h heads) cut(g *graph.Graph, x *graph.Node) (q, k, v *graph.Node) {
+	x = g.Reshape(x, h.batch, h.t, 3*h.count, h.size) // sliced before it is transposed: what leads back puts each part where it belongs at once
 	part := func(i int) *graph.Node {
-		return h.split(g, g.Slice(x, []int{0, i * h.count * h.size}, nil, []int{h.batch * h.t, h.count * h.size}), h.count)
+		return g.Transpose(g.Slice(x, []int{0, 0, i * h.count, 0}, nil, []int{h.batch, h.t, h.count, h.size}), 0, 2, 1, 3)
 	}
 	return part(0), part(1), part(2)
 }
@@ -70,9 +71,10 @@ func (h heads) causal(g *graph.Graph, q, k, v *graph.Node, scale float64, sights
 		of := func(x *graph.Node, from, to int) *graph.Node {
 			return g.Slice(x, []int{0, 0, from, 0}, nil, []int{h.batch, x.Dim(1), to - from, h.size})
 		}
-		parts = append(parts, h.mix(g, of(q, s.from, s.to), of(k, s.first, s.to), of(v, s.first, s.to), scale, s.mask))
+		a := h.mix(g, of(q, s.from, s.to), of(k, s.first, s.to), of(v, s.first, s.to), scale, s.mask)
+		parts = append(parts, g.Transpose(a, 0, 2, 1, 3))
 	}
-	return h.join(g, g.Concat(2, parts...))
+	return g.Reshape(g.Concat(1, parts...), h.batch*h.t, h.count*h.size)
 }
 
 // sight says what the positions from ≤ i < to see: of those from the first on what mask [to−from, to−first] leaves.
