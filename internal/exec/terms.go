@@ -146,7 +146,7 @@ type pairTerm[T kernel.Float] struct {
 // newPaired is nil where the products are not of that kind.
 func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
 	p := &paired[T]{k: k, c: t.c}
-	if k == 1 || t.step[2] != u.step[2] || t.one[0] < leastPair {
+	if t.step[2] != u.step[2] || t.one[0] < leastPair {
 		return nil
 	}
 	for i, x := range [2]*matmul[T]{t, u} {
@@ -155,8 +155,6 @@ func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
 			RowB: d.RowB, ColB: d.ColB, StepB: x.step[1], Panels: x.panels}, 1}
 		row := d.RowC
 		switch x.along {
-		case alone:
-			return nil
 		case alongProducts:
 			term.each = k
 		case alongRows:
@@ -178,6 +176,11 @@ func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
 		}
 		p.terms[i] = term
 	}
+	for at := range p.batch {
+		if t.offs[at*p.terms[0].each][2] != u.offs[at*p.terms[1].each][2] {
+			return nil
+		}
+	}
 	p.d.Directions, p.d.StepC, p.d.Add = k, t.step[2], t.d.Add
 	p.cut()
 	return p
@@ -187,18 +190,25 @@ const (
 	// leastPair is the fewest rows of a direction's product: fewer are not worth arranging what they are multiplied with.
 	leastPair = 48
 	// nearPair is how many bytes a tile and its operands may have: they stay in the second cache.
-	nearPair = 2 << 20
+	nearPair = 1200 << 10
 )
 
+// cut chooses tiles: large ones where each thread has a batch of its own, though more than one, for a batch that all threads compute.
 func (p *paired[T]) cut() {
-	m, n, k := p.terms[0].one[0], p.terms[0].one[1], p.terms[0].K
+	t := p.terms[0]
+	m, n, k := t.one[0], t.one[1], t.K+p.terms[1].K
 	tm, tn := m, n
-	for (k*(2*tm+tn)+tm*tn)*sizeof[T]() > nearPair && max(tm, tn) > 96 {
-		if tm > tn || tm > 128 {
+	if p.batch < fewParts {
+		if !t.p.opt.Beside {
+			tm, tn = tiles(m, n, k*p.k)
+		} else if p.batch == 1 && tm >= 192 {
 			tm /= 2
-		} else {
+		} else if p.batch == 1 && tn >= 192 {
 			tn /= 2
 		}
+	}
+	for k*tm*sizeof[T]() > nearPair && tm > 96 {
+		tm /= 2
 	}
 	p.tm, p.tn = min(m, (tm+11)/12*12), min(n, (tn+15)/16*16)
 	p.nm, p.nn = (m+p.tm-1)/p.tm, (n+p.tn-1)/p.tn

@@ -619,6 +619,543 @@ end:
 	VZEROUPPER
 	RET
 
+// func sums12F32AVX512(p *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·sums12F32AVX512(SB), NOSPLIT, $8-8
+	MOVQ  p+0(FP), AX
+	MOVQ  152(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 56(AX)
+	MOVQ  64(AX), DX
+	MOVQ  DX, 120(AX)
+	MOVQ  128(AX), DX
+	MOVQ  DX, 168(AX)
+
+block:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       168(AX), CX
+	MOVQ       136(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       56(AX), BX
+	MOVQ       BX, SI
+	ADDQ       8(AX), SI
+	MOVQ       SI, DI
+	ADDQ       8(AX), DI
+	MOVQ       DI, R8
+	ADDQ       8(AX), R8
+	MOVQ       R8, R9
+	ADDQ       8(AX), R9
+	MOVQ       R9, R10
+	ADDQ       8(AX), R10
+	MOVQ       R10, R11
+	ADDQ       8(AX), R11
+	MOVQ       R11, R12
+	ADDQ       8(AX), R12
+	MOVQ       R12, R13
+	ADDQ       8(AX), R13
+	MOVQ       R13, R14
+	ADDQ       8(AX), R14
+	MOVQ       R14, R15
+	ADDQ       8(AX), R15
+	MOVQ       R15, BP
+	ADDQ       8(AX), BP
+	MOVQ       40(AX), CX
+	XORQ       DX, DX
+
+k0:
+	VMOVUPS.Z        (CX), K1, Z24
+	VFMADD231PS.BCST (BX)(DX*1), Z24, Z0
+	VFMADD231PS.BCST (SI)(DX*1), Z24, Z1
+	VFMADD231PS.BCST (DI)(DX*1), Z24, Z2
+	VFMADD231PS.BCST (R8)(DX*1), Z24, Z3
+	VFMADD231PS.BCST (R9)(DX*1), Z24, Z4
+	VFMADD231PS.BCST (R10)(DX*1), Z24, Z5
+	VFMADD231PS.BCST (R11)(DX*1), Z24, Z6
+	VFMADD231PS.BCST (R12)(DX*1), Z24, Z7
+	VFMADD231PS.BCST (R13)(DX*1), Z24, Z8
+	VFMADD231PS.BCST (R14)(DX*1), Z24, Z9
+	VFMADD231PS.BCST (R15)(DX*1), Z24, Z10
+	VFMADD231PS.BCST (BP)(DX*1), Z24, Z11
+	ADDQ             48(AX), CX
+	ADDQ             24(AX), DX
+	CMPQ             DX, 16(AX)
+	JLT              k0
+	MOVQ             120(AX), BX
+	MOVQ             BX, SI
+	ADDQ             72(AX), SI
+	MOVQ             SI, DI
+	ADDQ             72(AX), DI
+	MOVQ             DI, R8
+	ADDQ             72(AX), R8
+	MOVQ             R8, R9
+	ADDQ             72(AX), R9
+	MOVQ             R9, R10
+	ADDQ             72(AX), R10
+	MOVQ             R10, R11
+	ADDQ             72(AX), R11
+	MOVQ             R11, R12
+	ADDQ             72(AX), R12
+	MOVQ             R12, R13
+	ADDQ             72(AX), R13
+	MOVQ             R13, R14
+	ADDQ             72(AX), R14
+	MOVQ             R14, R15
+	ADDQ             72(AX), R15
+	MOVQ             R15, BP
+	ADDQ             72(AX), BP
+	MOVQ             104(AX), CX
+	XORQ             DX, DX
+
+k1:
+	VMOVUPS.Z        (CX), K1, Z24
+	VFMADD231PS.BCST (BX)(DX*1), Z24, Z12
+	VFMADD231PS.BCST (SI)(DX*1), Z24, Z13
+	VFMADD231PS.BCST (DI)(DX*1), Z24, Z14
+	VFMADD231PS.BCST (R8)(DX*1), Z24, Z15
+	VFMADD231PS.BCST (R9)(DX*1), Z24, Z16
+	VFMADD231PS.BCST (R10)(DX*1), Z24, Z17
+	VFMADD231PS.BCST (R11)(DX*1), Z24, Z18
+	VFMADD231PS.BCST (R12)(DX*1), Z24, Z19
+	VFMADD231PS.BCST (R13)(DX*1), Z24, Z20
+	VFMADD231PS.BCST (R14)(DX*1), Z24, Z21
+	VFMADD231PS.BCST (R15)(DX*1), Z24, Z22
+	VFMADD231PS.BCST (BP)(DX*1), Z24, Z23
+	ADDQ             112(AX), CX
+	ADDQ             88(AX), DX
+	CMPQ             DX, 80(AX)
+	JLT              k1
+	MOVQ             168(AX), CX
+	MOVQ             136(AX), DX
+	CMPQ             144(AX), $0x00
+	JEQ              write
+	MOVQ             CX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z0, Z0
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z1, Z1
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z2, Z2
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z3, Z3
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z4, Z4
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z5, Z5
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z6, Z6
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z7, Z7
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z8, Z8
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z9, Z9
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z10, Z10
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z24
+	VADDPS           Z24, Z11, Z11
+	ADDQ             DX, BX
+
+write:
+	VADDPS  Z12, Z0, Z0
+	VMOVUPS Z0, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z13, Z1, Z1
+	VMOVUPS Z1, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z14, Z2, Z2
+	VMOVUPS Z2, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z15, Z3, Z3
+	VMOVUPS Z3, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z16, Z4, Z4
+	VMOVUPS Z4, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z17, Z5, Z5
+	VMOVUPS Z5, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z18, Z6, Z6
+	VMOVUPS Z6, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z19, Z7, Z7
+	VMOVUPS Z7, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z20, Z8, Z8
+	VMOVUPS Z8, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z21, Z9, Z9
+	VMOVUPS Z9, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z22, Z10, Z10
+	VMOVUPS Z10, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z23, Z11, Z11
+	VMOVUPS Z11, K1, (CX)
+	ADDQ    DX, CX
+	DECQ    160(AX)
+	JZ      end
+	MOVQ    32(AX), DX
+	ADDQ    DX, 56(AX)
+	MOVQ    96(AX), DX
+	ADDQ    DX, 120(AX)
+	MOVQ    CX, 168(AX)
+	JMP     block
+
+end:
+	VZEROUPPER
+	RET
+
+// func sums8F32AVX512(p *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·sums8F32AVX512(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  152(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 56(AX)
+	MOVQ  64(AX), DX
+	MOVQ  DX, 120(AX)
+	MOVQ  128(AX), DX
+	MOVQ  DX, 168(AX)
+
+block:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       168(AX), CX
+	MOVQ       136(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       56(AX), BX
+	MOVQ       BX, SI
+	ADDQ       8(AX), SI
+	MOVQ       SI, DI
+	ADDQ       8(AX), DI
+	MOVQ       DI, R8
+	ADDQ       8(AX), R8
+	MOVQ       R8, R9
+	ADDQ       8(AX), R9
+	MOVQ       R9, R10
+	ADDQ       8(AX), R10
+	MOVQ       R10, R11
+	ADDQ       8(AX), R11
+	MOVQ       R11, R12
+	ADDQ       8(AX), R12
+	MOVQ       40(AX), CX
+	XORQ       DX, DX
+
+k0:
+	VMOVUPS.Z        (CX), K1, Z16
+	VFMADD231PS.BCST (BX)(DX*1), Z16, Z0
+	VFMADD231PS.BCST (SI)(DX*1), Z16, Z1
+	VFMADD231PS.BCST (DI)(DX*1), Z16, Z2
+	VFMADD231PS.BCST (R8)(DX*1), Z16, Z3
+	VFMADD231PS.BCST (R9)(DX*1), Z16, Z4
+	VFMADD231PS.BCST (R10)(DX*1), Z16, Z5
+	VFMADD231PS.BCST (R11)(DX*1), Z16, Z6
+	VFMADD231PS.BCST (R12)(DX*1), Z16, Z7
+	ADDQ             48(AX), CX
+	ADDQ             24(AX), DX
+	CMPQ             DX, 16(AX)
+	JLT              k0
+	MOVQ             120(AX), BX
+	MOVQ             BX, SI
+	ADDQ             72(AX), SI
+	MOVQ             SI, DI
+	ADDQ             72(AX), DI
+	MOVQ             DI, R8
+	ADDQ             72(AX), R8
+	MOVQ             R8, R9
+	ADDQ             72(AX), R9
+	MOVQ             R9, R10
+	ADDQ             72(AX), R10
+	MOVQ             R10, R11
+	ADDQ             72(AX), R11
+	MOVQ             R11, R12
+	ADDQ             72(AX), R12
+	MOVQ             104(AX), CX
+	XORQ             DX, DX
+
+k1:
+	VMOVUPS.Z        (CX), K1, Z16
+	VFMADD231PS.BCST (BX)(DX*1), Z16, Z8
+	VFMADD231PS.BCST (SI)(DX*1), Z16, Z9
+	VFMADD231PS.BCST (DI)(DX*1), Z16, Z10
+	VFMADD231PS.BCST (R8)(DX*1), Z16, Z11
+	VFMADD231PS.BCST (R9)(DX*1), Z16, Z12
+	VFMADD231PS.BCST (R10)(DX*1), Z16, Z13
+	VFMADD231PS.BCST (R11)(DX*1), Z16, Z14
+	VFMADD231PS.BCST (R12)(DX*1), Z16, Z15
+	ADDQ             112(AX), CX
+	ADDQ             88(AX), DX
+	CMPQ             DX, 80(AX)
+	JLT              k1
+	MOVQ             168(AX), CX
+	MOVQ             136(AX), DX
+	CMPQ             144(AX), $0x00
+	JEQ              write
+	MOVQ             CX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z0, Z0
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z1, Z1
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z2, Z2
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z3, Z3
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z4, Z4
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z5, Z5
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z6, Z6
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z16
+	VADDPS           Z16, Z7, Z7
+	ADDQ             DX, BX
+
+write:
+	VADDPS  Z8, Z0, Z0
+	VMOVUPS Z0, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z9, Z1, Z1
+	VMOVUPS Z1, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z10, Z2, Z2
+	VMOVUPS Z2, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z11, Z3, Z3
+	VMOVUPS Z3, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z12, Z4, Z4
+	VMOVUPS Z4, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z13, Z5, Z5
+	VMOVUPS Z5, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z14, Z6, Z6
+	VMOVUPS Z6, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z15, Z7, Z7
+	VMOVUPS Z7, K1, (CX)
+	ADDQ    DX, CX
+	DECQ    160(AX)
+	JZ      end
+	MOVQ    32(AX), DX
+	ADDQ    DX, 56(AX)
+	MOVQ    96(AX), DX
+	ADDQ    DX, 120(AX)
+	MOVQ    CX, 168(AX)
+	JMP     block
+
+end:
+	VZEROUPPER
+	RET
+
+// func sums4F32AVX512(p *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·sums4F32AVX512(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  152(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 56(AX)
+	MOVQ  64(AX), DX
+	MOVQ  DX, 120(AX)
+	MOVQ  128(AX), DX
+	MOVQ  DX, 168(AX)
+
+block:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       168(AX), CX
+	MOVQ       136(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       56(AX), BX
+	MOVQ       BX, SI
+	ADDQ       8(AX), SI
+	MOVQ       SI, DI
+	ADDQ       8(AX), DI
+	MOVQ       DI, R8
+	ADDQ       8(AX), R8
+	MOVQ       40(AX), CX
+	XORQ       DX, DX
+
+k0:
+	VMOVUPS.Z        (CX), K1, Z8
+	VFMADD231PS.BCST (BX)(DX*1), Z8, Z0
+	VFMADD231PS.BCST (SI)(DX*1), Z8, Z1
+	VFMADD231PS.BCST (DI)(DX*1), Z8, Z2
+	VFMADD231PS.BCST (R8)(DX*1), Z8, Z3
+	ADDQ             48(AX), CX
+	ADDQ             24(AX), DX
+	CMPQ             DX, 16(AX)
+	JLT              k0
+	MOVQ             120(AX), BX
+	MOVQ             BX, SI
+	ADDQ             72(AX), SI
+	MOVQ             SI, DI
+	ADDQ             72(AX), DI
+	MOVQ             DI, R8
+	ADDQ             72(AX), R8
+	MOVQ             104(AX), CX
+	XORQ             DX, DX
+
+k1:
+	VMOVUPS.Z        (CX), K1, Z8
+	VFMADD231PS.BCST (BX)(DX*1), Z8, Z4
+	VFMADD231PS.BCST (SI)(DX*1), Z8, Z5
+	VFMADD231PS.BCST (DI)(DX*1), Z8, Z6
+	VFMADD231PS.BCST (R8)(DX*1), Z8, Z7
+	ADDQ             112(AX), CX
+	ADDQ             88(AX), DX
+	CMPQ             DX, 80(AX)
+	JLT              k1
+	MOVQ             168(AX), CX
+	MOVQ             136(AX), DX
+	CMPQ             144(AX), $0x00
+	JEQ              write
+	MOVQ             CX, BX
+	VMOVUPS.Z        (BX), K1, Z8
+	VADDPS           Z8, Z0, Z0
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z8
+	VADDPS           Z8, Z1, Z1
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z8
+	VADDPS           Z8, Z2, Z2
+	ADDQ             DX, BX
+	VMOVUPS.Z        (BX), K1, Z8
+	VADDPS           Z8, Z3, Z3
+	ADDQ             DX, BX
+
+write:
+	VADDPS  Z4, Z0, Z0
+	VMOVUPS Z0, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z5, Z1, Z1
+	VMOVUPS Z1, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z6, Z2, Z2
+	VMOVUPS Z2, K1, (CX)
+	ADDQ    DX, CX
+	VADDPS  Z7, Z3, Z3
+	VMOVUPS Z3, K1, (CX)
+	ADDQ    DX, CX
+	DECQ    160(AX)
+	JZ      end
+	MOVQ    32(AX), DX
+	ADDQ    DX, 56(AX)
+	MOVQ    96(AX), DX
+	ADDQ    DX, 120(AX)
+	MOVQ    CX, 168(AX)
+	JMP     block
+
+end:
+	VZEROUPPER
+	RET
+
 // func pairs16F32AVX512(p *byte)
 // Requires: AVX, AVX512F, MMX+
 TEXT ·pairs16F32AVX512(SB), NOSPLIT, $0-8
@@ -8821,6 +9358,543 @@ done:
 	IMUL3Q $0x04, CX, CX
 	ADDQ   CX, 160(AX)
 	JMP    block
+
+end:
+	VZEROUPPER
+	RET
+
+// func sums12F64AVX512(p *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·sums12F64AVX512(SB), NOSPLIT, $8-8
+	MOVQ  p+0(FP), AX
+	MOVQ  152(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 56(AX)
+	MOVQ  64(AX), DX
+	MOVQ  DX, 120(AX)
+	MOVQ  128(AX), DX
+	MOVQ  DX, 168(AX)
+
+block:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	VPXORD     Z16, Z16, Z16
+	VPXORD     Z17, Z17, Z17
+	VPXORD     Z18, Z18, Z18
+	VPXORD     Z19, Z19, Z19
+	VPXORD     Z20, Z20, Z20
+	VPXORD     Z21, Z21, Z21
+	VPXORD     Z22, Z22, Z22
+	VPXORD     Z23, Z23, Z23
+	MOVQ       168(AX), CX
+	MOVQ       136(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       56(AX), BX
+	MOVQ       BX, SI
+	ADDQ       8(AX), SI
+	MOVQ       SI, DI
+	ADDQ       8(AX), DI
+	MOVQ       DI, R8
+	ADDQ       8(AX), R8
+	MOVQ       R8, R9
+	ADDQ       8(AX), R9
+	MOVQ       R9, R10
+	ADDQ       8(AX), R10
+	MOVQ       R10, R11
+	ADDQ       8(AX), R11
+	MOVQ       R11, R12
+	ADDQ       8(AX), R12
+	MOVQ       R12, R13
+	ADDQ       8(AX), R13
+	MOVQ       R13, R14
+	ADDQ       8(AX), R14
+	MOVQ       R14, R15
+	ADDQ       8(AX), R15
+	MOVQ       R15, BP
+	ADDQ       8(AX), BP
+	MOVQ       40(AX), CX
+	XORQ       DX, DX
+
+k0:
+	VMOVUPD.Z        (CX), K1, Z24
+	VFMADD231PD.BCST (BX)(DX*1), Z24, Z0
+	VFMADD231PD.BCST (SI)(DX*1), Z24, Z1
+	VFMADD231PD.BCST (DI)(DX*1), Z24, Z2
+	VFMADD231PD.BCST (R8)(DX*1), Z24, Z3
+	VFMADD231PD.BCST (R9)(DX*1), Z24, Z4
+	VFMADD231PD.BCST (R10)(DX*1), Z24, Z5
+	VFMADD231PD.BCST (R11)(DX*1), Z24, Z6
+	VFMADD231PD.BCST (R12)(DX*1), Z24, Z7
+	VFMADD231PD.BCST (R13)(DX*1), Z24, Z8
+	VFMADD231PD.BCST (R14)(DX*1), Z24, Z9
+	VFMADD231PD.BCST (R15)(DX*1), Z24, Z10
+	VFMADD231PD.BCST (BP)(DX*1), Z24, Z11
+	ADDQ             48(AX), CX
+	ADDQ             24(AX), DX
+	CMPQ             DX, 16(AX)
+	JLT              k0
+	MOVQ             120(AX), BX
+	MOVQ             BX, SI
+	ADDQ             72(AX), SI
+	MOVQ             SI, DI
+	ADDQ             72(AX), DI
+	MOVQ             DI, R8
+	ADDQ             72(AX), R8
+	MOVQ             R8, R9
+	ADDQ             72(AX), R9
+	MOVQ             R9, R10
+	ADDQ             72(AX), R10
+	MOVQ             R10, R11
+	ADDQ             72(AX), R11
+	MOVQ             R11, R12
+	ADDQ             72(AX), R12
+	MOVQ             R12, R13
+	ADDQ             72(AX), R13
+	MOVQ             R13, R14
+	ADDQ             72(AX), R14
+	MOVQ             R14, R15
+	ADDQ             72(AX), R15
+	MOVQ             R15, BP
+	ADDQ             72(AX), BP
+	MOVQ             104(AX), CX
+	XORQ             DX, DX
+
+k1:
+	VMOVUPD.Z        (CX), K1, Z24
+	VFMADD231PD.BCST (BX)(DX*1), Z24, Z12
+	VFMADD231PD.BCST (SI)(DX*1), Z24, Z13
+	VFMADD231PD.BCST (DI)(DX*1), Z24, Z14
+	VFMADD231PD.BCST (R8)(DX*1), Z24, Z15
+	VFMADD231PD.BCST (R9)(DX*1), Z24, Z16
+	VFMADD231PD.BCST (R10)(DX*1), Z24, Z17
+	VFMADD231PD.BCST (R11)(DX*1), Z24, Z18
+	VFMADD231PD.BCST (R12)(DX*1), Z24, Z19
+	VFMADD231PD.BCST (R13)(DX*1), Z24, Z20
+	VFMADD231PD.BCST (R14)(DX*1), Z24, Z21
+	VFMADD231PD.BCST (R15)(DX*1), Z24, Z22
+	VFMADD231PD.BCST (BP)(DX*1), Z24, Z23
+	ADDQ             112(AX), CX
+	ADDQ             88(AX), DX
+	CMPQ             DX, 80(AX)
+	JLT              k1
+	MOVQ             168(AX), CX
+	MOVQ             136(AX), DX
+	CMPQ             144(AX), $0x00
+	JEQ              write
+	MOVQ             CX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z0, Z0
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z1, Z1
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z2, Z2
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z3, Z3
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z4, Z4
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z5, Z5
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z6, Z6
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z7, Z7
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z8, Z8
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z9, Z9
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z10, Z10
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z24
+	VADDPD           Z24, Z11, Z11
+	ADDQ             DX, BX
+
+write:
+	VADDPD  Z12, Z0, Z0
+	VMOVUPD Z0, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z13, Z1, Z1
+	VMOVUPD Z1, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z14, Z2, Z2
+	VMOVUPD Z2, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z15, Z3, Z3
+	VMOVUPD Z3, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z16, Z4, Z4
+	VMOVUPD Z4, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z17, Z5, Z5
+	VMOVUPD Z5, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z18, Z6, Z6
+	VMOVUPD Z6, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z19, Z7, Z7
+	VMOVUPD Z7, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z20, Z8, Z8
+	VMOVUPD Z8, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z21, Z9, Z9
+	VMOVUPD Z9, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z22, Z10, Z10
+	VMOVUPD Z10, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z23, Z11, Z11
+	VMOVUPD Z11, K1, (CX)
+	ADDQ    DX, CX
+	DECQ    160(AX)
+	JZ      end
+	MOVQ    32(AX), DX
+	ADDQ    DX, 56(AX)
+	MOVQ    96(AX), DX
+	ADDQ    DX, 120(AX)
+	MOVQ    CX, 168(AX)
+	JMP     block
+
+end:
+	VZEROUPPER
+	RET
+
+// func sums8F64AVX512(p *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·sums8F64AVX512(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  152(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 56(AX)
+	MOVQ  64(AX), DX
+	MOVQ  DX, 120(AX)
+	MOVQ  128(AX), DX
+	MOVQ  DX, 168(AX)
+
+block:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	VPXORD     Z8, Z8, Z8
+	VPXORD     Z9, Z9, Z9
+	VPXORD     Z10, Z10, Z10
+	VPXORD     Z11, Z11, Z11
+	VPXORD     Z12, Z12, Z12
+	VPXORD     Z13, Z13, Z13
+	VPXORD     Z14, Z14, Z14
+	VPXORD     Z15, Z15, Z15
+	MOVQ       168(AX), CX
+	MOVQ       136(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       56(AX), BX
+	MOVQ       BX, SI
+	ADDQ       8(AX), SI
+	MOVQ       SI, DI
+	ADDQ       8(AX), DI
+	MOVQ       DI, R8
+	ADDQ       8(AX), R8
+	MOVQ       R8, R9
+	ADDQ       8(AX), R9
+	MOVQ       R9, R10
+	ADDQ       8(AX), R10
+	MOVQ       R10, R11
+	ADDQ       8(AX), R11
+	MOVQ       R11, R12
+	ADDQ       8(AX), R12
+	MOVQ       40(AX), CX
+	XORQ       DX, DX
+
+k0:
+	VMOVUPD.Z        (CX), K1, Z16
+	VFMADD231PD.BCST (BX)(DX*1), Z16, Z0
+	VFMADD231PD.BCST (SI)(DX*1), Z16, Z1
+	VFMADD231PD.BCST (DI)(DX*1), Z16, Z2
+	VFMADD231PD.BCST (R8)(DX*1), Z16, Z3
+	VFMADD231PD.BCST (R9)(DX*1), Z16, Z4
+	VFMADD231PD.BCST (R10)(DX*1), Z16, Z5
+	VFMADD231PD.BCST (R11)(DX*1), Z16, Z6
+	VFMADD231PD.BCST (R12)(DX*1), Z16, Z7
+	ADDQ             48(AX), CX
+	ADDQ             24(AX), DX
+	CMPQ             DX, 16(AX)
+	JLT              k0
+	MOVQ             120(AX), BX
+	MOVQ             BX, SI
+	ADDQ             72(AX), SI
+	MOVQ             SI, DI
+	ADDQ             72(AX), DI
+	MOVQ             DI, R8
+	ADDQ             72(AX), R8
+	MOVQ             R8, R9
+	ADDQ             72(AX), R9
+	MOVQ             R9, R10
+	ADDQ             72(AX), R10
+	MOVQ             R10, R11
+	ADDQ             72(AX), R11
+	MOVQ             R11, R12
+	ADDQ             72(AX), R12
+	MOVQ             104(AX), CX
+	XORQ             DX, DX
+
+k1:
+	VMOVUPD.Z        (CX), K1, Z16
+	VFMADD231PD.BCST (BX)(DX*1), Z16, Z8
+	VFMADD231PD.BCST (SI)(DX*1), Z16, Z9
+	VFMADD231PD.BCST (DI)(DX*1), Z16, Z10
+	VFMADD231PD.BCST (R8)(DX*1), Z16, Z11
+	VFMADD231PD.BCST (R9)(DX*1), Z16, Z12
+	VFMADD231PD.BCST (R10)(DX*1), Z16, Z13
+	VFMADD231PD.BCST (R11)(DX*1), Z16, Z14
+	VFMADD231PD.BCST (R12)(DX*1), Z16, Z15
+	ADDQ             112(AX), CX
+	ADDQ             88(AX), DX
+	CMPQ             DX, 80(AX)
+	JLT              k1
+	MOVQ             168(AX), CX
+	MOVQ             136(AX), DX
+	CMPQ             144(AX), $0x00
+	JEQ              write
+	MOVQ             CX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z0, Z0
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z1, Z1
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z2, Z2
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z3, Z3
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z4, Z4
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z5, Z5
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z6, Z6
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z16
+	VADDPD           Z16, Z7, Z7
+	ADDQ             DX, BX
+
+write:
+	VADDPD  Z8, Z0, Z0
+	VMOVUPD Z0, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z9, Z1, Z1
+	VMOVUPD Z1, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z10, Z2, Z2
+	VMOVUPD Z2, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z11, Z3, Z3
+	VMOVUPD Z3, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z12, Z4, Z4
+	VMOVUPD Z4, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z13, Z5, Z5
+	VMOVUPD Z5, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z14, Z6, Z6
+	VMOVUPD Z6, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z15, Z7, Z7
+	VMOVUPD Z7, K1, (CX)
+	ADDQ    DX, CX
+	DECQ    160(AX)
+	JZ      end
+	MOVQ    32(AX), DX
+	ADDQ    DX, 56(AX)
+	MOVQ    96(AX), DX
+	ADDQ    DX, 120(AX)
+	MOVQ    CX, 168(AX)
+	JMP     block
+
+end:
+	VZEROUPPER
+	RET
+
+// func sums4F64AVX512(p *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·sums4F64AVX512(SB), NOSPLIT, $0-8
+	MOVQ  p+0(FP), AX
+	MOVQ  152(AX), CX
+	KMOVW CX, K1
+	MOVQ  (AX), DX
+	MOVQ  DX, 56(AX)
+	MOVQ  64(AX), DX
+	MOVQ  DX, 120(AX)
+	MOVQ  128(AX), DX
+	MOVQ  DX, 168(AX)
+
+block:
+	VPXORD     Z0, Z0, Z0
+	VPXORD     Z1, Z1, Z1
+	VPXORD     Z2, Z2, Z2
+	VPXORD     Z3, Z3, Z3
+	VPXORD     Z4, Z4, Z4
+	VPXORD     Z5, Z5, Z5
+	VPXORD     Z6, Z6, Z6
+	VPXORD     Z7, Z7, Z7
+	MOVQ       168(AX), CX
+	MOVQ       136(AX), DX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	ADDQ       DX, CX
+	PREFETCHT0 (CX)
+	MOVQ       56(AX), BX
+	MOVQ       BX, SI
+	ADDQ       8(AX), SI
+	MOVQ       SI, DI
+	ADDQ       8(AX), DI
+	MOVQ       DI, R8
+	ADDQ       8(AX), R8
+	MOVQ       40(AX), CX
+	XORQ       DX, DX
+
+k0:
+	VMOVUPD.Z        (CX), K1, Z8
+	VFMADD231PD.BCST (BX)(DX*1), Z8, Z0
+	VFMADD231PD.BCST (SI)(DX*1), Z8, Z1
+	VFMADD231PD.BCST (DI)(DX*1), Z8, Z2
+	VFMADD231PD.BCST (R8)(DX*1), Z8, Z3
+	ADDQ             48(AX), CX
+	ADDQ             24(AX), DX
+	CMPQ             DX, 16(AX)
+	JLT              k0
+	MOVQ             120(AX), BX
+	MOVQ             BX, SI
+	ADDQ             72(AX), SI
+	MOVQ             SI, DI
+	ADDQ             72(AX), DI
+	MOVQ             DI, R8
+	ADDQ             72(AX), R8
+	MOVQ             104(AX), CX
+	XORQ             DX, DX
+
+k1:
+	VMOVUPD.Z        (CX), K1, Z8
+	VFMADD231PD.BCST (BX)(DX*1), Z8, Z4
+	VFMADD231PD.BCST (SI)(DX*1), Z8, Z5
+	VFMADD231PD.BCST (DI)(DX*1), Z8, Z6
+	VFMADD231PD.BCST (R8)(DX*1), Z8, Z7
+	ADDQ             112(AX), CX
+	ADDQ             88(AX), DX
+	CMPQ             DX, 80(AX)
+	JLT              k1
+	MOVQ             168(AX), CX
+	MOVQ             136(AX), DX
+	CMPQ             144(AX), $0x00
+	JEQ              write
+	MOVQ             CX, BX
+	VMOVUPD.Z        (BX), K1, Z8
+	VADDPD           Z8, Z0, Z0
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z8
+	VADDPD           Z8, Z1, Z1
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z8
+	VADDPD           Z8, Z2, Z2
+	ADDQ             DX, BX
+	VMOVUPD.Z        (BX), K1, Z8
+	VADDPD           Z8, Z3, Z3
+	ADDQ             DX, BX
+
+write:
+	VADDPD  Z4, Z0, Z0
+	VMOVUPD Z0, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z5, Z1, Z1
+	VMOVUPD Z1, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z6, Z2, Z2
+	VMOVUPD Z2, K1, (CX)
+	ADDQ    DX, CX
+	VADDPD  Z7, Z3, Z3
+	VMOVUPD Z3, K1, (CX)
+	ADDQ    DX, CX
+	DECQ    160(AX)
+	JZ      end
+	MOVQ    32(AX), DX
+	ADDQ    DX, 56(AX)
+	MOVQ    96(AX), DX
+	ADDQ    DX, 120(AX)
+	MOVQ    CX, 168(AX)
+	JMP     block
 
 end:
 	VZEROUPPER

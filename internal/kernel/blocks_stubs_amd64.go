@@ -19,6 +19,21 @@ func rows8F32AVX512(p *byte)
 //go:noescape
 func rows4F32AVX512(p *byte)
 
+// sums12F32AVX512 computes blocks of 12 rows and 16 columns of a sum of two products; p points to a sumArgs.
+//
+//go:noescape
+func sums12F32AVX512(p *byte)
+
+// sums8F32AVX512 computes blocks of 8 rows and 16 columns of a sum of two products; p points to a sumArgs.
+//
+//go:noescape
+func sums8F32AVX512(p *byte)
+
+// sums4F32AVX512 computes blocks of 4 rows and 16 columns of a sum of two products; p points to a sumArgs.
+//
+//go:noescape
+func sums4F32AVX512(p *byte)
+
 // pairs16F32AVX512 computes a block of 16 rows and 16 columns; p points to a pairArgs.
 //
 //go:noescape
@@ -146,6 +161,21 @@ func rows8F64AVX512(p *byte)
 //
 //go:noescape
 func rows4F64AVX512(p *byte)
+
+// sums12F64AVX512 computes blocks of 12 rows and 8 columns of a sum of two products; p points to a sumArgs.
+//
+//go:noescape
+func sums12F64AVX512(p *byte)
+
+// sums8F64AVX512 computes blocks of 8 rows and 8 columns of a sum of two products; p points to a sumArgs.
+//
+//go:noescape
+func sums8F64AVX512(p *byte)
+
+// sums4F64AVX512 computes blocks of 4 rows and 8 columns of a sum of two products; p points to a sumArgs.
+//
+//go:noescape
+func sums4F64AVX512(p *byte)
 
 // pairs16F64AVX512 computes a block of 16 rows and 8 columns; p points to a pairArgs.
 //

@@ -54,6 +54,9 @@ func MulTerms[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T]) {
 		ws.terms = append(ws.terms, shared[T]{})
 	}
 	for x := range d.Directions {
+		if len(terms) == 2 && mulSums(ws, d, c[min(x*d.StepC, len(c)):], terms, x) {
+			continue
+		}
 		e := MatMul{M: d.M, N: d.N, RowC: d.RowC, Add: d.Add}
 		for i := range terms {
 			t := &terms[i]

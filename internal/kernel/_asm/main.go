@@ -47,6 +47,11 @@ func main() {
 			for _, mr := range []int{12, 8, 4} {
 				f.rows(mr, 1)
 			}
+			if !f.half {
+				for _, mr := range []int{12, 8, 4} {
+					f.sums(mr)
+				}
+			}
 			f.pairs(16, 1, false)
 			f.pairs(8, 1, false)
 			f.pairs(4, 1, true)

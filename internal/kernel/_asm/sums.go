@@ -1,0 +1,91 @@
+package main
+
+import (
+	"fmt"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	. "github.com/mmcloughlin/avo/reg"
+)
+
+// Offsets of the fields of sumArgs: of each of its two terms, and of what follows these.
+const (
+	qA, qRow, qK, qStepK, qStepA, qB, qLdb, qCurA, qTerm = 0, 8, 16, 24, 32, 40, 48, 56, 64
+
+	qC, qLdc, qAdd, qMask, qBlocks, qCurC = 128, 136, 144, 152, 160, 168
+)
+
+// sums generates the kernel for blocks of mr rows of C = A·B + A'·B', or C += …: both sums are made in registers, so that C is
+// written once. Their order is that of two calls of a rows kernel, and so are the bits.
+func (f isa) sums(mr int) {
+	TEXT(fmt.Sprintf("sums%d%s", mr, f.name()), NOSPLIT, "func(p *byte)")
+	Pragma("noescape")
+	Doc(fmt.Sprintf("sums%d%s computes blocks of %d rows and %d columns of a sum of two products; p points to a sumArgs.", mr, f.name(), mr, f.width()/f.size()))
+	p := Load(Param("p"), GP64())
+	at := func(off int) Mem { return Mem{Base: p, Disp: off} }
+	ks := f.opmasks(at(qMask), 1)
+	b, x := GP64(), GP64()
+	for _, c := range [][2]int{{qA, qCurA}, {qTerm + qA, qTerm + qCurA}, {qC, qCurC}} {
+		MOVQ(at(c[0]), x)
+		MOVQ(x, at(c[1]))
+	}
+	Label("block")
+	acc := [2][][]VecVirtual{f.accumulators(mr, 1), f.accumulators(mr, 1)}
+	f.prefetch(mr, 1, at(qCurC), at(qLdc))
+	ptr := make([]GPVirtual, mr)
+	for r := range ptr {
+		ptr[r] = GP64()
+	}
+	for i := range 2 {
+		at := func(off int) Mem { return Mem{Base: p, Disp: i*qTerm + off} }
+		MOVQ(at(qCurA), ptr[0])
+		for r := 1; r < mr; r++ {
+			MOVQ(ptr[r-1], ptr[r])
+			ADDQ(at(qRow), ptr[r])
+		}
+		MOVQ(at(qB), b)
+		XORQ(x, x)
+		loop := fmt.Sprintf("k%d", i)
+		Label(loop)
+		v := f.vec()
+		f.loadMasked(Mem{Base: b}, ks[0], v)
+		for r := range ptr {
+			f.fmaScalars(Mem{Base: ptr[r], Index: x, Scale: 1}, []VecVirtual{v}, acc[i][r])
+		}
+		ADDQ(at(qLdb), b)
+		ADDQ(at(qStepK), x)
+		CMPQ(x, at(qK))
+		JLT(LabelRef(loop))
+	}
+	c, ldc := GP64(), GP64()
+	MOVQ(at(qCurC), c)
+	MOVQ(at(qLdc), ldc)
+	CMPQ(at(qAdd), Imm(0))
+	JEQ(LabelRef("write"))
+	from := GP64()
+	MOVQ(c, from)
+	for r := range mr {
+		t := f.vec()
+		f.loadMasked(Mem{Base: from}, ks[0], t)
+		f.add(t, acc[0][r][0], acc[0][r][0])
+		ADDQ(ldc, from)
+	}
+	Label("write")
+	for r := range mr {
+		f.add(acc[1][r][0], acc[0][r][0], acc[0][r][0])
+		f.storeMasked(acc[0][r][0], ks[0], Mem{Base: c})
+		ADDQ(ldc, c)
+	}
+	DECQ(at(qBlocks))
+	JZ(LabelRef("end"))
+	s := GP64()
+	for i := range 2 {
+		MOVQ(at(i*qTerm+qStepA), s)
+		ADDQ(s, at(i*qTerm+qCurA))
+	}
+	MOVQ(c, at(qCurC))
+	JMP(LabelRef("block"))
+	Label("end")
+	VZEROUPPER()
+	RET()
+}

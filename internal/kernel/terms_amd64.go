@@ -1,0 +1,142 @@
+//go:build !purego
+
+package kernel
+
+import "unsafe"
+
+// sumArgs is read by the sums kernels; _asm/sums.go repeats the offsets of the fields.
+type sumArgs struct {
+	terms  [2]sumTerm
+	c      unsafe.Pointer
+	ldc    int    // bytes from row to row of C
+	add    int    // 1 adds to C, 0 overwrites it
+	mask   uint64 // columns
+	blocks int    // blocks of rows, at least one
+	curC   uintptr
+}
+
+// sumTerm is one of the products of a sumArgs.
+type sumTerm struct {
+	a     unsafe.Pointer
+	row   int // bytes from row to row of A
+	k     int // bytes walked over in a row of A: terms·stepK
+	stepK int // bytes from term to term in a row of A
+	stepA int // bytes that a moves from block to block
+	b     unsafe.Pointer
+	ldb   int // bytes from term to term of B
+	curA  uintptr
+}
+
+// The generator's offsets are those of fields of eight bytes in this order.
+var (
+	_ = [1]struct{}{}[unsafe.Offsetof(sumTerm{}.curA)-56]
+	_ = [1]struct{}{}[unsafe.Offsetof(sumArgs{}.curC)-168]
+)
+
+// mulSums computes direction x of a sum of two products where both are made in registers; false where no kernel does that. Both sums are
+// of one block, and all rows in whole blocks.
+func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int) bool {
+	size := sizeOf[T]()
+	if path != pathAVX512 || d.M%unit() != 0 || min(terms[0].K, terms[1].K) < 1 || max(terms[0].K, terms[1].K) > blockK {
+		return false
+	}
+	checkC(c, d.M, d.N, d.RowC)
+	nr := panel / size
+	p := sumArgs{ldc: d.RowC * size, add: 0}
+	if d.Add {
+		p.add = 1
+	}
+	var rows, panels [2][]T // packed operands, where they are
+	var right [2][]T        // what is packed a panel at a time
+	for i := range terms {
+		t, s := &terms[i], &ws.terms[i]
+		e := MatMul{M: d.M, N: d.N, K: t.K, RowA: t.RowA, ColA: t.ColA, RowB: t.RowB, ColB: t.ColB, RowC: d.RowC}
+		a, b := t.A[min(x*t.StepA, len(t.A)):], t.B[min(x*t.StepB, len(t.B)):]
+		if t.Panels != nil {
+			t.Panels.check(&e, t.First+x*t.StepB)
+		}
+		if trivial(&e, c, a); t.Panels == nil && !fits(len(b), t.K, t.RowB, d.N, t.ColB) {
+			panic(shortB)
+		}
+		y := &p.terms[i]
+		y.ldb = panel
+		if t.ColA != 1 || t.RowA*size%cacheWay == 0 {
+			if x == 0 || t.StepA != 0 {
+				arrangeRows(&s.rows, &e, a)
+			}
+			rows[i] = s.rows
+		} else {
+			y.a, y.row, y.stepK = unsafe.Pointer(&a[0]), t.RowA*size, size
+		}
+		switch {
+		case t.Panels != nil:
+			panels[i] = t.Panels.block(0, t.K)[(t.First+x*t.StepB)*t.K:]
+		case t.StepB == 0 && d.Directions > 1:
+			if x == 0 {
+				s.panels = Panels[T]{t.K, d.N, grow(&s.columns, panelsLen[T](t.K, d.N))}
+				s.panels.pack(&e, b, 0)
+			}
+			panels[i] = s.panels.data
+		default:
+			right[i] = b
+		}
+	}
+	most := max(1, maxTerms/(terms[0].K+terms[1].K))
+	for j := 0; j < d.N; j += nr {
+		w := min(nr, d.N-j)
+		p.mask, _ = columns(w, size)
+		for i := range terms {
+			t := &terms[i]
+			b := panels[i]
+			if b != nil {
+				b = b[j*t.K:]
+			} else {
+				b = grow(&ws.terms[i].columns, t.K*nr)
+				packPanel(b, right[i][j*t.ColB:], t.K, w, t.RowB, t.ColB)
+			}
+			p.terms[i].b = unsafe.Pointer(&b[0])
+		}
+		at := 0
+		for kind, n := range split(d.M, unit()) {
+			mr := (3 - kind) * unit()
+			for n > 0 {
+				p.blocks = min(n, most)
+				p.c = unsafe.Pointer(&c[at*d.RowC+j])
+				q := p
+				for i := range terms {
+					y, t := &q.terms[i], &terms[i]
+					if rows[i] != nil {
+						y.a = unsafe.Pointer(&rows[i][at*t.K])
+						y.row, y.stepK, y.stepA = size, mr*size, mr*t.K*size
+					} else {
+						y.a, y.stepA = unsafe.Add(y.a, at*y.row), mr*y.row
+					}
+					y.k = t.K * y.stepK
+				}
+				callSums(size, mr, &q)
+				n -= p.blocks
+				at += p.blocks * mr
+			}
+		}
+	}
+	return true
+}
+
+// callSums runs the sums kernel for elements of size bytes and blocks of mr rows.
+func callSums(size, mr int, args *sumArgs) {
+	p := (*byte)(unsafe.Pointer(args))
+	switch {
+	case size == 4 && mr == 12:
+		sums12F32AVX512(p)
+	case size == 4 && mr == 8:
+		sums8F32AVX512(p)
+	case size == 4:
+		sums4F32AVX512(p)
+	case mr == 12:
+		sums12F64AVX512(p)
+	case mr == 8:
+		sums8F64AVX512(p)
+	default:
+		sums4F64AVX512(p)
+	}
+}
