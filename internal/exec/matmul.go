@@ -112,7 +112,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 			t.step[1] = b.layout.dir
 		}
 		switch {
-		case a.linear && (d.RowA == v.k*a.layout.dir || d.M == 1): // directions as rows
+		case a.linear && (d.RowA == v.k*a.layout.dir && d.RowC == v.k*v.layout.dir || d.M == 1): // directions as rows
 			d.M, d.RowA, d.RowC = d.M*v.k, a.layout.dir, v.layout.dir
 			t.along = alongRows
 		case b.linear && (panels || b.layout.dir == d.N*d.ColB): // directions as columns

@@ -390,3 +390,57 @@ func TestSameBitsSparse(t *testing.T) {
 		}
 	}
 }
+
+// TestSameBitsSpread holds the same for rows of many channels and eight directions, which would lie a multiple of 4096 bytes apart and are
+// moved, in batches that each thread computes and in a single one; and that float32 is near to float64.
+func TestSameBitsSpread(t *testing.T) {
+	const vectors = 8
+	for _, spec := range []string{"mlp:20-128-256-128-3,tanh", "mlp:20-256-64-512-3", "gpt2:layers=1,heads=2,width=64,context=24,vocab=16"} {
+		net, err := zoo.Parse(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		zoo.Initialise(net, 1)
+		n, classes := 120, 3
+		if net.Tokens {
+			n, classes = 24, 16
+		}
+		data := synthetic(n, net.Input, net.Tokens, classes)
+		var vs [][]float64
+		var wide [][]float64
+		for _, precision := range []string{hvp.Float64, hvp.Float32} {
+			var want [][]float64
+			for _, opt := range []hvp.Options{{Threads: 1}, {Threads: 2, BatchSize: data.N / 4}, {Threads: 3, BatchSize: data.N / 4, Alone: true}} {
+				opt.Precision = precision
+				o, err := hvp.New(net, data, opt)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if vs == nil {
+					vs = randomVectors(4, vectors, o.Dim())
+				}
+				got := apply(t, o, vs...)
+				if one := apply(t, o, vs[2])[0]; !slices.Equal(one, got[2]) {
+					t.Errorf("%s %s: a vector has other bits alone, %+v", spec, precision, opt)
+				}
+				o.Close()
+				if want == nil || opt.BatchSize != 0 && !opt.Alone {
+					want = got
+				}
+				for j := range vs {
+					if !slices.Equal(got[j], want[j]) {
+						t.Errorf("%s %s: vector %d has other bits, %+v", spec, precision, j, opt)
+					}
+				}
+			}
+			if wide == nil {
+				wide = want
+			}
+			for j := range vs {
+				if e := relative(want[j], wide[j]); e > 1e-5 {
+					t.Errorf("%s: vector %d in float32 is off by %g", spec, j, e)
+				}
+			}
+		}
+	}
+}
