@@ -146,7 +146,7 @@ type pairTerm[T kernel.Float] struct {
 // newPaired is nil where the products are not of that kind.
 func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
 	p := &paired[T]{k: k, c: t.c}
-	if t.step[2] != u.step[2] || t.one[0] < leastPair {
+	if t.step[2] != u.step[2] {
 		return nil
 	}
 	for i, x := range [2]*matmul[T]{t, u} {
@@ -186,12 +186,9 @@ func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
 	return p
 }
 
-const (
-	// leastPair is the fewest rows of a direction's product: fewer are not worth arranging what they are multiplied with.
-	leastPair = 48
-	// nearPair is how many bytes a tile and its operands may have: they stay in the second cache.
-	nearPair = 1200 << 10
-)
+// nearPair is how many bytes the left operands of a tile may have, which are read again for each panel of the right ones: they stay about in the
+// second cache.
+const nearPair = 1200 << 10
 
 // cut chooses tiles: large ones where each thread has a batch of its own, though more than one, for a batch that all threads compute.
 func (p *paired[T]) cut() {

@@ -623,14 +623,24 @@ end:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·sums12F32AVX512(SB), NOSPLIT, $8-8
 	MOVQ  p+0(FP), AX
-	MOVQ  152(AX), CX
+	MOVQ  184(AX), CX
 	KMOVW CX, K1
-	MOVQ  (AX), DX
-	MOVQ  DX, 56(AX)
-	MOVQ  64(AX), DX
-	MOVQ  DX, 120(AX)
-	MOVQ  128(AX), DX
-	MOVQ  DX, 168(AX)
+	MOVQ  40(AX), DX
+	MOVQ  DX, 72(AX)
+	MOVQ  120(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  160(AX), DX
+	MOVQ  DX, 208(AX)
+
+panel:
+	MOVQ (AX), DX
+	MOVQ DX, 64(AX)
+	MOVQ 80(AX), DX
+	MOVQ DX, 144(AX)
+	MOVQ 208(AX), DX
+	MOVQ DX, 216(AX)
+	MOVQ 192(AX), DX
+	MOVQ DX, 224(AX)
 
 block:
 	VPXORD     Z0, Z0, Z0
@@ -657,8 +667,8 @@ block:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	VPXORD     Z23, Z23, Z23
-	MOVQ       168(AX), CX
-	MOVQ       136(AX), DX
+	MOVQ       216(AX), CX
+	MOVQ       168(AX), DX
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
@@ -682,7 +692,7 @@ block:
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
-	MOVQ       56(AX), BX
+	MOVQ       64(AX), BX
 	MOVQ       BX, SI
 	ADDQ       8(AX), SI
 	MOVQ       SI, DI
@@ -705,7 +715,7 @@ block:
 	ADDQ       8(AX), R15
 	MOVQ       R15, BP
 	ADDQ       8(AX), BP
-	MOVQ       40(AX), CX
+	MOVQ       72(AX), CX
 	XORQ       DX, DX
 
 k0:
@@ -726,30 +736,30 @@ k0:
 	ADDQ             24(AX), DX
 	CMPQ             DX, 16(AX)
 	JLT              k0
-	MOVQ             120(AX), BX
+	MOVQ             144(AX), BX
 	MOVQ             BX, SI
-	ADDQ             72(AX), SI
+	ADDQ             88(AX), SI
 	MOVQ             SI, DI
-	ADDQ             72(AX), DI
+	ADDQ             88(AX), DI
 	MOVQ             DI, R8
-	ADDQ             72(AX), R8
+	ADDQ             88(AX), R8
 	MOVQ             R8, R9
-	ADDQ             72(AX), R9
+	ADDQ             88(AX), R9
 	MOVQ             R9, R10
-	ADDQ             72(AX), R10
+	ADDQ             88(AX), R10
 	MOVQ             R10, R11
-	ADDQ             72(AX), R11
+	ADDQ             88(AX), R11
 	MOVQ             R11, R12
-	ADDQ             72(AX), R12
+	ADDQ             88(AX), R12
 	MOVQ             R12, R13
-	ADDQ             72(AX), R13
+	ADDQ             88(AX), R13
 	MOVQ             R13, R14
-	ADDQ             72(AX), R14
+	ADDQ             88(AX), R14
 	MOVQ             R14, R15
-	ADDQ             72(AX), R15
+	ADDQ             88(AX), R15
 	MOVQ             R15, BP
-	ADDQ             72(AX), BP
-	MOVQ             104(AX), CX
+	ADDQ             88(AX), BP
+	MOVQ             152(AX), CX
 	XORQ             DX, DX
 
 k1:
@@ -766,13 +776,13 @@ k1:
 	VFMADD231PS.BCST (R14)(DX*1), Z24, Z21
 	VFMADD231PS.BCST (R15)(DX*1), Z24, Z22
 	VFMADD231PS.BCST (BP)(DX*1), Z24, Z23
-	ADDQ             112(AX), CX
-	ADDQ             88(AX), DX
-	CMPQ             DX, 80(AX)
+	ADDQ             128(AX), CX
+	ADDQ             104(AX), DX
+	CMPQ             DX, 96(AX)
 	JLT              k1
-	MOVQ             168(AX), CX
-	MOVQ             136(AX), DX
-	CMPQ             144(AX), $0x00
+	MOVQ             216(AX), CX
+	MOVQ             168(AX), DX
+	CMPQ             176(AX), $0x00
 	JEQ              write
 	MOVQ             CX, BX
 	VMOVUPS.Z        (BX), K1, Z24
@@ -849,16 +859,23 @@ write:
 	VADDPS  Z23, Z11, Z11
 	VMOVUPS Z11, K1, (CX)
 	ADDQ    DX, CX
-	DECQ    160(AX)
-	JZ      end
+	DECQ    224(AX)
+	JZ      next
 	MOVQ    32(AX), DX
-	ADDQ    DX, 56(AX)
-	MOVQ    96(AX), DX
-	ADDQ    DX, 120(AX)
-	MOVQ    CX, 168(AX)
+	ADDQ    DX, 64(AX)
+	MOVQ    112(AX), DX
+	ADDQ    DX, 144(AX)
+	MOVQ    CX, 216(AX)
 	JMP     block
 
-end:
+next:
+	MOVQ 56(AX), DX
+	ADDQ DX, 72(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 152(AX)
+	ADDQ $0x40, 208(AX)
+	DECQ 200(AX)
+	JNZ  panel
 	VZEROUPPER
 	RET
 
@@ -866,14 +883,24 @@ end:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·sums8F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  152(AX), CX
+	MOVQ  184(AX), CX
 	KMOVW CX, K1
-	MOVQ  (AX), DX
-	MOVQ  DX, 56(AX)
-	MOVQ  64(AX), DX
-	MOVQ  DX, 120(AX)
-	MOVQ  128(AX), DX
-	MOVQ  DX, 168(AX)
+	MOVQ  40(AX), DX
+	MOVQ  DX, 72(AX)
+	MOVQ  120(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  160(AX), DX
+	MOVQ  DX, 208(AX)
+
+panel:
+	MOVQ (AX), DX
+	MOVQ DX, 64(AX)
+	MOVQ 80(AX), DX
+	MOVQ DX, 144(AX)
+	MOVQ 208(AX), DX
+	MOVQ DX, 216(AX)
+	MOVQ 192(AX), DX
+	MOVQ DX, 224(AX)
 
 block:
 	VPXORD     Z0, Z0, Z0
@@ -892,8 +919,8 @@ block:
 	VPXORD     Z13, Z13, Z13
 	VPXORD     Z14, Z14, Z14
 	VPXORD     Z15, Z15, Z15
-	MOVQ       168(AX), CX
-	MOVQ       136(AX), DX
+	MOVQ       216(AX), CX
+	MOVQ       168(AX), DX
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
@@ -909,7 +936,7 @@ block:
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
-	MOVQ       56(AX), BX
+	MOVQ       64(AX), BX
 	MOVQ       BX, SI
 	ADDQ       8(AX), SI
 	MOVQ       SI, DI
@@ -924,7 +951,7 @@ block:
 	ADDQ       8(AX), R11
 	MOVQ       R11, R12
 	ADDQ       8(AX), R12
-	MOVQ       40(AX), CX
+	MOVQ       72(AX), CX
 	XORQ       DX, DX
 
 k0:
@@ -941,22 +968,22 @@ k0:
 	ADDQ             24(AX), DX
 	CMPQ             DX, 16(AX)
 	JLT              k0
-	MOVQ             120(AX), BX
+	MOVQ             144(AX), BX
 	MOVQ             BX, SI
-	ADDQ             72(AX), SI
+	ADDQ             88(AX), SI
 	MOVQ             SI, DI
-	ADDQ             72(AX), DI
+	ADDQ             88(AX), DI
 	MOVQ             DI, R8
-	ADDQ             72(AX), R8
+	ADDQ             88(AX), R8
 	MOVQ             R8, R9
-	ADDQ             72(AX), R9
+	ADDQ             88(AX), R9
 	MOVQ             R9, R10
-	ADDQ             72(AX), R10
+	ADDQ             88(AX), R10
 	MOVQ             R10, R11
-	ADDQ             72(AX), R11
+	ADDQ             88(AX), R11
 	MOVQ             R11, R12
-	ADDQ             72(AX), R12
-	MOVQ             104(AX), CX
+	ADDQ             88(AX), R12
+	MOVQ             152(AX), CX
 	XORQ             DX, DX
 
 k1:
@@ -969,13 +996,13 @@ k1:
 	VFMADD231PS.BCST (R10)(DX*1), Z16, Z13
 	VFMADD231PS.BCST (R11)(DX*1), Z16, Z14
 	VFMADD231PS.BCST (R12)(DX*1), Z16, Z15
-	ADDQ             112(AX), CX
-	ADDQ             88(AX), DX
-	CMPQ             DX, 80(AX)
+	ADDQ             128(AX), CX
+	ADDQ             104(AX), DX
+	CMPQ             DX, 96(AX)
 	JLT              k1
-	MOVQ             168(AX), CX
-	MOVQ             136(AX), DX
-	CMPQ             144(AX), $0x00
+	MOVQ             216(AX), CX
+	MOVQ             168(AX), DX
+	CMPQ             176(AX), $0x00
 	JEQ              write
 	MOVQ             CX, BX
 	VMOVUPS.Z        (BX), K1, Z16
@@ -1028,16 +1055,23 @@ write:
 	VADDPS  Z15, Z7, Z7
 	VMOVUPS Z7, K1, (CX)
 	ADDQ    DX, CX
-	DECQ    160(AX)
-	JZ      end
+	DECQ    224(AX)
+	JZ      next
 	MOVQ    32(AX), DX
-	ADDQ    DX, 56(AX)
-	MOVQ    96(AX), DX
-	ADDQ    DX, 120(AX)
-	MOVQ    CX, 168(AX)
+	ADDQ    DX, 64(AX)
+	MOVQ    112(AX), DX
+	ADDQ    DX, 144(AX)
+	MOVQ    CX, 216(AX)
 	JMP     block
 
-end:
+next:
+	MOVQ 56(AX), DX
+	ADDQ DX, 72(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 152(AX)
+	ADDQ $0x40, 208(AX)
+	DECQ 200(AX)
+	JNZ  panel
 	VZEROUPPER
 	RET
 
@@ -1045,14 +1079,24 @@ end:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·sums4F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  152(AX), CX
+	MOVQ  184(AX), CX
 	KMOVW CX, K1
-	MOVQ  (AX), DX
-	MOVQ  DX, 56(AX)
-	MOVQ  64(AX), DX
-	MOVQ  DX, 120(AX)
-	MOVQ  128(AX), DX
-	MOVQ  DX, 168(AX)
+	MOVQ  40(AX), DX
+	MOVQ  DX, 72(AX)
+	MOVQ  120(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  160(AX), DX
+	MOVQ  DX, 208(AX)
+
+panel:
+	MOVQ (AX), DX
+	MOVQ DX, 64(AX)
+	MOVQ 80(AX), DX
+	MOVQ DX, 144(AX)
+	MOVQ 208(AX), DX
+	MOVQ DX, 216(AX)
+	MOVQ 192(AX), DX
+	MOVQ DX, 224(AX)
 
 block:
 	VPXORD     Z0, Z0, Z0
@@ -1063,8 +1107,8 @@ block:
 	VPXORD     Z5, Z5, Z5
 	VPXORD     Z6, Z6, Z6
 	VPXORD     Z7, Z7, Z7
-	MOVQ       168(AX), CX
-	MOVQ       136(AX), DX
+	MOVQ       216(AX), CX
+	MOVQ       168(AX), DX
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
@@ -1072,14 +1116,14 @@ block:
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
-	MOVQ       56(AX), BX
+	MOVQ       64(AX), BX
 	MOVQ       BX, SI
 	ADDQ       8(AX), SI
 	MOVQ       SI, DI
 	ADDQ       8(AX), DI
 	MOVQ       DI, R8
 	ADDQ       8(AX), R8
-	MOVQ       40(AX), CX
+	MOVQ       72(AX), CX
 	XORQ       DX, DX
 
 k0:
@@ -1092,14 +1136,14 @@ k0:
 	ADDQ             24(AX), DX
 	CMPQ             DX, 16(AX)
 	JLT              k0
-	MOVQ             120(AX), BX
+	MOVQ             144(AX), BX
 	MOVQ             BX, SI
-	ADDQ             72(AX), SI
+	ADDQ             88(AX), SI
 	MOVQ             SI, DI
-	ADDQ             72(AX), DI
+	ADDQ             88(AX), DI
 	MOVQ             DI, R8
-	ADDQ             72(AX), R8
-	MOVQ             104(AX), CX
+	ADDQ             88(AX), R8
+	MOVQ             152(AX), CX
 	XORQ             DX, DX
 
 k1:
@@ -1108,13 +1152,13 @@ k1:
 	VFMADD231PS.BCST (SI)(DX*1), Z8, Z5
 	VFMADD231PS.BCST (DI)(DX*1), Z8, Z6
 	VFMADD231PS.BCST (R8)(DX*1), Z8, Z7
-	ADDQ             112(AX), CX
-	ADDQ             88(AX), DX
-	CMPQ             DX, 80(AX)
+	ADDQ             128(AX), CX
+	ADDQ             104(AX), DX
+	CMPQ             DX, 96(AX)
 	JLT              k1
-	MOVQ             168(AX), CX
-	MOVQ             136(AX), DX
-	CMPQ             144(AX), $0x00
+	MOVQ             216(AX), CX
+	MOVQ             168(AX), DX
+	CMPQ             176(AX), $0x00
 	JEQ              write
 	MOVQ             CX, BX
 	VMOVUPS.Z        (BX), K1, Z8
@@ -1143,16 +1187,23 @@ write:
 	VADDPS  Z7, Z3, Z3
 	VMOVUPS Z3, K1, (CX)
 	ADDQ    DX, CX
-	DECQ    160(AX)
-	JZ      end
+	DECQ    224(AX)
+	JZ      next
 	MOVQ    32(AX), DX
-	ADDQ    DX, 56(AX)
-	MOVQ    96(AX), DX
-	ADDQ    DX, 120(AX)
-	MOVQ    CX, 168(AX)
+	ADDQ    DX, 64(AX)
+	MOVQ    112(AX), DX
+	ADDQ    DX, 144(AX)
+	MOVQ    CX, 216(AX)
 	JMP     block
 
-end:
+next:
+	MOVQ 56(AX), DX
+	ADDQ DX, 72(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 152(AX)
+	ADDQ $0x40, 208(AX)
+	DECQ 200(AX)
+	JNZ  panel
 	VZEROUPPER
 	RET
 
@@ -9367,14 +9418,24 @@ end:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·sums12F64AVX512(SB), NOSPLIT, $8-8
 	MOVQ  p+0(FP), AX
-	MOVQ  152(AX), CX
+	MOVQ  184(AX), CX
 	KMOVW CX, K1
-	MOVQ  (AX), DX
-	MOVQ  DX, 56(AX)
-	MOVQ  64(AX), DX
-	MOVQ  DX, 120(AX)
-	MOVQ  128(AX), DX
-	MOVQ  DX, 168(AX)
+	MOVQ  40(AX), DX
+	MOVQ  DX, 72(AX)
+	MOVQ  120(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  160(AX), DX
+	MOVQ  DX, 208(AX)
+
+panel:
+	MOVQ (AX), DX
+	MOVQ DX, 64(AX)
+	MOVQ 80(AX), DX
+	MOVQ DX, 144(AX)
+	MOVQ 208(AX), DX
+	MOVQ DX, 216(AX)
+	MOVQ 192(AX), DX
+	MOVQ DX, 224(AX)
 
 block:
 	VPXORD     Z0, Z0, Z0
@@ -9401,8 +9462,8 @@ block:
 	VPXORD     Z21, Z21, Z21
 	VPXORD     Z22, Z22, Z22
 	VPXORD     Z23, Z23, Z23
-	MOVQ       168(AX), CX
-	MOVQ       136(AX), DX
+	MOVQ       216(AX), CX
+	MOVQ       168(AX), DX
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
@@ -9426,7 +9487,7 @@ block:
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
-	MOVQ       56(AX), BX
+	MOVQ       64(AX), BX
 	MOVQ       BX, SI
 	ADDQ       8(AX), SI
 	MOVQ       SI, DI
@@ -9449,7 +9510,7 @@ block:
 	ADDQ       8(AX), R15
 	MOVQ       R15, BP
 	ADDQ       8(AX), BP
-	MOVQ       40(AX), CX
+	MOVQ       72(AX), CX
 	XORQ       DX, DX
 
 k0:
@@ -9470,30 +9531,30 @@ k0:
 	ADDQ             24(AX), DX
 	CMPQ             DX, 16(AX)
 	JLT              k0
-	MOVQ             120(AX), BX
+	MOVQ             144(AX), BX
 	MOVQ             BX, SI
-	ADDQ             72(AX), SI
+	ADDQ             88(AX), SI
 	MOVQ             SI, DI
-	ADDQ             72(AX), DI
+	ADDQ             88(AX), DI
 	MOVQ             DI, R8
-	ADDQ             72(AX), R8
+	ADDQ             88(AX), R8
 	MOVQ             R8, R9
-	ADDQ             72(AX), R9
+	ADDQ             88(AX), R9
 	MOVQ             R9, R10
-	ADDQ             72(AX), R10
+	ADDQ             88(AX), R10
 	MOVQ             R10, R11
-	ADDQ             72(AX), R11
+	ADDQ             88(AX), R11
 	MOVQ             R11, R12
-	ADDQ             72(AX), R12
+	ADDQ             88(AX), R12
 	MOVQ             R12, R13
-	ADDQ             72(AX), R13
+	ADDQ             88(AX), R13
 	MOVQ             R13, R14
-	ADDQ             72(AX), R14
+	ADDQ             88(AX), R14
 	MOVQ             R14, R15
-	ADDQ             72(AX), R15
+	ADDQ             88(AX), R15
 	MOVQ             R15, BP
-	ADDQ             72(AX), BP
-	MOVQ             104(AX), CX
+	ADDQ             88(AX), BP
+	MOVQ             152(AX), CX
 	XORQ             DX, DX
 
 k1:
@@ -9510,13 +9571,13 @@ k1:
 	VFMADD231PD.BCST (R14)(DX*1), Z24, Z21
 	VFMADD231PD.BCST (R15)(DX*1), Z24, Z22
 	VFMADD231PD.BCST (BP)(DX*1), Z24, Z23
-	ADDQ             112(AX), CX
-	ADDQ             88(AX), DX
-	CMPQ             DX, 80(AX)
+	ADDQ             128(AX), CX
+	ADDQ             104(AX), DX
+	CMPQ             DX, 96(AX)
 	JLT              k1
-	MOVQ             168(AX), CX
-	MOVQ             136(AX), DX
-	CMPQ             144(AX), $0x00
+	MOVQ             216(AX), CX
+	MOVQ             168(AX), DX
+	CMPQ             176(AX), $0x00
 	JEQ              write
 	MOVQ             CX, BX
 	VMOVUPD.Z        (BX), K1, Z24
@@ -9593,16 +9654,23 @@ write:
 	VADDPD  Z23, Z11, Z11
 	VMOVUPD Z11, K1, (CX)
 	ADDQ    DX, CX
-	DECQ    160(AX)
-	JZ      end
+	DECQ    224(AX)
+	JZ      next
 	MOVQ    32(AX), DX
-	ADDQ    DX, 56(AX)
-	MOVQ    96(AX), DX
-	ADDQ    DX, 120(AX)
-	MOVQ    CX, 168(AX)
+	ADDQ    DX, 64(AX)
+	MOVQ    112(AX), DX
+	ADDQ    DX, 144(AX)
+	MOVQ    CX, 216(AX)
 	JMP     block
 
-end:
+next:
+	MOVQ 56(AX), DX
+	ADDQ DX, 72(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 152(AX)
+	ADDQ $0x40, 208(AX)
+	DECQ 200(AX)
+	JNZ  panel
 	VZEROUPPER
 	RET
 
@@ -9610,14 +9678,24 @@ end:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·sums8F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  152(AX), CX
+	MOVQ  184(AX), CX
 	KMOVW CX, K1
-	MOVQ  (AX), DX
-	MOVQ  DX, 56(AX)
-	MOVQ  64(AX), DX
-	MOVQ  DX, 120(AX)
-	MOVQ  128(AX), DX
-	MOVQ  DX, 168(AX)
+	MOVQ  40(AX), DX
+	MOVQ  DX, 72(AX)
+	MOVQ  120(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  160(AX), DX
+	MOVQ  DX, 208(AX)
+
+panel:
+	MOVQ (AX), DX
+	MOVQ DX, 64(AX)
+	MOVQ 80(AX), DX
+	MOVQ DX, 144(AX)
+	MOVQ 208(AX), DX
+	MOVQ DX, 216(AX)
+	MOVQ 192(AX), DX
+	MOVQ DX, 224(AX)
 
 block:
 	VPXORD     Z0, Z0, Z0
@@ -9636,8 +9714,8 @@ block:
 	VPXORD     Z13, Z13, Z13
 	VPXORD     Z14, Z14, Z14
 	VPXORD     Z15, Z15, Z15
-	MOVQ       168(AX), CX
-	MOVQ       136(AX), DX
+	MOVQ       216(AX), CX
+	MOVQ       168(AX), DX
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
@@ -9653,7 +9731,7 @@ block:
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
-	MOVQ       56(AX), BX
+	MOVQ       64(AX), BX
 	MOVQ       BX, SI
 	ADDQ       8(AX), SI
 	MOVQ       SI, DI
@@ -9668,7 +9746,7 @@ block:
 	ADDQ       8(AX), R11
 	MOVQ       R11, R12
 	ADDQ       8(AX), R12
-	MOVQ       40(AX), CX
+	MOVQ       72(AX), CX
 	XORQ       DX, DX
 
 k0:
@@ -9685,22 +9763,22 @@ k0:
 	ADDQ             24(AX), DX
 	CMPQ             DX, 16(AX)
 	JLT              k0
-	MOVQ             120(AX), BX
+	MOVQ             144(AX), BX
 	MOVQ             BX, SI
-	ADDQ             72(AX), SI
+	ADDQ             88(AX), SI
 	MOVQ             SI, DI
-	ADDQ             72(AX), DI
+	ADDQ             88(AX), DI
 	MOVQ             DI, R8
-	ADDQ             72(AX), R8
+	ADDQ             88(AX), R8
 	MOVQ             R8, R9
-	ADDQ             72(AX), R9
+	ADDQ             88(AX), R9
 	MOVQ             R9, R10
-	ADDQ             72(AX), R10
+	ADDQ             88(AX), R10
 	MOVQ             R10, R11
-	ADDQ             72(AX), R11
+	ADDQ             88(AX), R11
 	MOVQ             R11, R12
-	ADDQ             72(AX), R12
-	MOVQ             104(AX), CX
+	ADDQ             88(AX), R12
+	MOVQ             152(AX), CX
 	XORQ             DX, DX
 
 k1:
@@ -9713,13 +9791,13 @@ k1:
 	VFMADD231PD.BCST (R10)(DX*1), Z16, Z13
 	VFMADD231PD.BCST (R11)(DX*1), Z16, Z14
 	VFMADD231PD.BCST (R12)(DX*1), Z16, Z15
-	ADDQ             112(AX), CX
-	ADDQ             88(AX), DX
-	CMPQ             DX, 80(AX)
+	ADDQ             128(AX), CX
+	ADDQ             104(AX), DX
+	CMPQ             DX, 96(AX)
 	JLT              k1
-	MOVQ             168(AX), CX
-	MOVQ             136(AX), DX
-	CMPQ             144(AX), $0x00
+	MOVQ             216(AX), CX
+	MOVQ             168(AX), DX
+	CMPQ             176(AX), $0x00
 	JEQ              write
 	MOVQ             CX, BX
 	VMOVUPD.Z        (BX), K1, Z16
@@ -9772,16 +9850,23 @@ write:
 	VADDPD  Z15, Z7, Z7
 	VMOVUPD Z7, K1, (CX)
 	ADDQ    DX, CX
-	DECQ    160(AX)
-	JZ      end
+	DECQ    224(AX)
+	JZ      next
 	MOVQ    32(AX), DX
-	ADDQ    DX, 56(AX)
-	MOVQ    96(AX), DX
-	ADDQ    DX, 120(AX)
-	MOVQ    CX, 168(AX)
+	ADDQ    DX, 64(AX)
+	MOVQ    112(AX), DX
+	ADDQ    DX, 144(AX)
+	MOVQ    CX, 216(AX)
 	JMP     block
 
-end:
+next:
+	MOVQ 56(AX), DX
+	ADDQ DX, 72(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 152(AX)
+	ADDQ $0x40, 208(AX)
+	DECQ 200(AX)
+	JNZ  panel
 	VZEROUPPER
 	RET
 
@@ -9789,14 +9874,24 @@ end:
 // Requires: AVX, AVX512F, MMX+
 TEXT ·sums4F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ  p+0(FP), AX
-	MOVQ  152(AX), CX
+	MOVQ  184(AX), CX
 	KMOVW CX, K1
-	MOVQ  (AX), DX
-	MOVQ  DX, 56(AX)
-	MOVQ  64(AX), DX
-	MOVQ  DX, 120(AX)
-	MOVQ  128(AX), DX
-	MOVQ  DX, 168(AX)
+	MOVQ  40(AX), DX
+	MOVQ  DX, 72(AX)
+	MOVQ  120(AX), DX
+	MOVQ  DX, 152(AX)
+	MOVQ  160(AX), DX
+	MOVQ  DX, 208(AX)
+
+panel:
+	MOVQ (AX), DX
+	MOVQ DX, 64(AX)
+	MOVQ 80(AX), DX
+	MOVQ DX, 144(AX)
+	MOVQ 208(AX), DX
+	MOVQ DX, 216(AX)
+	MOVQ 192(AX), DX
+	MOVQ DX, 224(AX)
 
 block:
 	VPXORD     Z0, Z0, Z0
@@ -9807,8 +9902,8 @@ block:
 	VPXORD     Z5, Z5, Z5
 	VPXORD     Z6, Z6, Z6
 	VPXORD     Z7, Z7, Z7
-	MOVQ       168(AX), CX
-	MOVQ       136(AX), DX
+	MOVQ       216(AX), CX
+	MOVQ       168(AX), DX
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
@@ -9816,14 +9911,14 @@ block:
 	PREFETCHT0 (CX)
 	ADDQ       DX, CX
 	PREFETCHT0 (CX)
-	MOVQ       56(AX), BX
+	MOVQ       64(AX), BX
 	MOVQ       BX, SI
 	ADDQ       8(AX), SI
 	MOVQ       SI, DI
 	ADDQ       8(AX), DI
 	MOVQ       DI, R8
 	ADDQ       8(AX), R8
-	MOVQ       40(AX), CX
+	MOVQ       72(AX), CX
 	XORQ       DX, DX
 
 k0:
@@ -9836,14 +9931,14 @@ k0:
 	ADDQ             24(AX), DX
 	CMPQ             DX, 16(AX)
 	JLT              k0
-	MOVQ             120(AX), BX
+	MOVQ             144(AX), BX
 	MOVQ             BX, SI
-	ADDQ             72(AX), SI
+	ADDQ             88(AX), SI
 	MOVQ             SI, DI
-	ADDQ             72(AX), DI
+	ADDQ             88(AX), DI
 	MOVQ             DI, R8
-	ADDQ             72(AX), R8
-	MOVQ             104(AX), CX
+	ADDQ             88(AX), R8
+	MOVQ             152(AX), CX
 	XORQ             DX, DX
 
 k1:
@@ -9852,13 +9947,13 @@ k1:
 	VFMADD231PD.BCST (SI)(DX*1), Z8, Z5
 	VFMADD231PD.BCST (DI)(DX*1), Z8, Z6
 	VFMADD231PD.BCST (R8)(DX*1), Z8, Z7
-	ADDQ             112(AX), CX
-	ADDQ             88(AX), DX
-	CMPQ             DX, 80(AX)
+	ADDQ             128(AX), CX
+	ADDQ             104(AX), DX
+	CMPQ             DX, 96(AX)
 	JLT              k1
-	MOVQ             168(AX), CX
-	MOVQ             136(AX), DX
-	CMPQ             144(AX), $0x00
+	MOVQ             216(AX), CX
+	MOVQ             168(AX), DX
+	CMPQ             176(AX), $0x00
 	JEQ              write
 	MOVQ             CX, BX
 	VMOVUPD.Z        (BX), K1, Z8
@@ -9887,16 +9982,23 @@ write:
 	VADDPD  Z7, Z3, Z3
 	VMOVUPD Z3, K1, (CX)
 	ADDQ    DX, CX
-	DECQ    160(AX)
-	JZ      end
+	DECQ    224(AX)
+	JZ      next
 	MOVQ    32(AX), DX
-	ADDQ    DX, 56(AX)
-	MOVQ    96(AX), DX
-	ADDQ    DX, 120(AX)
-	MOVQ    CX, 168(AX)
+	ADDQ    DX, 64(AX)
+	MOVQ    112(AX), DX
+	ADDQ    DX, 144(AX)
+	MOVQ    CX, 216(AX)
 	JMP     block
 
-end:
+next:
+	MOVQ 56(AX), DX
+	ADDQ DX, 72(AX)
+	MOVQ 136(AX), DX
+	ADDQ DX, 152(AX)
+	ADDQ $0x40, 208(AX)
+	DECQ 200(AX)
+	JNZ  panel
 	VZEROUPPER
 	RET
 

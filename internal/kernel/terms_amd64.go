@@ -4,7 +4,8 @@ package kernel
 
 import "unsafe"
 
-// sumArgs is read by the sums kernels; _asm/sums.go repeats the offsets of the fields.
+// sumArgs is read by the sums kernels, which go through panels of B, and through all blocks of rows for each; _asm/sums.go repeats the offsets of
+// the fields.
 type sumArgs struct {
 	terms  [2]sumTerm
 	c      unsafe.Pointer
@@ -12,26 +13,34 @@ type sumArgs struct {
 	add    int    // 1 adds to C, 0 overwrites it
 	mask   uint64 // columns
 	blocks int    // blocks of rows, at least one
-	curC   uintptr
+	panels int    // at least one
+
+	// The kernel's own. Cursors move past the end of what they walk over, so they must not be pointers.
+	panelC, curC uintptr
+	left         int
 }
 
 // sumTerm is one of the products of a sumArgs.
 type sumTerm struct {
-	a     unsafe.Pointer
-	row   int // bytes from row to row of A
-	k     int // bytes walked over in a row of A: terms·stepK
-	stepK int // bytes from term to term in a row of A
-	stepA int // bytes that a moves from block to block
-	b     unsafe.Pointer
-	ldb   int // bytes from term to term of B
-	curA  uintptr
+	a          unsafe.Pointer
+	row        int // bytes from row to row of A
+	k          int // bytes walked over in a row of A: terms·stepK
+	stepK      int // bytes from term to term in a row of A
+	stepA      int // bytes that a moves from block to block
+	b          unsafe.Pointer
+	ldb        int // bytes from term to term of B
+	stepB      int // bytes from panel to panel of B
+	curA, curB uintptr
 }
 
 // The generator's offsets are those of fields of eight bytes in this order.
 var (
-	_ = [1]struct{}{}[unsafe.Offsetof(sumTerm{}.curA)-56]
-	_ = [1]struct{}{}[unsafe.Offsetof(sumArgs{}.curC)-168]
+	_ = [1]struct{}{}[unsafe.Offsetof(sumTerm{}.curB)-72]
+	_ = [1]struct{}{}[unsafe.Offsetof(sumArgs{}.left)-224]
 )
+
+// nearB is the most bytes of B that are packed at a time for all columns: they stay in the first cache.
+const nearB = 24 << 10
 
 // mulSums computes direction x of a sum of two products where both are made in registers; false where no kernel does that. Both sums are
 // of one block, and all rows in whole blocks.
@@ -47,7 +56,7 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 		p.add = 1
 	}
 	var rows, panels [2][]T // packed operands, where they are
-	var right [2][]T        // what is packed a panel at a time
+	together := d.N / nr    // panels that lie one after the other
 	for i := range terms {
 		t, s := &terms[i], &ws.terms[i]
 		e := MatMul{M: d.M, N: d.N, K: t.K, RowA: t.RowA, ColA: t.ColA, RowB: t.RowB, ColB: t.ColB, RowC: d.RowC}
@@ -59,7 +68,7 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 			panic(shortB)
 		}
 		y := &p.terms[i]
-		y.ldb = panel
+		y.ldb, y.stepB = panel, panel*t.K
 		if t.ColA != 1 || t.RowA*size%cacheWay == 0 {
 			if x == 0 || t.StepA != 0 {
 				arrangeRows(&s.rows, &e, a)
@@ -68,22 +77,27 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 		} else {
 			y.a, y.row, y.stepK = unsafe.Pointer(&a[0]), t.RowA*size, size
 		}
+		all := panelsLen[T](t.K, d.N)
 		switch {
 		case t.Panels != nil:
 			panels[i] = t.Panels.block(0, t.K)[(t.First+x*t.StepB)*t.K:]
-		case t.StepB == 0 && d.Directions > 1:
-			if x == 0 {
-				s.panels = Panels[T]{t.K, d.N, grow(&s.columns, panelsLen[T](t.K, d.N))}
+		case t.StepB == 0 && d.Directions > 1 || all*size <= nearB:
+			if x == 0 || t.StepB != 0 {
+				s.panels = Panels[T]{t.K, d.N, grow(&s.columns, all)}
 				s.panels.pack(&e, b, 0)
 			}
 			panels[i] = s.panels.data
-		default:
-			right[i] = b
+		default: // a panel at a time
+			together = 1
 		}
 	}
 	most := max(1, maxTerms/(terms[0].K+terms[1].K))
-	for j := 0; j < d.N; j += nr {
+	for j, n := 0, 0; j < d.N; j += n * nr {
 		w := min(nr, d.N-j)
+		n = 1
+		if w == nr {
+			n = max(1, min(together, (d.N-j)/nr, most*maxRows/d.M))
+		}
 		p.mask, _ = columns(w, size)
 		for i := range terms {
 			t := &terms[i]
@@ -92,15 +106,15 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 				b = b[j*t.K:]
 			} else {
 				b = grow(&ws.terms[i].columns, t.K*nr)
-				packPanel(b, right[i][j*t.ColB:], t.K, w, t.RowB, t.ColB)
+				packPanel(b, t.B[x*t.StepB+j*t.ColB:], t.K, w, t.RowB, t.ColB)
 			}
 			p.terms[i].b = unsafe.Pointer(&b[0])
 		}
 		at := 0
-		for kind, n := range split(d.M, unit()) {
+		for kind, left := range split(d.M, unit()) {
 			mr := (3 - kind) * unit()
-			for n > 0 {
-				p.blocks = min(n, most)
+			for left > 0 {
+				p.blocks, p.panels = min(left, most), n
 				p.c = unsafe.Pointer(&c[at*d.RowC+j])
 				q := p
 				for i := range terms {
@@ -114,7 +128,7 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 					y.k = t.K * y.stepK
 				}
 				callSums(size, mr, &q)
-				n -= p.blocks
+				left -= p.blocks
 				at += p.blocks * mr
 			}
 		}

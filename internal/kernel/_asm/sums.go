@@ -10,12 +10,12 @@ import (
 
 // Offsets of the fields of sumArgs: of each of its two terms, and of what follows these.
 const (
-	qA, qRow, qK, qStepK, qStepA, qB, qLdb, qCurA, qTerm = 0, 8, 16, 24, 32, 40, 48, 56, 64
+	qA, qRow, qK, qStepK, qStepA, qB, qLdb, qStepB, qCurA, qCurB, qTerm = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
 
-	qC, qLdc, qAdd, qMask, qBlocks, qCurC = 128, 136, 144, 152, 160, 168
+	qC, qLdc, qAdd, qMask, qBlocks, qPanels, qPanelC, qCurC, qLeft = 160, 168, 176, 184, 192, 200, 208, 216, 224
 )
 
-// sums generates the kernel for blocks of mr rows of C = A·B + A'·B', or C += …: both sums are made in registers, so that C is
+// sums generates the kernel for panels of blocks of mr rows of C = A·B + A'·B', or C += …: both sums are made in registers, so that C is
 // written once. Their order is that of two calls of a rows kernel, and so are the bits.
 func (f isa) sums(mr int) {
 	TEXT(fmt.Sprintf("sums%d%s", mr, f.name()), NOSPLIT, "func(p *byte)")
@@ -25,10 +25,20 @@ func (f isa) sums(mr int) {
 	at := func(off int) Mem { return Mem{Base: p, Disp: off} }
 	ks := f.opmasks(at(qMask), 1)
 	b, x := GP64(), GP64()
-	for _, c := range [][2]int{{qA, qCurA}, {qTerm + qA, qTerm + qCurA}, {qC, qCurC}} {
-		MOVQ(at(c[0]), x)
-		MOVQ(x, at(c[1]))
+	move := func(from, to int) {
+		MOVQ(at(from), x)
+		MOVQ(x, at(to))
 	}
+	for i := range 2 {
+		move(i*qTerm+qB, i*qTerm+qCurB)
+	}
+	move(qC, qPanelC)
+	Label("panel")
+	for i := range 2 {
+		move(i*qTerm+qA, i*qTerm+qCurA)
+	}
+	move(qPanelC, qCurC)
+	move(qBlocks, qLeft)
 	Label("block")
 	acc := [2][][]VecVirtual{f.accumulators(mr, 1), f.accumulators(mr, 1)}
 	f.prefetch(mr, 1, at(qCurC), at(qLdc))
@@ -43,7 +53,7 @@ func (f isa) sums(mr int) {
 			MOVQ(ptr[r-1], ptr[r])
 			ADDQ(at(qRow), ptr[r])
 		}
-		MOVQ(at(qB), b)
+		MOVQ(at(qCurB), b)
 		XORQ(x, x)
 		loop := fmt.Sprintf("k%d", i)
 		Label(loop)
@@ -76,16 +86,23 @@ func (f isa) sums(mr int) {
 		f.storeMasked(acc[0][r][0], ks[0], Mem{Base: c})
 		ADDQ(ldc, c)
 	}
-	DECQ(at(qBlocks))
-	JZ(LabelRef("end"))
 	s := GP64()
+	DECQ(at(qLeft))
+	JZ(LabelRef("next"))
 	for i := range 2 {
 		MOVQ(at(i*qTerm+qStepA), s)
 		ADDQ(s, at(i*qTerm+qCurA))
 	}
 	MOVQ(c, at(qCurC))
 	JMP(LabelRef("block"))
-	Label("end")
+	Label("next")
+	for i := range 2 {
+		MOVQ(at(i*qTerm+qStepB), s)
+		ADDQ(s, at(i*qTerm+qCurB))
+	}
+	ADDQ(Imm(uint64(f.width())), at(qPanelC))
+	DECQ(at(qPanels))
+	JNZ(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
 }
