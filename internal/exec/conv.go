@@ -165,7 +165,8 @@ func newConvW[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 		c.cuts = (c.gx + c.width - 1) / c.width
 	}
 	c.tn = c.k.N
-	if parts := geo.Taps * c.cuts * c.kx * c.groups; parts < 2*fewParts { // columns too
+	c.k.Directions, c.k.StepA, c.k.StepC = c.kx, cin, cout
+	if parts := geo.Taps * c.cuts * c.groups; parts < 2*fewParts { // columns too
 		pieces := max(1, min(2*fewParts/parts+1, c.k.N/96))
 		c.tn = ((c.k.N+pieces-1)/pieces + 31) / 32 * 32
 	}
@@ -175,7 +176,7 @@ func newConvW[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 
 func (c *convW[T]) work() int { return c.n * c.out * c.k.Taps * c.gx * c.gy * c.groups * c.kx * c.kd }
 
-func (c *convW[T]) parts() int { return c.k.Taps * c.cuts * c.kx * c.groups * c.nn }
+func (c *convW[T]) parts() int { return c.k.Taps * c.cuts * c.groups * c.nn }
 
 func (c *convW[T]) run(wi, part int) {
 	ws := &c.p.workers[wi].ws
@@ -187,7 +188,7 @@ func (c *convW[T]) run(wi, part int) {
 	part /= c.cuts
 	col := part % c.nn * c.tn
 	part /= c.nn
-	jx, g := part%c.kx, part/c.kx
+	g := part
 	d.Width, d.N = min(c.width, c.gx-lo), min(c.tn, d.N-col)
 	x, b, y := c.p.at(c.x), c.p.at(c.d), c.p.at(c.y)
 	kd := 1
@@ -198,8 +199,8 @@ func (c *convW[T]) run(wi, part int) {
 		d.Add = c.add
 		for first := 0; first < c.n; first += c.images {
 			d.Rows = min(c.images, c.n-first) * c.out
-			kernel.MulGatherT(ws, &d, y[lo*d.RowC+(j+jx)*c.cout+g*c.gy+col:],
-				x[first*c.xStep+jx*c.gx*c.groups+g*c.gx+lo:], b[first*c.dStep+j*c.cout+g*c.gy+col:])
+			kernel.MulGatherT(ws, &d, y[lo*d.RowC+j*c.cout+g*c.gy+col:],
+				x[first*c.xStep+g*c.gx+lo:], b[first*c.dStep+j*c.cout+g*c.gy+col:])
 			d.Add = true
 		}
 	}

@@ -334,33 +334,36 @@ func (p *Panels[T]) packGatherGeneric(d *Gather, b []T) {
 //	C_t[i,j] (+)= Σ_r a[Off[r*Taps+t]+i] · b[r*RowB + j],  C_t[i,j] = c[t*TapC + i*RowC + j],
 //
 // for T0 ≤ t < T1, 0 ≤ i < Width, 0 ≤ j < N; the sum is over 0 ≤ r < Rows. Rows
-// with a negative offset are left out of that tap's sum.
+// with a negative offset are left out of that tap's sum. With Directions there are as many of a and c, StepA and StepC apart, for one b.
 type GatherT struct {
 	Rows, Taps, T0, T1, Width, N int
 	Off                          []int32
 	RowB, TapC, RowC             int
 	Add                          bool
+	Directions                   int // 0 stands for 1
+	StepA, StepC                 int
 }
 
 // MulGatherT computes the products that d describes. It overwrites the Width x N
 // elements of C_t for the taps T0 ≤ t < T1 and nothing else. The blocks of a tap
 // must not overlap those of another.
 func MulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
-	if min(d.Rows, d.Taps, d.Width, d.N, d.RowB, d.TapC, d.RowC) < 0 {
+	if min(d.Rows, d.Taps, d.Width, d.N, d.RowB, d.TapC, d.RowC, d.Directions, d.StepA, d.StepC) < 0 {
 		panic(badShape)
 	}
+	last := max(d.Directions, 1) - 1
 	if d.T0 < 0 || d.T1 < d.T0 || d.T1 > d.Taps {
 		panic(badTaps)
 	}
 	if d.T0 == d.T1 || d.Width == 0 || d.N == 0 {
 		return
 	}
-	checkC(c[min(len(c), (d.T1-1)*d.TapC):], d.Width, d.N, d.RowC)
+	checkC(c[min(len(c), (d.T1-1)*d.TapC+last*d.StepC):], d.Width, d.N, d.RowC)
 	if d.Rows > 0 {
 		if len(d.Off)/d.Taps < d.Rows {
 			panic(shortOff)
 		}
-		if m := int(maxOffset(d.Off[:d.Rows*d.Taps])); m >= 0 && m > len(a)-d.Width {
+		if m := int(maxOffset(d.Off[:d.Rows*d.Taps])); m >= 0 && m > len(a)-d.Width-last*d.StepA {
 			panic(shortA)
 		}
 		if !fits(len(b), d.Rows, d.RowB, d.N, 1) {
@@ -369,7 +372,9 @@ func MulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
 	}
 	if !d.Add {
 		for t := d.T0; t < d.T1; t++ {
-			clearBlock(c[t*d.TapC:], d.Width, d.N, d.RowC)
+			for x := range last + 1 {
+				clearBlock(c[t*d.TapC+x*d.StepC:], d.Width, d.N, d.RowC)
+			}
 		}
 	}
 	if d.Rows > 0 {

@@ -446,6 +446,34 @@ func testMulGatherT[T Float](t *testing.T) {
 	}
 }
 
+// Several directions have the bits of one call for each.
+func TestMulGatherTDirections(t *testing.T) {
+	onPaths(t, testMulGatherTDirections[float32], testMulGatherTDirections[float64])
+}
+
+func testMulGatherTDirections[T Float](t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 5))
+	var ws Workspace[T]
+	for range 60 {
+		rows, taps, width, n, k := 1+rng.IntN(300), 1+rng.IntN(4), 1+rng.IntN(40), 1+rng.IntN(40), 1+rng.IntN(5)
+		off, size := offsets(rng, rows, taps, width)
+		d := GatherT{Rows: rows, Taps: taps, T1: taps, Width: width, N: n, Off: off, RowB: n + rng.IntN(3), RowC: n * k,
+			TapC: n * k * width, Add: rng.IntN(2) == 0, Directions: k, StepA: rng.IntN(20), StepC: n}
+		a, b := values[T](rng, size+(k-1)*d.StepA), values[T](rng, rows*d.RowB)
+		got := values[T](rng, taps*d.TapC)
+		want := append([]T(nil), got...)
+		MulGatherT(&ws, &d, got, a, b)
+		one := d
+		one.Directions = 0
+		for x := range k {
+			MulGatherT(&ws, &one, want[x*d.StepC:], a[x*d.StepA:], b)
+		}
+		if !same(got, want) {
+			t.Fatalf("%+v: other bits", d)
+		}
+	}
+}
+
 // The convolution and its adjoint against nested loops over the image.
 func TestConvolution(t *testing.T) {
 	onPaths(t, testConvolution[float32], testConvolution[float64])

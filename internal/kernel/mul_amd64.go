@@ -15,7 +15,7 @@ const (
 	// packPanels is the fewest panels of B for which an A is packed whose rows are
 	// not contiguous or displace each other in the cache.
 	packPanels = 3
-	// packWidth is the fewest rows of an output, over all taps, for which the rows
+	// packWidth is the fewest rows of an output, over all taps and directions, for which the rows
 	// of B are packed: they lie far apart otherwise and fall into few cache sets.
 	packWidth = 64
 	// cacheWay is the size of a way of the first cache: rows that lie a multiple of
@@ -454,7 +454,7 @@ func mulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
 	size, set := sizeOf[T](), kernelSet[T]()
 	nr, rc := panel/size, cut(d.Rows, blockRows)
 	heights, counts := pairBlocks(d.Width)
-	pack := d.Width*(d.T1-d.T0) >= packWidth || path == pathAVX2 && d.N%nr != 0
+	pack := d.Width*(d.T1-d.T0)*max(d.Directions, 1) >= packWidth || path == pathAVX2 && d.N%nr != 0
 	p := pairArgs{ldc: d.RowC * size}
 	for r := 0; r < d.Rows; r += rc {
 		rows := min(rc, d.Rows-r)
@@ -482,17 +482,19 @@ func mulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
 				if p.n == 0 {
 					continue
 				}
-				i := 0
-				for kind, blocks := range counts {
-					for range blocks {
-						p.a = unsafe.Pointer(&a[i])
-						p.c = unsafe.Pointer(&c[t*d.TapC+i*d.RowC+j])
-						p.m = min(heights[kind], d.Width-i)
-						for x := range p.rows {
-							p.rows[x] = min(x, p.m-1) * size
+				for x := range max(d.Directions, 1) {
+					i := 0
+					for kind, blocks := range counts {
+						for range blocks {
+							p.a = unsafe.Pointer(&a[x*d.StepA+i])
+							p.c = unsafe.Pointer(&c[x*d.StepC+t*d.TapC+i*d.RowC+j])
+							p.m = min(heights[kind], d.Width-i)
+							for r := range p.rows {
+								p.rows[r] = min(r, p.m-1) * size
+							}
+							callPairs(narrow(set, w, size), kind, &p)
+							i += p.m
 						}
-						callPairs(narrow(set, w, size), kind, &p)
-						i += p.m
 					}
 				}
 			}

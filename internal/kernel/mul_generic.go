@@ -165,20 +165,26 @@ func mulGatherTGeneric[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
 			if len(steps) == 0 {
 				continue
 			}
-			ct := c[t*d.TapC:]
-			for i := 0; i < d.Width; i += tileM {
-				m := min(tileM, d.Width-i)
-				for j := 0; j < d.N; j += tileN {
-					n := min(tileN, d.N-j)
-					var acc block[T]
-					if m == tileM && n == tileN {
-						outer(&acc, steps, a[i:], b[r*d.RowB+j:])
-					} else {
-						outerTail(&acc, m, n, steps, a[i:], b[r*d.RowB+j:])
-					}
-					putTile(&acc, ct[i*d.RowC+j:], m, n, d.RowC, true)
-				}
+			for x := range max(d.Directions, 1) {
+				sumSteps(d, steps, c[x*d.StepC+t*d.TapC:], a[x*d.StepA:], b[r*d.RowB:])
 			}
+		}
+	}
+}
+
+// sumSteps adds what steps name to one tap's block.
+func sumSteps[T Float](d *GatherT, steps []step, c, a, b []T) {
+	for i := 0; i < d.Width; i += tileM {
+		m := min(tileM, d.Width-i)
+		for j := 0; j < d.N; j += tileN {
+			n := min(tileN, d.N-j)
+			var acc block[T]
+			if m == tileM && n == tileN {
+				outer(&acc, steps, a[i:], b[j:])
+			} else {
+				outerTail(&acc, m, n, steps, a[i:], b[j:])
+			}
+			putTile(&acc, c[i*d.RowC+j:], m, n, d.RowC, true)
 		}
 	}
 }
