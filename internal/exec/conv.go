@@ -130,6 +130,7 @@ type convW[T kernel.Float] struct {
 	gx, gy       int
 	kx, kd, cout int
 	add          bool // to what is there
+	taps         int  // of a part
 	width, cuts  int  // input channels of a part, parts of a tap
 	tn, nn       int  // columns of a part, parts of them
 }
@@ -137,6 +138,9 @@ type convW[T kernel.Float] struct {
 // stepRows is how many positions a weight gradient adds up before it goes to memory: a matter
 // of the shape of one direction.
 const stepRows = 1024
+
+// mostTaps is how many taps of a weight gradient a part has at most: their lists stay in the second cache.
+const mostTaps = 25
 
 // newConvW makes the task of a weight gradient that is written to y, or added to what is there.
 func newConvW[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
@@ -166,7 +170,14 @@ func newConvW[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 	}
 	c.tn = c.k.N
 	c.k.Directions, c.k.StepA, c.k.StepC = c.kx, cin, cout
-	if parts := geo.Taps * c.cuts * c.groups; parts < 2*fewParts { // columns too
+	c.taps = 1
+	if p.opt.Beside { // a part reads its rows once for all of its taps; otherwise threads share these
+		c.taps = min(geo.Taps, mostTaps)
+		for geo.Taps%c.taps > 0 {
+			c.taps--
+		}
+	}
+	if parts := geo.Taps / c.taps * c.cuts * c.groups; parts < 2*fewParts { // columns too
 		pieces := max(1, min(2*fewParts/parts+1, c.k.N/96))
 		c.tn = ((c.k.N+pieces-1)/pieces + 31) / 32 * 32
 	}
@@ -176,14 +187,14 @@ func newConvW[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 
 func (c *convW[T]) work() int { return c.n * c.out * c.k.Taps * c.gx * c.gy * c.groups * c.kx * c.kd }
 
-func (c *convW[T]) parts() int { return c.k.Taps * c.cuts * c.groups * c.nn }
+func (c *convW[T]) parts() int { return c.k.Taps / c.taps * c.cuts * c.groups * c.nn }
 
 func (c *convW[T]) run(wi, part int) {
 	ws := &c.p.workers[wi].ws
 	d := c.k
-	d.T0 = part % d.Taps
-	d.T1 = d.T0 + 1
-	part /= d.Taps
+	d.T0 = part % (d.Taps / c.taps) * c.taps
+	d.T1 = d.T0 + c.taps
+	part /= d.Taps / c.taps
 	lo := part % c.cuts * c.width
 	part /= c.cuts
 	col := part % c.nn * c.tn
