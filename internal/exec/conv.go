@@ -197,9 +197,7 @@ func (c *convW[T]) run(wi, part int) {
 	part /= d.Taps / c.taps
 	lo := part % c.cuts * c.width
 	part /= c.cuts
-	col := part % c.nn * c.tn
-	part /= c.nn
-	g := part
+	col, g := part%c.nn*c.tn, part/c.nn
 	d.Width, d.N = min(c.width, c.gx-lo), min(c.tn, d.N-col)
 	x, b, y := c.p.at(c.x), c.p.at(c.d), c.p.at(c.y)
 	kd := 1

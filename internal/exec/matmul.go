@@ -64,9 +64,8 @@ type matmul[T kernel.Float] struct {
 	nm, nn   int // tiles of a product
 	together int // products of a part
 	along    direction
-	one      [2]int     // rows and columns of one direction's product
-	step     [3]int     // from direction to direction, of a, b and c
-	next     *matmul[T] // a product that is added to the same tiles, while these are near
+	one      [2]int // rows and columns of one direction's product
+	step     [3]int // from direction to direction, of a, b and c
 	sparse   *sparsity[T]
 	panels   *kernel.Panels[T] // of b, where it does not depend on the batch
 }
@@ -180,11 +179,7 @@ func (t *matmul[T]) cut() {
 }
 
 func (t *matmul[T]) work() int {
-	n := len(t.offs) / max(1, t.pieces) * t.d.M * t.d.N * t.d.K
-	if t.next != nil {
-		n += t.next.work()
-	}
-	return n
+	return len(t.offs) / max(1, t.pieces) * t.d.M * t.d.N * t.d.K
 }
 
 func (t *matmul[T]) parts() int {
@@ -197,9 +192,7 @@ func (t *matmul[T]) run(wi, part int) {
 	first := part / (t.nm * t.nn) * t.together
 	i, j := tile%t.nm*t.tm, tile/t.nm*t.tn
 	for at := first; at < min(first+t.together, len(t.offs)); at++ {
-		for u := t; u != nil; u = u.next {
-			u.block(ws, at, i, j, min(t.tm, t.d.M-i), min(t.tn, t.d.N-j))
-		}
+		t.block(ws, at, i, j, min(t.tm, t.d.M-i), min(t.tn, t.d.N-j))
 	}
 }
 

@@ -16,28 +16,9 @@ func (p *Program[T]) join(tasks, more []task, k int) bool {
 	if !ok || u.one != t.one || t.sparse != nil || u.sparse != nil {
 		return false
 	}
-	if x := newPaired(t, u, k); x != nil && t.next == nil {
+	if x := newPaired(t, u, k); x != nil {
 		tasks[0] = x
 		return true
-	}
-	if t.along == u.along && t.along != alongRows {
-		if u.d.RowC != t.d.RowC || u.d.N != t.d.N || len(u.offs) != len(t.offs) {
-			return false
-		}
-		for i, o := range t.offs {
-			if u.offs[i][2] != o[2] {
-				return false
-			}
-		}
-		u.tm, u.tn, u.nm, u.nn, u.together = t.tm, t.tn, t.nm, t.nn, t.together
-		for t.next != nil {
-			t = t.next
-		}
-		t.next = u
-		return true
-	}
-	if t.next != nil {
-		return false
 	}
 	c := &crossed[T]{terms: [2]*matmul[T]{t, u}, k: k, batch: len(t.offs)}
 	for _, x := range c.terms {

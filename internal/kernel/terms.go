@@ -54,49 +54,62 @@ func MulTerms[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T]) {
 		ws.terms = append(ws.terms, shared[T]{})
 	}
 	for x := range d.Directions {
-		if len(terms) == 2 && mulSums(ws, d, c[min(x*d.StepC, len(c)):], terms, x) {
+		to := c[min(x*d.StepC, len(c)):]
+		if len(terms) == 2 && mulSums(ws, d, to, terms, x) {
 			continue
 		}
-		e := MatMul{M: d.M, N: d.N, RowC: d.RowC, Add: d.Add}
+		add := d.Add
 		for i := range terms {
-			t := &terms[i]
-			if min(t.StepA, t.StepB) < 0 {
-				panic(badShape)
-			}
-			e.K, e.RowA, e.ColA, e.RowB, e.ColB = t.K, t.RowA, t.ColA, t.RowB, t.ColB
-			mulTerm(ws, &e, c[min(x*d.StepC, len(c)):], t, &ws.terms[i], x)
-			e.Add = true
+			mulTerm(ws, d, to, &terms[i], &ws.terms[i], x, add)
+			add = true
 		}
 	}
 }
 
-// mulTerm computes the product of a term for direction x, the first of which leaves in s what the others share.
-func mulTerm[T Float](ws *Workspace[T], d *MatMul, c []T, t *Term[T], s *shared[T], x int) {
-	a, b := t.A[min(x*t.StepA, len(t.A)):], t.B[min(x*t.StepB, len(t.B)):]
-	from := arranged[T]{panels: t.Panels, first: t.First + x*t.StepB}
-	if from.panels != nil {
-		b = from.panels.check(d, from.first)
+// product is that of a term for direction x, with its operands, which it checks; no product is to be computed where it is empty.
+func (t *Term[T]) product(d *Terms, c []T, x int) (e MatMul, a, b []T, empty bool) {
+	e = MatMul{M: d.M, N: d.N, K: t.K, RowA: t.RowA, ColA: t.ColA, RowB: t.RowB, ColB: t.ColB, RowC: d.RowC, Add: d.Add}
+	if min(t.StepA, t.StepB) < 0 {
+		panic(badShape)
 	}
-	if trivial(d, c, a) {
-		return
+	a, b = t.A[min(x*t.StepA, len(t.A)):], t.B[min(x*t.StepB, len(t.B)):]
+	if t.Panels != nil {
+		b = t.Panels.check(&e, t.First+x*t.StepB)
 	}
-	if from.panels == nil && !fits(len(b), d.K, d.RowB, d.N, d.ColB) {
+	if empty = trivial(&e, c, a); !empty && t.Panels == nil && !fits(len(b), e.K, e.RowB, e.N, e.ColB) {
 		panic(shortB)
 	}
-	if path != pathGeneric {
-		if t.StepA == 0 && d.ColA != 1 {
+	return e, a, b, empty
+}
+
+// mulTerm computes the product of a term for direction x, the first of which leaves in s what the others share.
+func mulTerm[T Float](ws *Workspace[T], d *Terms, c []T, t *Term[T], s *shared[T], x int, add bool) {
+	of := *d
+	of.Add = add
+	e, a, b, empty := t.product(&of, c, x)
+	if empty {
+		return
+	}
+	from := arranged[T]{panels: t.Panels, first: t.First + x*t.StepB}
+	if path != pathGeneric && d.Directions > 1 {
+		if t.StepA == 0 && e.ColA != 1 {
 			if x == 0 {
-				arrangeRows(&s.rows, d, a)
+				arrangeRows(&s.rows, &e, a)
 			}
 			from.rows = s.rows
 		}
 		if t.StepB == 0 && t.Panels == nil {
 			if x == 0 {
-				s.panels = Panels[T]{d.K, d.N, grow(&s.columns, panelsLen[T](d.K, d.N))}
-				s.panels.pack(d, b, 0)
+				s.pack(&e, b)
 			}
 			from.panels, from.first = &s.panels, 0
 		}
 	}
-	mul(ws, d, c, a, b, from)
+	mul(ws, &e, c, a, b, from)
+}
+
+// pack arranges B.
+func (s *shared[T]) pack(d *MatMul, b []T) {
+	s.panels = Panels[T]{d.K, d.N, grow(&s.columns, panelsLen[T](d.K, d.N))}
+	s.panels.pack(d, b, 0)
 }

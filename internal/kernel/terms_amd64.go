@@ -49,9 +49,8 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 	if path != pathAVX512 || d.M%unit() != 0 || min(terms[0].K, terms[1].K) < 1 || max(terms[0].K, terms[1].K) > blockK {
 		return false
 	}
-	checkC(c, d.M, d.N, d.RowC)
 	nr := panel / size
-	p := sumArgs{ldc: d.RowC * size, add: 0}
+	p := sumArgs{ldc: d.RowC * size}
 	if d.Add {
 		p.add = 1
 	}
@@ -59,14 +58,7 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 	together := d.N / nr    // panels that lie one after the other
 	for i := range terms {
 		t, s := &terms[i], &ws.terms[i]
-		e := MatMul{M: d.M, N: d.N, K: t.K, RowA: t.RowA, ColA: t.ColA, RowB: t.RowB, ColB: t.ColB, RowC: d.RowC}
-		a, b := t.A[min(x*t.StepA, len(t.A)):], t.B[min(x*t.StepB, len(t.B)):]
-		if t.Panels != nil {
-			t.Panels.check(&e, t.First+x*t.StepB)
-		}
-		if trivial(&e, c, a); t.Panels == nil && !fits(len(b), t.K, t.RowB, d.N, t.ColB) {
-			panic(shortB)
-		}
+		e, a, b, _ := t.product(d, c, x)
 		y := &p.terms[i]
 		y.ldb, y.stepB = panel, panel*t.K
 		if t.ColA != 1 || t.RowA*size%cacheWay == 0 {
@@ -77,14 +69,12 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 		} else {
 			y.a, y.row, y.stepK = unsafe.Pointer(&a[0]), t.RowA*size, size
 		}
-		all := panelsLen[T](t.K, d.N)
 		switch {
 		case t.Panels != nil:
 			panels[i] = t.Panels.block(0, t.K)[(t.First+x*t.StepB)*t.K:]
-		case t.StepB == 0 && d.Directions > 1 || all*size <= nearB:
+		case t.StepB == 0 && d.Directions > 1 || panelsLen[T](t.K, d.N)*size <= nearB:
 			if x == 0 || t.StepB != 0 {
-				s.panels = Panels[T]{t.K, d.N, grow(&s.columns, all)}
-				s.panels.pack(&e, b, 0)
+				s.pack(&e, b)
 			}
 			panels[i] = s.panels.data
 		default: // a panel at a time
