@@ -485,7 +485,7 @@ func (p *Program[T]) PrimalBytes() int {
 
 // NewPrimal makes memory for another batch.
 func (p *Program[T]) NewPrimal() *Primal[T] {
-	return &Primal[T]{make([]T, len(p.arena[stagePrimal])), make([]int32, len(p.ints[stagePrimal]))}
+	return &Primal[T]{kernel.Zeros[T](len(p.arena[stagePrimal])), make([]int32, len(p.ints[stagePrimal]))}
 }
 
 // UsePrimal makes the program read and write m from now on.
