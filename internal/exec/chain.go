@@ -219,15 +219,11 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	if slices.Contains(shape.Extents, kernel.Positions) {
 		shape.Channels = channels // of which blocks have whole positions then
 	}
-	var script []kernel.Step[T] // not yet a piece
-	flush := func() {
-		if len(script) > 0 {
-			c.pieces = append(c.pieces, piece[T]{script: kernel.NewScript(script, shape)})
-		}
-		script = nil
-	}
-	var free []int // scratch indices
+	var scripts [][]kernel.Step[T] // of pieces, nil of those that kernels do not have
+	begin := true
+	free := map[int][]int{} // scratch indices, by how many elements one stands for: strips of a block do not go through all in step
 	at := map[int]int{}
+	readers := map[int][]int{} // pieces that read a slot
 	for i, m := range steps {
 		in := reads(m)
 		if m.isView() {
@@ -237,11 +233,10 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		if slices.Contains(h.outputs, m) {
 			c.out = append(c.out, result{c.slots, m.buffer.ref, per(m), m.spread, channels * v.k})
 		} else {
-			var s int
-			if len(free) > 0 {
-				s, free = free[len(free)-1], free[:len(free)-1]
+			s := c.scratch
+			if f := free[per(m)]; len(f) > 0 {
+				s, free[per(m)] = f[len(f)-1], f[:len(f)-1]
 			} else {
-				s = c.scratch
 				c.scratch++
 			}
 			at[c.slots] = s
@@ -261,20 +256,37 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 			op, vector = kernel.VectorMulAdd, true
 		}
 		if vector {
-			script = append(script, kernel.Step[T]{Op: op, Dst: slot[m], A: of[0], B: of[1], C: of[2], K: T(attr)})
+			if begin {
+				c.pieces, scripts, begin = append(c.pieces, piece[T]{}), append(scripts, nil), false
+			}
+			p := len(scripts) - 1
+			scripts[p] = append(scripts[p], kernel.Step[T]{Op: op, Dst: slot[m], A: of[0], B: of[1], C: of[2], K: T(attr)})
 		} else {
-			flush()
 			c.pieces = append(c.pieces, piece[T]{micro: micro[T]{m.op, slot[m], of[0], of[1], of[2], attr}})
+			scripts, begin = append(scripts, nil), true
+		}
+		for _, x := range in {
+			readers[slot[x]] = append(readers[slot[x]], len(scripts)-1)
 		}
 		for j, x := range in {
 			if s, temp := at[slot[x]]; temp && last[x] == i && !slices.Contains(in[:j], x) {
-				free = append(free, s)
+				free[per(x)] = append(free[per(x)], s)
 			}
 		}
 	}
-	flush()
 	for _, m := range sums {
 		c.sums = append(c.sums, sumOut{slot[m.in[0]], m.buffer.ref, channels * v.k})
+		readers[slot[m.in[0]]] = append(readers[slot[m.in[0]]], len(scripts))
+	}
+	for p, steps := range scripts {
+		if steps == nil {
+			continue
+		}
+		for i := range steps {
+			_, temp := at[steps[i].Dst]
+			steps[i].Local = temp && !slices.ContainsFunc(readers[steps[i].Dst], func(by int) bool { return by != p })
+		}
+		c.pieces[p].script = kernel.NewScript(steps, shape, c.block)
 	}
 	return c
 }

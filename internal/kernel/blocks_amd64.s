@@ -1611,1312 +1611,6159 @@ loop:
 
 // func scriptF32AVX512(p *byte)
 // Requires: AVX, AVX512F, AVX512VL
-TEXT ·scriptF32AVX512(SB), NOSPLIT, $0-8
+TEXT ·scriptF32AVX512(SB), NOSPLIT, $512-8
 	MOVQ   p+0(FP), AX
+	MOVQ   16(AX), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   (AX), DX
 
-instruction:
-	MOVQ 8(DX), BX
-	ADDQ 16(AX), BX
-	MOVQ (BX), BX
-	MOVQ 16(DX), SI
-	ADDQ 16(AX), SI
-	MOVQ (SI), SI
-	MOVQ 24(DX), DI
-	ADDQ 16(AX), DI
-	MOVQ (DI), DI
-	MOVQ 32(DX), R8
-	ADDQ 16(AX), R8
-	MOVQ (R8), R8
-	MOVQ 48(DX), CX
-	CMPQ CX, $0x02
-	JEQ  rows
-	MOVQ 32(AX)(CX*8), R9
-	MOVQ R9, 80(AX)
-	MOVQ 48(AX)(CX*8), R9
-	MOVQ R9, 104(AX)
-	MOVQ $0x00000040, R9
-	MOVQ R9, 88(AX)
-	MOVQ R9, R10
-	MOVQ R9, R11
-	MOVQ R9, R12
-	MOVQ R9, R13
-	MOVQ $0x00000001, R9
-	MOVQ R9, 96(AX)
-	JMP  choose
+pass:
+	MOVQ    (AX), R13
+	MOVQ    16(R13), DI
+	CMPQ    DI, $0x02
+	JEQ     sums
+	MOVQ    (R13), CX
+	MOVQ    CX, 248(AX)
+	MOVQ    8(R13), CX
+	MOVQ    CX, 256(AX)
+	IMUL3Q  $0x00000060, DI, DI
+	LEAQ    32(DI)(AX*1), DI
+	MOVQ    16(DI), R8
+	LEAQ    (R8)(R8*2), R9
+	LEAQ    (R8)(R8*4), R10
+	LEAQ    (R9)(R8*4), R11
+	VMOVAPS Z0, Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+	MOVQ    24(DI), R13
+	MOVQ    R13, 232(AX)
+	LEAQ    32(DI), R13
+	MOVQ    R13, 240(AX)
+	MOVQ    (DI), BX
+	MOVQ    8(DI), R12
+	TESTQ   R12, R12
+	JZ      more
 
-rows:
-	MOVQ 64(DX), R9
-	MOVQ R9, 80(AX)
-	MOVQ 56(DX), R9
-	MOVQ R9, 88(AX)
-	MOVQ 64(AX), R9
-	MOVQ R9, 96(AX)
-	XORQ R9, R9
-	MOVQ R9, 104(AX)
-	MOVQ 72(DX), R10
-	MOVQ 80(DX), R11
-	MOVQ 88(DX), R12
-	MOVQ 96(DX), R13
+strip:
+	MOVQ 248(AX), DX
+	MOVQ 256(AX), DI
+	MOVQ 24(BX), R13
+	CMPQ R13, $0x08
+	JEQ  w8_instruction
+	CMPQ R13, $0x07
+	JEQ  w7_instruction
+	CMPQ R13, $0x06
+	JEQ  w6_instruction
+	CMPQ R13, $0x05
+	JEQ  w5_instruction
+	CMPQ R13, $0x04
+	JEQ  w4_instruction
+	CMPQ R13, $0x03
+	JEQ  w3_instruction
+	CMPQ R13, $0x02
+	JEQ  w2_instruction
+	CMPQ R13, $0x01
+	JEQ  w1_instruction
+	JMP  w0_instruction
 
-choose:
-	MOVQ (DX), CX
-	CMPQ CX, $0x00
-	JEQ  add
-	CMPQ CX, $0x01
-	JEQ  sub
-	CMPQ CX, $0x02
-	JEQ  mul
-	CMPQ CX, $0x03
-	JEQ  div
-	CMPQ CX, $0x04
-	JEQ  scale
-	CMPQ CX, $0x05
-	JEQ  addc
-	CMPQ CX, $0x06
-	JEQ  relu
-	CMPQ CX, $0x07
-	JEQ  step
-	CMPQ CX, $0x08
-	JEQ  recip
-	CMPQ CX, $0x09
-	JEQ  sqrt
-	CMPQ CX, $0x0a
-	JEQ  rsqrt
-	CMPQ CX, $0x0b
-	JEQ  where
-	CMPQ CX, $0x0c
-	JEQ  fill
-	CMPQ CX, $0x0d
-	JEQ  muladd
-	CMPQ CX, $0x0e
-	JEQ  exp
-	CMPQ CX, $0x0f
-	JEQ  tanh
-	CMPQ CX, $0x10
-	JEQ  sigmoid
-	CMPQ CX, $0x11
-	JEQ  erf
-	CMPQ CX, $0x12
-	JEQ  spread
-	CMPQ CX, $0x13
-	JEQ  sum
+next:
+	ADDQ $0x20, BX
+	DECQ R12
+	JNZ  strip
+
+more:
+	MOVQ  232(AX), R12
+	TESTQ R12, R12
+	JZ    done
+	XORQ  R13, R13
+	MOVQ  R13, 232(AX)
+	MOVQ  240(AX), BX
+	JMP   strip
 
 done:
-	ADDQ $0xb0, DX
+	ADDQ $0x18, (AX)
 	DECQ 8(AX)
-	JNZ  instruction
+	JNZ  pass
 	VZEROUPPER
 	RET
 
-add:
-add_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_instruction:
+	MOVQ  8(BX), CX
+	MOVQ  $0x00000001, R13
+	SHLQ  CL, R13
+	DECQ  R13
+	KMOVW R13, K1
 
-add_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    add_end
+w0_next:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w0_loaded_c
+	JEQ  w0_vectors_c
+	CMPQ R13, $0x03
+	JLT  w0_result_c
+	JEQ  w0_vector_c
+	CMPQ R13, $0x05
+	JLT  w0_element_c
+	JEQ  w0_elements_c
+	JMP  w0_constant_c
 
-add_time:
-	VMOVUPS (SI), Z1
-	VMOVUPS (DI), Z2
-	VADDPS  Z2, Z1, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     add_time
+w0_vectors_c:
+	MOVQ      88(DX), R13
+	MOVQ      64(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R13*1), CX
+	VMOVUPS.Z (CX), K1, Z17
+	JMP       w0_loaded_c
 
-add_end:
-	CMPQ 104(AX), $0x00
-	JNE  add_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  add_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  add_row
-	JMP  done
+w0_result_c:
+	VMOVAPS Z1, Z17
+	JMP     w0_loaded_c
 
-add_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS.Z (DI), K1, Z2
-	VADDPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w0_vector_c:
+	MOVQ      88(DX), R13
+	MOVQ      64(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R13*1), CX
+	VMOVUPS.Z (CX), K1, Z17
+	JMP       w0_loaded_c
 
-sub:
-sub_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	JMP          w0_loaded_c
 
-sub_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    sub_end
+w0_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	JMP          w0_loaded_c
 
-sub_time:
-	VMOVUPS (SI), Z1
-	VMOVUPS (DI), Z2
-	VSUBPS  Z2, Z1, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     sub_time
+w0_constant_c:
+	VBROADCASTSS 96(DX), Z17
 
-sub_end:
-	CMPQ 104(AX), $0x00
-	JNE  sub_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  sub_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  sub_row
-	JMP  done
+w0_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w0_loaded_b
+	JEQ  w0_vectors_b
+	CMPQ R13, $0x03
+	JLT  w0_result_b
+	JEQ  w0_vector_b
+	CMPQ R13, $0x05
+	JLT  w0_element_b
+	JEQ  w0_elements_b
+	JMP  w0_constant_b
 
-sub_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS.Z (DI), K1, Z2
-	VSUBPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w0_vectors_b:
+	MOVQ      80(DX), R13
+	MOVQ      56(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R13*1), CX
+	VMOVUPS.Z (CX), K1, Z9
+	JMP       w0_loaded_b
 
-mul:
-mul_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_result_b:
+	VMOVAPS Z1, Z9
+	JMP     w0_loaded_b
 
-mul_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    mul_end
+w0_vector_b:
+	MOVQ      80(DX), R13
+	MOVQ      56(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R13*1), CX
+	VMOVUPS.Z (CX), K1, Z9
+	JMP       w0_loaded_b
 
-mul_time:
-	VMOVUPS (SI), Z1
-	VMOVUPS (DI), Z2
-	VMULPS  Z2, Z1, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     mul_time
+w0_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	JMP          w0_loaded_b
 
-mul_end:
-	CMPQ 104(AX), $0x00
-	JNE  mul_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  mul_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  mul_row
-	JMP  done
+w0_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	JMP          w0_loaded_b
 
-mul_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS.Z (DI), K1, Z2
-	VMULPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w0_constant_b:
+	VBROADCASTSS 96(DX), Z9
 
-div:
-div_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w0_loaded_a
+	JEQ  w0_vectors_a
+	CMPQ R13, $0x03
+	JLT  w0_result_a
+	JEQ  w0_vector_a
+	CMPQ R13, $0x05
+	JLT  w0_element_a
+	JEQ  w0_elements_a
+	JMP  w0_constant_a
 
-div_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    div_end
+w0_vectors_a:
+	MOVQ      72(DX), R13
+	MOVQ      48(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R13*1), CX
+	VMOVUPS.Z (CX), K1, Z1
+	JMP       w0_loaded_a
 
-div_time:
-	VMOVUPS (SI), Z1
-	VMOVUPS (DI), Z2
-	VDIVPS  Z2, Z1, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     div_time
+w0_result_a:
+	VMOVAPS Z1, Z1
+	JMP     w0_loaded_a
 
-div_end:
-	CMPQ 104(AX), $0x00
-	JNE  div_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  div_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  div_row
-	JMP  done
+w0_vector_a:
+	MOVQ      72(DX), R13
+	MOVQ      48(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R13*1), CX
+	VMOVUPS.Z (CX), K1, Z1
+	JMP       w0_loaded_a
 
-div_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS.Z (DI), K1, Z2
-	VDIVPS    Z2, Z1, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w0_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	JMP          w0_loaded_a
 
-scale:
-	VBROADCASTSS 40(DX), Z1
+w0_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	JMP          w0_loaded_a
 
-scale_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_constant_a:
+	VBROADCASTSS 96(DX), Z1
 
-scale_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    scale_end
+w0_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w0_muladd
+	JEQ  w0_mul
+	CMPQ R13, $0x03
+	JLT  w0_add
+	JEQ  w0_copy
+	CMPQ R13, $0x05
+	JLT  w0_sub
+	JEQ  w0_div
+	CMPQ R13, $0x07
+	JLT  w0_where
+	JEQ  w0_relu
+	CMPQ R13, $0x09
+	JLT  w0_step
+	JEQ  w0_sqrt
+	CMPQ R13, $0x0b
+	JLT  w0_rsqrt
+	JEQ  w0_exp
+	CMPQ R13, $0x0d
+	JLT  w0_tanh
+	JEQ  w0_sigmoid
+	JMP  w0_erf
 
-scale_time:
-	VMOVUPS (SI), Z2
-	VMULPS  Z1, Z2, Z2
-	VMOVUPS Z2, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     scale_time
+w0_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	JMP    w0_made
 
-scale_end:
-	CMPQ 104(AX), $0x00
-	JNE  scale_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  scale_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  scale_row
-	JMP  done
+w0_mul:
+	VMULPS Z9, Z1, Z1
+	JMP    w0_made
 
-scale_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (SI), K1, Z2
-	VMULPS    Z1, Z2, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w0_add:
+	VADDPS Z9, Z1, Z1
+	JMP    w0_made
 
-addc:
-	VBROADCASTSS 40(DX), Z1
+w0_copy:
+	JMP w0_made
 
-addc_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	JMP     w0_made
 
-addc_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    addc_end
+w0_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	JMP     w0_made
 
-addc_time:
-	VMOVUPS (SI), Z2
-	VADDPS  Z1, Z2, Z2
-	VMOVUPS Z2, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     addc_time
+w0_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	JMP     w0_made
 
-addc_end:
-	CMPQ 104(AX), $0x00
-	JNE  addc_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  addc_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  addc_row
-	JMP  done
-
-addc_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (SI), K1, Z2
-	VADDPS    Z1, Z2, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
-
-relu:
-relu_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-relu_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    relu_end
-
-relu_time:
-	VMOVUPS (SI), Z1
+w0_relu:
 	VMAXPS  Z1, Z0, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     relu_time
+	VMOVAPS Z1, Z1
+	JMP     w0_made
 
-relu_end:
-	CMPQ 104(AX), $0x00
-	JNE  relu_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  relu_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  relu_row
-	JMP  done
-
-relu_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMAXPS    Z1, Z0, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
-
-step:
-step_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-step_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    step_end
-
-step_time:
-	VMOVUPS (SI), Z1
-	VCMPPS  $0x1e, Z0, Z1, K1
+w0_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
 	VMOVUPS c32_3f800000<>+0(SB), Z1
 	VMOVUPS Z0, Z2
-	VMOVUPS Z1, K1, Z2
-	VMOVUPS Z2, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     step_time
+	VMOVUPS Z1, K2, Z2
+	VMOVAPS Z2, Z1
+	JMP     w0_made
 
-step_end:
-	CMPQ 104(AX), $0x00
-	JNE  step_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  step_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  step_row
-	JMP  done
-
-step_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VCMPPS    $0x1e, Z0, Z1, K2
-	VMOVUPS   c32_3f800000<>+0(SB), Z1
-	VMOVUPS   Z0, Z2
-	VMOVUPS   Z1, K2, Z2
-	VMOVUPS   Z2, K1, (BX)
-	JMP       done
-
-recip:
-recip_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-recip_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    recip_end
-
-recip_time:
-	VMOVUPS (SI), Z1
-	VMOVUPS c32_3f800000<>+0(SB), Z2
-	VDIVPS  Z1, Z2, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     recip_time
-
-recip_end:
-	CMPQ 104(AX), $0x00
-	JNE  recip_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  recip_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  recip_row
-	JMP  done
-
-recip_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS   c32_3f800000<>+0(SB), Z2
-	VDIVPS    Z1, Z2, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
-
-sqrt:
-sqrt_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-sqrt_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    sqrt_end
-
-sqrt_time:
-	VMOVUPS (SI), Z1
+w0_sqrt:
 	VSQRTPS Z1, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     sqrt_time
+	VMOVAPS Z1, Z1
+	JMP     w0_made
 
-sqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  sqrt_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  sqrt_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  sqrt_row
-	JMP  done
-
-sqrt_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VSQRTPS   Z1, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
-
-rsqrt:
-rsqrt_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-rsqrt_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    rsqrt_end
-
-rsqrt_time:
-	VMOVUPS (SI), Z1
+w0_rsqrt:
 	VMOVUPS c32_3f800000<>+0(SB), Z2
 	VSQRTPS Z1, Z1
 	VDIVPS  Z1, Z2, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     rsqrt_time
+	VMOVAPS Z1, Z1
+	JMP     w0_made
 
-rsqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  rsqrt_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  rsqrt_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  rsqrt_row
+w0_exp:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     exp
+
+w0_tanh:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     tanh
+
+w0_sigmoid:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     sigmoid
+
+w0_erf:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     erf
+
+w0_function:
+	VMOVUPS (SP), Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w0_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w0_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, K1, (CX)
+
+w0_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w0_next
 	JMP  done
 
-rsqrt_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS   c32_3f800000<>+0(SB), Z2
-	VSQRTPS   Z1, Z1
-	VDIVPS    Z1, Z2, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w1_instruction:
+w1_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w1_muladd_vectors_vectors_result
+	JEQ  w1_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w1_mul_vectors_vectors
+	JEQ  w1_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w1_mul_result_vectors
+	JEQ  w1_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w1_add_result_vectors
+	JEQ  w1_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w1_muladd_result_vectors_vectors
+	JEQ  w1_copy_element
+	CMPQ R13, $0x0b
+	JLT  w1_mul_vectors_constant
+	JEQ  w1_mul_result_constant
+	JMP  w1_general
 
-where:
-where_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w1_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VADDPS  Z9, Z1, Z1
+	JMP     w1_made
 
-where_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    where_end
+w1_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VADDPS  Z9, Z1, Z1
+	JMP     w1_made
 
-where_time:
-	VMOVUPS (SI), Z1
-	VMOVUPS (DI), Z2
-	VMOVUPS (R8), Z5
-	VCMPPS  $0x04, Z0, Z1, K1
-	VMOVUPS Z5, Z1
-	VMOVUPS Z2, K1, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	ADDQ    R13, R8
-	DECQ    R9
-	JNZ     where_time
+w1_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	JMP     w1_made
 
-where_end:
-	CMPQ 104(AX), $0x00
-	JNE  where_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ 128(DX), R8
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	ADDQ $0x40, R8
-	SUBQ $0x40, 112(AX)
-	JNZ  where_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	ADDQ 160(DX), R8
-	DECQ 96(AX)
-	JNZ  where_row
-	JMP  done
+w1_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	JMP     w1_made
 
-where_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R9
-	SHLQ      CL, R9
-	DECQ      R9
-	KMOVW     R9, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS.Z (DI), K1, Z2
-	VMOVUPS.Z (R8), K1, Z5
-	VCMPPS    $0x04, Z0, Z1, K2
-	VMOVUPS   Z5, Z1
-	VMOVUPS   Z2, K2, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w1_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	JMP    w1_made
 
-fill:
-	VBROADCASTSS 40(DX), Z1
+w1_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	JMP     w1_made
 
-fill_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w1_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	JMP    w1_made
 
-fill_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    fill_end
+w1_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	JMP     w1_made
 
-fill_time:
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	DECQ    R9
-	JNZ     fill_time
+w1_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	JMP    w1_made
 
-fill_end:
-	CMPQ 104(AX), $0x00
-	JNE  fill_tail
-	ADDQ 104(DX), BX
-	ADDQ $0x40, BX
-	SUBQ $0x40, 112(AX)
-	JNZ  fill_vector
-	ADDQ 136(DX), BX
-	DECQ 96(AX)
-	JNZ  fill_row
-	JMP  done
+w1_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	JMP          w1_made
 
-fill_tail:
-	MOVQ    104(AX), R9
-	MOVQ    R9, CX
-	MOVQ    $0x00000001, SI
-	SHLQ    CL, SI
-	DECQ    SI
-	KMOVW   SI, K1
-	VMOVUPS Z1, K1, (BX)
-	JMP     done
+w1_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	JMP          w1_made
 
-muladd:
-muladd_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w1_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	JMP          w1_made
 
-muladd_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    muladd_end
+w1_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w1_loaded_c
+	JEQ  w1_vectors_c
+	CMPQ R13, $0x03
+	JLT  w1_result_c
+	JEQ  w1_vector_c
+	CMPQ R13, $0x05
+	JLT  w1_element_c
+	JEQ  w1_elements_c
+	JMP  w1_constant_c
 
-muladd_time:
-	VMOVUPS (SI), Z1
-	VMOVUPS (DI), Z2
-	VMOVUPS (R8), Z5
-	VMULPS  Z2, Z1, Z1
-	VADDPS  Z5, Z1, Z1
-	VMOVUPS Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	ADDQ    R13, R8
-	DECQ    R9
-	JNZ     muladd_time
+w1_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	JMP     w1_loaded_c
 
-muladd_end:
-	CMPQ 104(AX), $0x00
-	JNE  muladd_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ 128(DX), R8
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	ADDQ $0x40, R8
-	SUBQ $0x40, 112(AX)
-	JNZ  muladd_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	ADDQ 160(DX), R8
-	DECQ 96(AX)
-	JNZ  muladd_row
-	JMP  done
+w1_result_c:
+	VMOVAPS Z1, Z17
+	JMP     w1_loaded_c
 
-muladd_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R9
-	SHLQ      CL, R9
-	DECQ      R9
-	KMOVW     R9, K1
-	VMOVUPS.Z (SI), K1, Z1
-	VMOVUPS.Z (DI), K1, Z2
-	VMOVUPS.Z (R8), K1, Z5
-	VMULPS    Z2, Z1, Z1
-	VADDPS    Z5, Z1, Z1
-	VMOVUPS   Z1, K1, (BX)
-	JMP       done
+w1_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	JMP     w1_loaded_c
+
+w1_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	JMP          w1_loaded_c
+
+w1_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	JMP          w1_loaded_c
+
+w1_constant_c:
+	VBROADCASTSS 96(DX), Z17
+
+w1_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w1_loaded_b
+	JEQ  w1_vectors_b
+	CMPQ R13, $0x03
+	JLT  w1_result_b
+	JEQ  w1_vector_b
+	CMPQ R13, $0x05
+	JLT  w1_element_b
+	JEQ  w1_elements_b
+	JMP  w1_constant_b
+
+w1_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	JMP     w1_loaded_b
+
+w1_result_b:
+	VMOVAPS Z1, Z9
+	JMP     w1_loaded_b
+
+w1_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	JMP     w1_loaded_b
+
+w1_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	JMP          w1_loaded_b
+
+w1_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	JMP          w1_loaded_b
+
+w1_constant_b:
+	VBROADCASTSS 96(DX), Z9
+
+w1_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w1_loaded_a
+	JEQ  w1_vectors_a
+	CMPQ R13, $0x03
+	JLT  w1_result_a
+	JEQ  w1_vector_a
+	CMPQ R13, $0x05
+	JLT  w1_element_a
+	JEQ  w1_elements_a
+	JMP  w1_constant_a
+
+w1_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	JMP     w1_loaded_a
+
+w1_result_a:
+	VMOVAPS Z1, Z1
+	JMP     w1_loaded_a
+
+w1_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	JMP     w1_loaded_a
+
+w1_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	JMP          w1_loaded_a
+
+w1_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	JMP          w1_loaded_a
+
+w1_constant_a:
+	VBROADCASTSS 96(DX), Z1
+
+w1_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w1_muladd
+	JEQ  w1_mul
+	CMPQ R13, $0x03
+	JLT  w1_add
+	JEQ  w1_copy
+	CMPQ R13, $0x05
+	JLT  w1_sub
+	JEQ  w1_div
+	CMPQ R13, $0x07
+	JLT  w1_where
+	JEQ  w1_relu
+	CMPQ R13, $0x09
+	JLT  w1_step
+	JEQ  w1_sqrt
+	CMPQ R13, $0x0b
+	JLT  w1_rsqrt
+	JEQ  w1_exp
+	CMPQ R13, $0x0d
+	JLT  w1_tanh
+	JEQ  w1_sigmoid
+	JMP  w1_erf
+
+w1_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	JMP    w1_made
+
+w1_mul:
+	VMULPS Z9, Z1, Z1
+	JMP    w1_made
+
+w1_add:
+	VADDPS Z9, Z1, Z1
+	JMP    w1_made
+
+w1_copy:
+	JMP w1_made
+
+w1_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	JMP     w1_made
+
+w1_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	JMP     w1_made
+
+w1_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	JMP     w1_made
+
+w1_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	JMP     w1_made
+
+w1_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	JMP     w1_made
+
+w1_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	JMP     w1_made
+
+w1_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	JMP     w1_made
+
+w1_exp:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     exp
+
+w1_tanh:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     tanh
+
+w1_sigmoid:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     sigmoid
+
+w1_erf:
+	VMOVUPS Z1, (SP)
+	MOVQ    $0x00000001, R13
+	JMP     erf
+
+w1_function:
+	VMOVUPS (SP), Z1
+	VMOVAPS Z0, Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w1_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w1_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+
+w1_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w1_next
+	JMP  next
+
+w2_instruction:
+w2_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w2_muladd_vectors_vectors_result
+	JEQ  w2_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w2_mul_vectors_vectors
+	JEQ  w2_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w2_mul_result_vectors
+	JEQ  w2_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w2_add_result_vectors
+	JEQ  w2_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w2_muladd_result_vectors_vectors
+	JEQ  w2_copy_element
+	CMPQ R13, $0x0b
+	JLT  w2_mul_vectors_constant
+	JEQ  w2_mul_result_constant
+	JMP  w2_general
+
+w2_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VMULPS  (CX)(R8*1), Z10, Z10
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	JMP     w2_made
+
+w2_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VMULPS  (CX)(R8*1), Z17, Z10
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	JMP     w2_made
+
+w2_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	VMULPS  (CX)(R8*1), Z2, Z2
+	JMP     w2_made
+
+w2_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	VMULPS  (CX)(R8*1), Z17, Z2
+	JMP     w2_made
+
+w2_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	JMP    w2_made
+
+w2_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	VADDPS  (CX)(R8*1), Z2, Z2
+	JMP     w2_made
+
+w2_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	JMP    w2_made
+
+w2_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z17, Z2, Z2
+	JMP     w2_made
+
+w2_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	JMP    w2_made
+
+w2_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	JMP          w2_made
+
+w2_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	VMULPS       (CX)(R8*1), Z17, Z2
+	JMP          w2_made
+
+w2_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	JMP          w2_made
+
+w2_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w2_loaded_c
+	JEQ  w2_vectors_c
+	CMPQ R13, $0x03
+	JLT  w2_result_c
+	JEQ  w2_vector_c
+	CMPQ R13, $0x05
+	JLT  w2_element_c
+	JEQ  w2_elements_c
+	JMP  w2_constant_c
+
+w2_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVUPS (CX)(R8*1), Z18
+	JMP     w2_loaded_c
+
+w2_result_c:
+	VMOVAPS Z1, Z17
+	VMOVAPS Z2, Z18
+	JMP     w2_loaded_c
+
+w2_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVAPS Z17, Z18
+	JMP     w2_loaded_c
+
+w2_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VMOVAPS      Z17, Z18
+	JMP          w2_loaded_c
+
+w2_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS 4(CX), Z18
+	JMP          w2_loaded_c
+
+w2_constant_c:
+	VBROADCASTSS 96(DX), Z17
+	VMOVAPS      Z17, Z18
+
+w2_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w2_loaded_b
+	JEQ  w2_vectors_b
+	CMPQ R13, $0x03
+	JLT  w2_result_b
+	JEQ  w2_vector_b
+	CMPQ R13, $0x05
+	JLT  w2_element_b
+	JEQ  w2_elements_b
+	JMP  w2_constant_b
+
+w2_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	JMP     w2_loaded_b
+
+w2_result_b:
+	VMOVAPS Z1, Z9
+	VMOVAPS Z2, Z10
+	JMP     w2_loaded_b
+
+w2_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVAPS Z9, Z10
+	JMP     w2_loaded_b
+
+w2_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VMOVAPS      Z9, Z10
+	JMP          w2_loaded_b
+
+w2_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS 4(CX), Z10
+	JMP          w2_loaded_b
+
+w2_constant_b:
+	VBROADCASTSS 96(DX), Z9
+	VMOVAPS      Z9, Z10
+
+w2_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w2_loaded_a
+	JEQ  w2_vectors_a
+	CMPQ R13, $0x03
+	JLT  w2_result_a
+	JEQ  w2_vector_a
+	CMPQ R13, $0x05
+	JLT  w2_element_a
+	JEQ  w2_elements_a
+	JMP  w2_constant_a
+
+w2_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	JMP     w2_loaded_a
+
+w2_result_a:
+	VMOVAPS Z1, Z1
+	VMOVAPS Z2, Z2
+	JMP     w2_loaded_a
+
+w2_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVAPS Z1, Z2
+	JMP     w2_loaded_a
+
+w2_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	JMP          w2_loaded_a
+
+w2_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VBROADCASTSS 4(CX), Z2
+	JMP          w2_loaded_a
+
+w2_constant_a:
+	VBROADCASTSS 96(DX), Z1
+	VMOVAPS      Z1, Z2
+
+w2_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w2_muladd
+	JEQ  w2_mul
+	CMPQ R13, $0x03
+	JLT  w2_add
+	JEQ  w2_copy
+	CMPQ R13, $0x05
+	JLT  w2_sub
+	JEQ  w2_div
+	CMPQ R13, $0x07
+	JLT  w2_where
+	JEQ  w2_relu
+	CMPQ R13, $0x09
+	JLT  w2_step
+	JEQ  w2_sqrt
+	CMPQ R13, $0x0b
+	JLT  w2_rsqrt
+	JEQ  w2_exp
+	CMPQ R13, $0x0d
+	JLT  w2_tanh
+	JEQ  w2_sigmoid
+	JMP  w2_erf
+
+w2_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VADDPS Z18, Z2, Z2
+	JMP    w2_made
+
+w2_mul:
+	VMULPS Z9, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	JMP    w2_made
+
+w2_add:
+	VADDPS Z9, Z1, Z1
+	VADDPS Z10, Z2, Z2
+	JMP    w2_made
+
+w2_copy:
+	JMP w2_made
+
+w2_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VSUBPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	JMP     w2_made
+
+w2_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VDIVPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	JMP     w2_made
+
+w2_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	VCMPPS  $0x04, Z0, Z2, K2
+	VMOVUPS Z18, Z2
+	VMOVUPS Z10, K2, Z2
+	VMOVAPS Z2, Z2
+	JMP     w2_made
+
+w2_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	VMAXPS  Z2, Z0, Z2
+	VMOVAPS Z2, Z2
+	JMP     w2_made
+
+w2_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	VCMPPS  $0x1e, Z0, Z2, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPS Z2, K2, Z25
+	VMOVAPS Z25, Z2
+	JMP     w2_made
+
+w2_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VMOVAPS Z2, Z2
+	JMP     w2_made
+
+w2_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z2, Z2
+	VDIVPS  Z2, Z25, Z2
+	VMOVAPS Z2, Z2
+	JMP     w2_made
+
+w2_exp:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	MOVQ    $0x00000002, R13
+	JMP     exp
+
+w2_tanh:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	MOVQ    $0x00000002, R13
+	JMP     tanh
+
+w2_sigmoid:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	MOVQ    $0x00000002, R13
+	JMP     sigmoid
+
+w2_erf:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	MOVQ    $0x00000002, R13
+	JMP     erf
+
+w2_function:
+	VMOVUPS (SP), Z1
+	VMOVUPS 64(SP), Z2
+	VMOVAPS Z0, Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w2_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w2_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, (CX)(R8*1)
+
+w2_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w2_next
+	JMP  next
+
+w3_instruction:
+w3_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w3_muladd_vectors_vectors_result
+	JEQ  w3_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w3_mul_vectors_vectors
+	JEQ  w3_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w3_mul_result_vectors
+	JEQ  w3_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w3_add_result_vectors
+	JEQ  w3_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w3_muladd_result_vectors_vectors
+	JEQ  w3_copy_element
+	CMPQ R13, $0x0b
+	JLT  w3_mul_vectors_constant
+	JEQ  w3_mul_result_constant
+	JMP  w3_general
+
+w3_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VMULPS  (CX)(R8*1), Z10, Z10
+	VMULPS  (CX)(R8*2), Z11, Z11
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	JMP     w3_made
+
+w3_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VMULPS  (CX)(R8*1), Z17, Z10
+	VMULPS  (CX)(R8*2), Z17, Z11
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	JMP     w3_made
+
+w3_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	VMULPS  (CX)(R8*1), Z2, Z2
+	VMULPS  (CX)(R8*2), Z3, Z3
+	JMP     w3_made
+
+w3_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	VMULPS  (CX)(R8*1), Z17, Z2
+	VMULPS  (CX)(R8*2), Z17, Z3
+	JMP     w3_made
+
+w3_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	JMP    w3_made
+
+w3_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	VADDPS  (CX)(R8*1), Z2, Z2
+	VADDPS  (CX)(R8*2), Z3, Z3
+	JMP     w3_made
+
+w3_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	JMP    w3_made
+
+w3_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z17, Z2, Z2
+	VMULPS  Z17, Z3, Z3
+	JMP     w3_made
+
+w3_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	JMP    w3_made
+
+w3_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	JMP          w3_made
+
+w3_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	VMULPS       (CX)(R8*1), Z17, Z2
+	VMULPS       (CX)(R8*2), Z17, Z3
+	JMP          w3_made
+
+w3_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VMULPS       Z17, Z3, Z3
+	JMP          w3_made
+
+w3_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w3_loaded_c
+	JEQ  w3_vectors_c
+	CMPQ R13, $0x03
+	JLT  w3_result_c
+	JEQ  w3_vector_c
+	CMPQ R13, $0x05
+	JLT  w3_element_c
+	JEQ  w3_elements_c
+	JMP  w3_constant_c
+
+w3_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVUPS (CX)(R8*1), Z18
+	VMOVUPS (CX)(R8*2), Z19
+	JMP     w3_loaded_c
+
+w3_result_c:
+	VMOVAPS Z1, Z17
+	VMOVAPS Z2, Z18
+	VMOVAPS Z3, Z19
+	JMP     w3_loaded_c
+
+w3_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVAPS Z17, Z18
+	VMOVAPS Z17, Z19
+	JMP     w3_loaded_c
+
+w3_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	JMP          w3_loaded_c
+
+w3_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS 4(CX), Z18
+	VBROADCASTSS 8(CX), Z19
+	JMP          w3_loaded_c
+
+w3_constant_c:
+	VBROADCASTSS 96(DX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+
+w3_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w3_loaded_b
+	JEQ  w3_vectors_b
+	CMPQ R13, $0x03
+	JLT  w3_result_b
+	JEQ  w3_vector_b
+	CMPQ R13, $0x05
+	JLT  w3_element_b
+	JEQ  w3_elements_b
+	JMP  w3_constant_b
+
+w3_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	JMP     w3_loaded_b
+
+w3_result_b:
+	VMOVAPS Z1, Z9
+	VMOVAPS Z2, Z10
+	VMOVAPS Z3, Z11
+	JMP     w3_loaded_b
+
+w3_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVAPS Z9, Z10
+	VMOVAPS Z9, Z11
+	JMP     w3_loaded_b
+
+w3_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	JMP          w3_loaded_b
+
+w3_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS 4(CX), Z10
+	VBROADCASTSS 8(CX), Z11
+	JMP          w3_loaded_b
+
+w3_constant_b:
+	VBROADCASTSS 96(DX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+
+w3_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w3_loaded_a
+	JEQ  w3_vectors_a
+	CMPQ R13, $0x03
+	JLT  w3_result_a
+	JEQ  w3_vector_a
+	CMPQ R13, $0x05
+	JLT  w3_element_a
+	JEQ  w3_elements_a
+	JMP  w3_constant_a
+
+w3_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	JMP     w3_loaded_a
+
+w3_result_a:
+	VMOVAPS Z1, Z1
+	VMOVAPS Z2, Z2
+	VMOVAPS Z3, Z3
+	JMP     w3_loaded_a
+
+w3_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVAPS Z1, Z2
+	VMOVAPS Z1, Z3
+	JMP     w3_loaded_a
+
+w3_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	JMP          w3_loaded_a
+
+w3_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VBROADCASTSS 4(CX), Z2
+	VBROADCASTSS 8(CX), Z3
+	JMP          w3_loaded_a
+
+w3_constant_a:
+	VBROADCASTSS 96(DX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+
+w3_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w3_muladd
+	JEQ  w3_mul
+	CMPQ R13, $0x03
+	JLT  w3_add
+	JEQ  w3_copy
+	CMPQ R13, $0x05
+	JLT  w3_sub
+	JEQ  w3_div
+	CMPQ R13, $0x07
+	JLT  w3_where
+	JEQ  w3_relu
+	CMPQ R13, $0x09
+	JLT  w3_step
+	JEQ  w3_sqrt
+	CMPQ R13, $0x0b
+	JLT  w3_rsqrt
+	JEQ  w3_exp
+	CMPQ R13, $0x0d
+	JLT  w3_tanh
+	JEQ  w3_sigmoid
+	JMP  w3_erf
+
+w3_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VADDPS Z18, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VADDPS Z19, Z3, Z3
+	JMP    w3_made
+
+w3_mul:
+	VMULPS Z9, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	JMP    w3_made
+
+w3_add:
+	VADDPS Z9, Z1, Z1
+	VADDPS Z10, Z2, Z2
+	VADDPS Z11, Z3, Z3
+	JMP    w3_made
+
+w3_copy:
+	JMP w3_made
+
+w3_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VSUBPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VSUBPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	JMP     w3_made
+
+w3_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VDIVPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VDIVPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	JMP     w3_made
+
+w3_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	VCMPPS  $0x04, Z0, Z2, K2
+	VMOVUPS Z18, Z2
+	VMOVUPS Z10, K2, Z2
+	VMOVAPS Z2, Z2
+	VCMPPS  $0x04, Z0, Z3, K2
+	VMOVUPS Z19, Z3
+	VMOVUPS Z11, K2, Z3
+	VMOVAPS Z3, Z3
+	JMP     w3_made
+
+w3_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	VMAXPS  Z2, Z0, Z2
+	VMOVAPS Z2, Z2
+	VMAXPS  Z3, Z0, Z3
+	VMOVAPS Z3, Z3
+	JMP     w3_made
+
+w3_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	VCMPPS  $0x1e, Z0, Z2, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPS Z2, K2, Z25
+	VMOVAPS Z25, Z2
+	VCMPPS  $0x1e, Z0, Z3, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPS Z3, K2, Z25
+	VMOVAPS Z25, Z3
+	JMP     w3_made
+
+w3_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VMOVAPS Z2, Z2
+	VSQRTPS Z3, Z3
+	VMOVAPS Z3, Z3
+	JMP     w3_made
+
+w3_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z2, Z2
+	VDIVPS  Z2, Z25, Z2
+	VMOVAPS Z2, Z2
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z3, Z3
+	VDIVPS  Z3, Z25, Z3
+	VMOVAPS Z3, Z3
+	JMP     w3_made
+
+w3_exp:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	MOVQ    $0x00000003, R13
+	JMP     exp
+
+w3_tanh:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	MOVQ    $0x00000003, R13
+	JMP     tanh
+
+w3_sigmoid:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	MOVQ    $0x00000003, R13
+	JMP     sigmoid
+
+w3_erf:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	MOVQ    $0x00000003, R13
+	JMP     erf
+
+w3_function:
+	VMOVUPS (SP), Z1
+	VMOVUPS 64(SP), Z2
+	VMOVUPS 128(SP), Z3
+	VMOVAPS Z0, Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w3_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w3_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, (CX)(R8*1)
+	VMOVUPS Z3, (CX)(R8*2)
+
+w3_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w3_next
+	JMP  next
+
+w4_instruction:
+w4_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w4_muladd_vectors_vectors_result
+	JEQ  w4_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w4_mul_vectors_vectors
+	JEQ  w4_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w4_mul_result_vectors
+	JEQ  w4_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w4_add_result_vectors
+	JEQ  w4_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w4_muladd_result_vectors_vectors
+	JEQ  w4_copy_element
+	CMPQ R13, $0x0b
+	JLT  w4_mul_vectors_constant
+	JEQ  w4_mul_result_constant
+	JMP  w4_general
+
+w4_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VMULPS  (CX)(R8*1), Z10, Z10
+	VMULPS  (CX)(R8*2), Z11, Z11
+	VMULPS  (CX)(R9*1), Z12, Z12
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	JMP     w4_made
+
+w4_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VMULPS  (CX)(R8*1), Z17, Z10
+	VMULPS  (CX)(R8*2), Z17, Z11
+	VMULPS  (CX)(R9*1), Z17, Z12
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	JMP     w4_made
+
+w4_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	VMULPS  (CX)(R8*1), Z2, Z2
+	VMULPS  (CX)(R8*2), Z3, Z3
+	VMULPS  (CX)(R9*1), Z4, Z4
+	JMP     w4_made
+
+w4_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	VMULPS  (CX)(R8*1), Z17, Z2
+	VMULPS  (CX)(R8*2), Z17, Z3
+	VMULPS  (CX)(R9*1), Z17, Z4
+	JMP     w4_made
+
+w4_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	JMP    w4_made
+
+w4_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	VADDPS  (CX)(R8*1), Z2, Z2
+	VADDPS  (CX)(R8*2), Z3, Z3
+	VADDPS  (CX)(R9*1), Z4, Z4
+	JMP     w4_made
+
+w4_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	JMP    w4_made
+
+w4_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z17, Z2, Z2
+	VMULPS  Z17, Z3, Z3
+	VMULPS  Z17, Z4, Z4
+	JMP     w4_made
+
+w4_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	JMP    w4_made
+
+w4_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	JMP          w4_made
+
+w4_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	VMULPS       (CX)(R8*1), Z17, Z2
+	VMULPS       (CX)(R8*2), Z17, Z3
+	VMULPS       (CX)(R9*1), Z17, Z4
+	JMP          w4_made
+
+w4_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VMULPS       Z17, Z3, Z3
+	VMULPS       Z17, Z4, Z4
+	JMP          w4_made
+
+w4_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w4_loaded_c
+	JEQ  w4_vectors_c
+	CMPQ R13, $0x03
+	JLT  w4_result_c
+	JEQ  w4_vector_c
+	CMPQ R13, $0x05
+	JLT  w4_element_c
+	JEQ  w4_elements_c
+	JMP  w4_constant_c
+
+w4_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVUPS (CX)(R8*1), Z18
+	VMOVUPS (CX)(R8*2), Z19
+	VMOVUPS (CX)(R9*1), Z20
+	JMP     w4_loaded_c
+
+w4_result_c:
+	VMOVAPS Z1, Z17
+	VMOVAPS Z2, Z18
+	VMOVAPS Z3, Z19
+	VMOVAPS Z4, Z20
+	JMP     w4_loaded_c
+
+w4_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVAPS Z17, Z18
+	VMOVAPS Z17, Z19
+	VMOVAPS Z17, Z20
+	JMP     w4_loaded_c
+
+w4_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	JMP          w4_loaded_c
+
+w4_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS 4(CX), Z18
+	VBROADCASTSS 8(CX), Z19
+	VBROADCASTSS 12(CX), Z20
+	JMP          w4_loaded_c
+
+w4_constant_c:
+	VBROADCASTSS 96(DX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+
+w4_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w4_loaded_b
+	JEQ  w4_vectors_b
+	CMPQ R13, $0x03
+	JLT  w4_result_b
+	JEQ  w4_vector_b
+	CMPQ R13, $0x05
+	JLT  w4_element_b
+	JEQ  w4_elements_b
+	JMP  w4_constant_b
+
+w4_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	JMP     w4_loaded_b
+
+w4_result_b:
+	VMOVAPS Z1, Z9
+	VMOVAPS Z2, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z4, Z12
+	JMP     w4_loaded_b
+
+w4_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVAPS Z9, Z10
+	VMOVAPS Z9, Z11
+	VMOVAPS Z9, Z12
+	JMP     w4_loaded_b
+
+w4_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	JMP          w4_loaded_b
+
+w4_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS 4(CX), Z10
+	VBROADCASTSS 8(CX), Z11
+	VBROADCASTSS 12(CX), Z12
+	JMP          w4_loaded_b
+
+w4_constant_b:
+	VBROADCASTSS 96(DX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+
+w4_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w4_loaded_a
+	JEQ  w4_vectors_a
+	CMPQ R13, $0x03
+	JLT  w4_result_a
+	JEQ  w4_vector_a
+	CMPQ R13, $0x05
+	JLT  w4_element_a
+	JEQ  w4_elements_a
+	JMP  w4_constant_a
+
+w4_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	JMP     w4_loaded_a
+
+w4_result_a:
+	VMOVAPS Z1, Z1
+	VMOVAPS Z2, Z2
+	VMOVAPS Z3, Z3
+	VMOVAPS Z4, Z4
+	JMP     w4_loaded_a
+
+w4_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVAPS Z1, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z1, Z4
+	JMP     w4_loaded_a
+
+w4_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	JMP          w4_loaded_a
+
+w4_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VBROADCASTSS 4(CX), Z2
+	VBROADCASTSS 8(CX), Z3
+	VBROADCASTSS 12(CX), Z4
+	JMP          w4_loaded_a
+
+w4_constant_a:
+	VBROADCASTSS 96(DX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+
+w4_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w4_muladd
+	JEQ  w4_mul
+	CMPQ R13, $0x03
+	JLT  w4_add
+	JEQ  w4_copy
+	CMPQ R13, $0x05
+	JLT  w4_sub
+	JEQ  w4_div
+	CMPQ R13, $0x07
+	JLT  w4_where
+	JEQ  w4_relu
+	CMPQ R13, $0x09
+	JLT  w4_step
+	JEQ  w4_sqrt
+	CMPQ R13, $0x0b
+	JLT  w4_rsqrt
+	JEQ  w4_exp
+	CMPQ R13, $0x0d
+	JLT  w4_tanh
+	JEQ  w4_sigmoid
+	JMP  w4_erf
+
+w4_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VADDPS Z18, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VADDPS Z19, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VADDPS Z20, Z4, Z4
+	JMP    w4_made
+
+w4_mul:
+	VMULPS Z9, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	JMP    w4_made
+
+w4_add:
+	VADDPS Z9, Z1, Z1
+	VADDPS Z10, Z2, Z2
+	VADDPS Z11, Z3, Z3
+	VADDPS Z12, Z4, Z4
+	JMP    w4_made
+
+w4_copy:
+	JMP w4_made
+
+w4_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VSUBPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VSUBPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VSUBPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	JMP     w4_made
+
+w4_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VDIVPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VDIVPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VDIVPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	JMP     w4_made
+
+w4_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	VCMPPS  $0x04, Z0, Z2, K2
+	VMOVUPS Z18, Z2
+	VMOVUPS Z10, K2, Z2
+	VMOVAPS Z2, Z2
+	VCMPPS  $0x04, Z0, Z3, K2
+	VMOVUPS Z19, Z3
+	VMOVUPS Z11, K2, Z3
+	VMOVAPS Z3, Z3
+	VCMPPS  $0x04, Z0, Z4, K2
+	VMOVUPS Z20, Z4
+	VMOVUPS Z12, K2, Z4
+	VMOVAPS Z4, Z4
+	JMP     w4_made
+
+w4_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	VMAXPS  Z2, Z0, Z2
+	VMOVAPS Z2, Z2
+	VMAXPS  Z3, Z0, Z3
+	VMOVAPS Z3, Z3
+	VMAXPS  Z4, Z0, Z4
+	VMOVAPS Z4, Z4
+	JMP     w4_made
+
+w4_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	VCMPPS  $0x1e, Z0, Z2, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPS Z2, K2, Z25
+	VMOVAPS Z25, Z2
+	VCMPPS  $0x1e, Z0, Z3, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPS Z3, K2, Z25
+	VMOVAPS Z25, Z3
+	VCMPPS  $0x1e, Z0, Z4, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPS Z4, K2, Z25
+	VMOVAPS Z25, Z4
+	JMP     w4_made
+
+w4_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VMOVAPS Z2, Z2
+	VSQRTPS Z3, Z3
+	VMOVAPS Z3, Z3
+	VSQRTPS Z4, Z4
+	VMOVAPS Z4, Z4
+	JMP     w4_made
+
+w4_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z2, Z2
+	VDIVPS  Z2, Z25, Z2
+	VMOVAPS Z2, Z2
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z3, Z3
+	VDIVPS  Z3, Z25, Z3
+	VMOVAPS Z3, Z3
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z4, Z4
+	VDIVPS  Z4, Z25, Z4
+	VMOVAPS Z4, Z4
+	JMP     w4_made
+
+w4_exp:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	MOVQ    $0x00000004, R13
+	JMP     exp
+
+w4_tanh:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	MOVQ    $0x00000004, R13
+	JMP     tanh
+
+w4_sigmoid:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	MOVQ    $0x00000004, R13
+	JMP     sigmoid
+
+w4_erf:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	MOVQ    $0x00000004, R13
+	JMP     erf
+
+w4_function:
+	VMOVUPS (SP), Z1
+	VMOVUPS 64(SP), Z2
+	VMOVUPS 128(SP), Z3
+	VMOVUPS 192(SP), Z4
+	VMOVAPS Z0, Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w4_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w4_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, (CX)(R8*1)
+	VMOVUPS Z3, (CX)(R8*2)
+	VMOVUPS Z4, (CX)(R9*1)
+
+w4_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w4_next
+	JMP  next
+
+w5_instruction:
+w5_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w5_muladd_vectors_vectors_result
+	JEQ  w5_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w5_mul_vectors_vectors
+	JEQ  w5_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w5_mul_result_vectors
+	JEQ  w5_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w5_add_result_vectors
+	JEQ  w5_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w5_muladd_result_vectors_vectors
+	JEQ  w5_copy_element
+	CMPQ R13, $0x0b
+	JLT  w5_mul_vectors_constant
+	JEQ  w5_mul_result_constant
+	JMP  w5_general
+
+w5_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VMULPS  (CX)(R8*1), Z10, Z10
+	VMULPS  (CX)(R8*2), Z11, Z11
+	VMULPS  (CX)(R9*1), Z12, Z12
+	VMULPS  (CX)(R8*4), Z13, Z13
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	JMP     w5_made
+
+w5_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VMULPS  (CX)(R8*1), Z17, Z10
+	VMULPS  (CX)(R8*2), Z17, Z11
+	VMULPS  (CX)(R9*1), Z17, Z12
+	VMULPS  (CX)(R8*4), Z17, Z13
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	JMP     w5_made
+
+w5_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	VMULPS  (CX)(R8*1), Z2, Z2
+	VMULPS  (CX)(R8*2), Z3, Z3
+	VMULPS  (CX)(R9*1), Z4, Z4
+	VMULPS  (CX)(R8*4), Z5, Z5
+	JMP     w5_made
+
+w5_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	VMULPS  (CX)(R8*1), Z17, Z2
+	VMULPS  (CX)(R8*2), Z17, Z3
+	VMULPS  (CX)(R9*1), Z17, Z4
+	VMULPS  (CX)(R8*4), Z17, Z5
+	JMP     w5_made
+
+w5_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	JMP    w5_made
+
+w5_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	VADDPS  (CX)(R8*1), Z2, Z2
+	VADDPS  (CX)(R8*2), Z3, Z3
+	VADDPS  (CX)(R9*1), Z4, Z4
+	VADDPS  (CX)(R8*4), Z5, Z5
+	JMP     w5_made
+
+w5_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	JMP    w5_made
+
+w5_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z17, Z2, Z2
+	VMULPS  Z17, Z3, Z3
+	VMULPS  Z17, Z4, Z4
+	VMULPS  Z17, Z5, Z5
+	JMP     w5_made
+
+w5_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	JMP    w5_made
+
+w5_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	JMP          w5_made
+
+w5_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	VMULPS       (CX)(R8*1), Z17, Z2
+	VMULPS       (CX)(R8*2), Z17, Z3
+	VMULPS       (CX)(R9*1), Z17, Z4
+	VMULPS       (CX)(R8*4), Z17, Z5
+	JMP          w5_made
+
+w5_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VMULPS       Z17, Z3, Z3
+	VMULPS       Z17, Z4, Z4
+	VMULPS       Z17, Z5, Z5
+	JMP          w5_made
+
+w5_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w5_loaded_c
+	JEQ  w5_vectors_c
+	CMPQ R13, $0x03
+	JLT  w5_result_c
+	JEQ  w5_vector_c
+	CMPQ R13, $0x05
+	JLT  w5_element_c
+	JEQ  w5_elements_c
+	JMP  w5_constant_c
+
+w5_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVUPS (CX)(R8*1), Z18
+	VMOVUPS (CX)(R8*2), Z19
+	VMOVUPS (CX)(R9*1), Z20
+	VMOVUPS (CX)(R8*4), Z21
+	JMP     w5_loaded_c
+
+w5_result_c:
+	VMOVAPS Z1, Z17
+	VMOVAPS Z2, Z18
+	VMOVAPS Z3, Z19
+	VMOVAPS Z4, Z20
+	VMOVAPS Z5, Z21
+	JMP     w5_loaded_c
+
+w5_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVAPS Z17, Z18
+	VMOVAPS Z17, Z19
+	VMOVAPS Z17, Z20
+	VMOVAPS Z17, Z21
+	JMP     w5_loaded_c
+
+w5_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+	JMP          w5_loaded_c
+
+w5_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS 4(CX), Z18
+	VBROADCASTSS 8(CX), Z19
+	VBROADCASTSS 12(CX), Z20
+	VBROADCASTSS 16(CX), Z21
+	JMP          w5_loaded_c
+
+w5_constant_c:
+	VBROADCASTSS 96(DX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+
+w5_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w5_loaded_b
+	JEQ  w5_vectors_b
+	CMPQ R13, $0x03
+	JLT  w5_result_b
+	JEQ  w5_vector_b
+	CMPQ R13, $0x05
+	JLT  w5_element_b
+	JEQ  w5_elements_b
+	JMP  w5_constant_b
+
+w5_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	JMP     w5_loaded_b
+
+w5_result_b:
+	VMOVAPS Z1, Z9
+	VMOVAPS Z2, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z4, Z12
+	VMOVAPS Z5, Z13
+	JMP     w5_loaded_b
+
+w5_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVAPS Z9, Z10
+	VMOVAPS Z9, Z11
+	VMOVAPS Z9, Z12
+	VMOVAPS Z9, Z13
+	JMP     w5_loaded_b
+
+w5_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+	JMP          w5_loaded_b
+
+w5_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS 4(CX), Z10
+	VBROADCASTSS 8(CX), Z11
+	VBROADCASTSS 12(CX), Z12
+	VBROADCASTSS 16(CX), Z13
+	JMP          w5_loaded_b
+
+w5_constant_b:
+	VBROADCASTSS 96(DX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+
+w5_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w5_loaded_a
+	JEQ  w5_vectors_a
+	CMPQ R13, $0x03
+	JLT  w5_result_a
+	JEQ  w5_vector_a
+	CMPQ R13, $0x05
+	JLT  w5_element_a
+	JEQ  w5_elements_a
+	JMP  w5_constant_a
+
+w5_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	JMP     w5_loaded_a
+
+w5_result_a:
+	VMOVAPS Z1, Z1
+	VMOVAPS Z2, Z2
+	VMOVAPS Z3, Z3
+	VMOVAPS Z4, Z4
+	VMOVAPS Z5, Z5
+	JMP     w5_loaded_a
+
+w5_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVAPS Z1, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z1, Z4
+	VMOVAPS Z1, Z5
+	JMP     w5_loaded_a
+
+w5_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	JMP          w5_loaded_a
+
+w5_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VBROADCASTSS 4(CX), Z2
+	VBROADCASTSS 8(CX), Z3
+	VBROADCASTSS 12(CX), Z4
+	VBROADCASTSS 16(CX), Z5
+	JMP          w5_loaded_a
+
+w5_constant_a:
+	VBROADCASTSS 96(DX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+
+w5_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w5_muladd
+	JEQ  w5_mul
+	CMPQ R13, $0x03
+	JLT  w5_add
+	JEQ  w5_copy
+	CMPQ R13, $0x05
+	JLT  w5_sub
+	JEQ  w5_div
+	CMPQ R13, $0x07
+	JLT  w5_where
+	JEQ  w5_relu
+	CMPQ R13, $0x09
+	JLT  w5_step
+	JEQ  w5_sqrt
+	CMPQ R13, $0x0b
+	JLT  w5_rsqrt
+	JEQ  w5_exp
+	CMPQ R13, $0x0d
+	JLT  w5_tanh
+	JEQ  w5_sigmoid
+	JMP  w5_erf
+
+w5_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VADDPS Z18, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VADDPS Z19, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VADDPS Z20, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	VADDPS Z21, Z5, Z5
+	JMP    w5_made
+
+w5_mul:
+	VMULPS Z9, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	JMP    w5_made
+
+w5_add:
+	VADDPS Z9, Z1, Z1
+	VADDPS Z10, Z2, Z2
+	VADDPS Z11, Z3, Z3
+	VADDPS Z12, Z4, Z4
+	VADDPS Z13, Z5, Z5
+	JMP    w5_made
+
+w5_copy:
+	JMP w5_made
+
+w5_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VSUBPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VSUBPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VSUBPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VSUBPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	JMP     w5_made
+
+w5_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VDIVPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VDIVPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VDIVPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VDIVPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	JMP     w5_made
+
+w5_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	VCMPPS  $0x04, Z0, Z2, K2
+	VMOVUPS Z18, Z2
+	VMOVUPS Z10, K2, Z2
+	VMOVAPS Z2, Z2
+	VCMPPS  $0x04, Z0, Z3, K2
+	VMOVUPS Z19, Z3
+	VMOVUPS Z11, K2, Z3
+	VMOVAPS Z3, Z3
+	VCMPPS  $0x04, Z0, Z4, K2
+	VMOVUPS Z20, Z4
+	VMOVUPS Z12, K2, Z4
+	VMOVAPS Z4, Z4
+	VCMPPS  $0x04, Z0, Z5, K2
+	VMOVUPS Z21, Z5
+	VMOVUPS Z13, K2, Z5
+	VMOVAPS Z5, Z5
+	JMP     w5_made
+
+w5_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	VMAXPS  Z2, Z0, Z2
+	VMOVAPS Z2, Z2
+	VMAXPS  Z3, Z0, Z3
+	VMOVAPS Z3, Z3
+	VMAXPS  Z4, Z0, Z4
+	VMOVAPS Z4, Z4
+	VMAXPS  Z5, Z0, Z5
+	VMOVAPS Z5, Z5
+	JMP     w5_made
+
+w5_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	VCMPPS  $0x1e, Z0, Z2, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPS Z2, K2, Z25
+	VMOVAPS Z25, Z2
+	VCMPPS  $0x1e, Z0, Z3, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPS Z3, K2, Z25
+	VMOVAPS Z25, Z3
+	VCMPPS  $0x1e, Z0, Z4, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPS Z4, K2, Z25
+	VMOVAPS Z25, Z4
+	VCMPPS  $0x1e, Z0, Z5, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPS Z5, K2, Z25
+	VMOVAPS Z25, Z5
+	JMP     w5_made
+
+w5_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VMOVAPS Z2, Z2
+	VSQRTPS Z3, Z3
+	VMOVAPS Z3, Z3
+	VSQRTPS Z4, Z4
+	VMOVAPS Z4, Z4
+	VSQRTPS Z5, Z5
+	VMOVAPS Z5, Z5
+	JMP     w5_made
+
+w5_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z2, Z2
+	VDIVPS  Z2, Z25, Z2
+	VMOVAPS Z2, Z2
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z3, Z3
+	VDIVPS  Z3, Z25, Z3
+	VMOVAPS Z3, Z3
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z4, Z4
+	VDIVPS  Z4, Z25, Z4
+	VMOVAPS Z4, Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z5, Z5
+	VDIVPS  Z5, Z25, Z5
+	VMOVAPS Z5, Z5
+	JMP     w5_made
+
+w5_exp:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	MOVQ    $0x00000005, R13
+	JMP     exp
+
+w5_tanh:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	MOVQ    $0x00000005, R13
+	JMP     tanh
+
+w5_sigmoid:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	MOVQ    $0x00000005, R13
+	JMP     sigmoid
+
+w5_erf:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	MOVQ    $0x00000005, R13
+	JMP     erf
+
+w5_function:
+	VMOVUPS (SP), Z1
+	VMOVUPS 64(SP), Z2
+	VMOVUPS 128(SP), Z3
+	VMOVUPS 192(SP), Z4
+	VMOVUPS 256(SP), Z5
+	VMOVAPS Z0, Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w5_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w5_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, (CX)(R8*1)
+	VMOVUPS Z3, (CX)(R8*2)
+	VMOVUPS Z4, (CX)(R9*1)
+	VMOVUPS Z5, (CX)(R8*4)
+
+w5_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w5_next
+	JMP  next
+
+w6_instruction:
+w6_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w6_muladd_vectors_vectors_result
+	JEQ  w6_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w6_mul_vectors_vectors
+	JEQ  w6_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w6_mul_result_vectors
+	JEQ  w6_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w6_add_result_vectors
+	JEQ  w6_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w6_muladd_result_vectors_vectors
+	JEQ  w6_copy_element
+	CMPQ R13, $0x0b
+	JLT  w6_mul_vectors_constant
+	JEQ  w6_mul_result_constant
+	JMP  w6_general
+
+w6_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	VMOVUPS (CX)(R10*1), Z14
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VMULPS  (CX)(R8*1), Z10, Z10
+	VMULPS  (CX)(R8*2), Z11, Z11
+	VMULPS  (CX)(R9*1), Z12, Z12
+	VMULPS  (CX)(R8*4), Z13, Z13
+	VMULPS  (CX)(R10*1), Z14, Z14
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	VADDPS  Z14, Z6, Z6
+	JMP     w6_made
+
+w6_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VMULPS  (CX)(R8*1), Z17, Z10
+	VMULPS  (CX)(R8*2), Z17, Z11
+	VMULPS  (CX)(R9*1), Z17, Z12
+	VMULPS  (CX)(R8*4), Z17, Z13
+	VMULPS  (CX)(R10*1), Z17, Z14
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	VADDPS  Z14, Z6, Z6
+	JMP     w6_made
+
+w6_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	VMULPS  (CX)(R8*1), Z2, Z2
+	VMULPS  (CX)(R8*2), Z3, Z3
+	VMULPS  (CX)(R9*1), Z4, Z4
+	VMULPS  (CX)(R8*4), Z5, Z5
+	VMULPS  (CX)(R10*1), Z6, Z6
+	JMP     w6_made
+
+w6_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	VMULPS  (CX)(R8*1), Z17, Z2
+	VMULPS  (CX)(R8*2), Z17, Z3
+	VMULPS  (CX)(R9*1), Z17, Z4
+	VMULPS  (CX)(R8*4), Z17, Z5
+	VMULPS  (CX)(R10*1), Z17, Z6
+	JMP     w6_made
+
+w6_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	VMULPS (CX)(R10*1), Z6, Z6
+	JMP    w6_made
+
+w6_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	VADDPS  (CX)(R8*1), Z2, Z2
+	VADDPS  (CX)(R8*2), Z3, Z3
+	VADDPS  (CX)(R9*1), Z4, Z4
+	VADDPS  (CX)(R8*4), Z5, Z5
+	VADDPS  (CX)(R10*1), Z6, Z6
+	JMP     w6_made
+
+w6_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	VADDPS (CX)(R10*1), Z6, Z6
+	JMP    w6_made
+
+w6_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z17, Z2, Z2
+	VMULPS  Z17, Z3, Z3
+	VMULPS  Z17, Z4, Z4
+	VMULPS  Z17, Z5, Z5
+	VMULPS  Z17, Z6, Z6
+	JMP     w6_made
+
+w6_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	VMULPS (CX)(R10*1), Z6, Z6
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	VADDPS (CX)(R10*1), Z6, Z6
+	JMP    w6_made
+
+w6_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	JMP          w6_made
+
+w6_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	VMULPS       (CX)(R8*1), Z17, Z2
+	VMULPS       (CX)(R8*2), Z17, Z3
+	VMULPS       (CX)(R9*1), Z17, Z4
+	VMULPS       (CX)(R8*4), Z17, Z5
+	VMULPS       (CX)(R10*1), Z17, Z6
+	JMP          w6_made
+
+w6_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VMULPS       Z17, Z3, Z3
+	VMULPS       Z17, Z4, Z4
+	VMULPS       Z17, Z5, Z5
+	VMULPS       Z17, Z6, Z6
+	JMP          w6_made
+
+w6_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w6_loaded_c
+	JEQ  w6_vectors_c
+	CMPQ R13, $0x03
+	JLT  w6_result_c
+	JEQ  w6_vector_c
+	CMPQ R13, $0x05
+	JLT  w6_element_c
+	JEQ  w6_elements_c
+	JMP  w6_constant_c
+
+w6_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVUPS (CX)(R8*1), Z18
+	VMOVUPS (CX)(R8*2), Z19
+	VMOVUPS (CX)(R9*1), Z20
+	VMOVUPS (CX)(R8*4), Z21
+	VMOVUPS (CX)(R10*1), Z22
+	JMP     w6_loaded_c
+
+w6_result_c:
+	VMOVAPS Z1, Z17
+	VMOVAPS Z2, Z18
+	VMOVAPS Z3, Z19
+	VMOVAPS Z4, Z20
+	VMOVAPS Z5, Z21
+	VMOVAPS Z6, Z22
+	JMP     w6_loaded_c
+
+w6_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVAPS Z17, Z18
+	VMOVAPS Z17, Z19
+	VMOVAPS Z17, Z20
+	VMOVAPS Z17, Z21
+	VMOVAPS Z17, Z22
+	JMP     w6_loaded_c
+
+w6_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+	VMOVAPS      Z17, Z22
+	JMP          w6_loaded_c
+
+w6_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS 4(CX), Z18
+	VBROADCASTSS 8(CX), Z19
+	VBROADCASTSS 12(CX), Z20
+	VBROADCASTSS 16(CX), Z21
+	VBROADCASTSS 20(CX), Z22
+	JMP          w6_loaded_c
+
+w6_constant_c:
+	VBROADCASTSS 96(DX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+	VMOVAPS      Z17, Z22
+
+w6_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w6_loaded_b
+	JEQ  w6_vectors_b
+	CMPQ R13, $0x03
+	JLT  w6_result_b
+	JEQ  w6_vector_b
+	CMPQ R13, $0x05
+	JLT  w6_element_b
+	JEQ  w6_elements_b
+	JMP  w6_constant_b
+
+w6_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	VMOVUPS (CX)(R10*1), Z14
+	JMP     w6_loaded_b
+
+w6_result_b:
+	VMOVAPS Z1, Z9
+	VMOVAPS Z2, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z4, Z12
+	VMOVAPS Z5, Z13
+	VMOVAPS Z6, Z14
+	JMP     w6_loaded_b
+
+w6_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVAPS Z9, Z10
+	VMOVAPS Z9, Z11
+	VMOVAPS Z9, Z12
+	VMOVAPS Z9, Z13
+	VMOVAPS Z9, Z14
+	JMP     w6_loaded_b
+
+w6_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+	VMOVAPS      Z9, Z14
+	JMP          w6_loaded_b
+
+w6_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS 4(CX), Z10
+	VBROADCASTSS 8(CX), Z11
+	VBROADCASTSS 12(CX), Z12
+	VBROADCASTSS 16(CX), Z13
+	VBROADCASTSS 20(CX), Z14
+	JMP          w6_loaded_b
+
+w6_constant_b:
+	VBROADCASTSS 96(DX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+	VMOVAPS      Z9, Z14
+
+w6_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w6_loaded_a
+	JEQ  w6_vectors_a
+	CMPQ R13, $0x03
+	JLT  w6_result_a
+	JEQ  w6_vector_a
+	CMPQ R13, $0x05
+	JLT  w6_element_a
+	JEQ  w6_elements_a
+	JMP  w6_constant_a
+
+w6_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	JMP     w6_loaded_a
+
+w6_result_a:
+	VMOVAPS Z1, Z1
+	VMOVAPS Z2, Z2
+	VMOVAPS Z3, Z3
+	VMOVAPS Z4, Z4
+	VMOVAPS Z5, Z5
+	VMOVAPS Z6, Z6
+	JMP     w6_loaded_a
+
+w6_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVAPS Z1, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z1, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z1, Z6
+	JMP     w6_loaded_a
+
+w6_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	JMP          w6_loaded_a
+
+w6_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VBROADCASTSS 4(CX), Z2
+	VBROADCASTSS 8(CX), Z3
+	VBROADCASTSS 12(CX), Z4
+	VBROADCASTSS 16(CX), Z5
+	VBROADCASTSS 20(CX), Z6
+	JMP          w6_loaded_a
+
+w6_constant_a:
+	VBROADCASTSS 96(DX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+
+w6_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w6_muladd
+	JEQ  w6_mul
+	CMPQ R13, $0x03
+	JLT  w6_add
+	JEQ  w6_copy
+	CMPQ R13, $0x05
+	JLT  w6_sub
+	JEQ  w6_div
+	CMPQ R13, $0x07
+	JLT  w6_where
+	JEQ  w6_relu
+	CMPQ R13, $0x09
+	JLT  w6_step
+	JEQ  w6_sqrt
+	CMPQ R13, $0x0b
+	JLT  w6_rsqrt
+	JEQ  w6_exp
+	CMPQ R13, $0x0d
+	JLT  w6_tanh
+	JEQ  w6_sigmoid
+	JMP  w6_erf
+
+w6_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VADDPS Z18, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VADDPS Z19, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VADDPS Z20, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	VADDPS Z21, Z5, Z5
+	VMULPS Z14, Z6, Z6
+	VADDPS Z22, Z6, Z6
+	JMP    w6_made
+
+w6_mul:
+	VMULPS Z9, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	VMULPS Z14, Z6, Z6
+	JMP    w6_made
+
+w6_add:
+	VADDPS Z9, Z1, Z1
+	VADDPS Z10, Z2, Z2
+	VADDPS Z11, Z3, Z3
+	VADDPS Z12, Z4, Z4
+	VADDPS Z13, Z5, Z5
+	VADDPS Z14, Z6, Z6
+	JMP    w6_made
+
+w6_copy:
+	JMP w6_made
+
+w6_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VSUBPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VSUBPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VSUBPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VSUBPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	VSUBPS  Z14, Z6, Z6
+	VMOVAPS Z6, Z6
+	JMP     w6_made
+
+w6_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VDIVPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VDIVPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VDIVPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VDIVPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	VDIVPS  Z14, Z6, Z6
+	VMOVAPS Z6, Z6
+	JMP     w6_made
+
+w6_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	VCMPPS  $0x04, Z0, Z2, K2
+	VMOVUPS Z18, Z2
+	VMOVUPS Z10, K2, Z2
+	VMOVAPS Z2, Z2
+	VCMPPS  $0x04, Z0, Z3, K2
+	VMOVUPS Z19, Z3
+	VMOVUPS Z11, K2, Z3
+	VMOVAPS Z3, Z3
+	VCMPPS  $0x04, Z0, Z4, K2
+	VMOVUPS Z20, Z4
+	VMOVUPS Z12, K2, Z4
+	VMOVAPS Z4, Z4
+	VCMPPS  $0x04, Z0, Z5, K2
+	VMOVUPS Z21, Z5
+	VMOVUPS Z13, K2, Z5
+	VMOVAPS Z5, Z5
+	VCMPPS  $0x04, Z0, Z6, K2
+	VMOVUPS Z22, Z6
+	VMOVUPS Z14, K2, Z6
+	VMOVAPS Z6, Z6
+	JMP     w6_made
+
+w6_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	VMAXPS  Z2, Z0, Z2
+	VMOVAPS Z2, Z2
+	VMAXPS  Z3, Z0, Z3
+	VMOVAPS Z3, Z3
+	VMAXPS  Z4, Z0, Z4
+	VMOVAPS Z4, Z4
+	VMAXPS  Z5, Z0, Z5
+	VMOVAPS Z5, Z5
+	VMAXPS  Z6, Z0, Z6
+	VMOVAPS Z6, Z6
+	JMP     w6_made
+
+w6_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	VCMPPS  $0x1e, Z0, Z2, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPS Z2, K2, Z25
+	VMOVAPS Z25, Z2
+	VCMPPS  $0x1e, Z0, Z3, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPS Z3, K2, Z25
+	VMOVAPS Z25, Z3
+	VCMPPS  $0x1e, Z0, Z4, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPS Z4, K2, Z25
+	VMOVAPS Z25, Z4
+	VCMPPS  $0x1e, Z0, Z5, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPS Z5, K2, Z25
+	VMOVAPS Z25, Z5
+	VCMPPS  $0x1e, Z0, Z6, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z6
+	VMOVUPS Z0, Z25
+	VMOVUPS Z6, K2, Z25
+	VMOVAPS Z25, Z6
+	JMP     w6_made
+
+w6_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VMOVAPS Z2, Z2
+	VSQRTPS Z3, Z3
+	VMOVAPS Z3, Z3
+	VSQRTPS Z4, Z4
+	VMOVAPS Z4, Z4
+	VSQRTPS Z5, Z5
+	VMOVAPS Z5, Z5
+	VSQRTPS Z6, Z6
+	VMOVAPS Z6, Z6
+	JMP     w6_made
+
+w6_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z2, Z2
+	VDIVPS  Z2, Z25, Z2
+	VMOVAPS Z2, Z2
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z3, Z3
+	VDIVPS  Z3, Z25, Z3
+	VMOVAPS Z3, Z3
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z4, Z4
+	VDIVPS  Z4, Z25, Z4
+	VMOVAPS Z4, Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z5, Z5
+	VDIVPS  Z5, Z25, Z5
+	VMOVAPS Z5, Z5
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z6, Z6
+	VDIVPS  Z6, Z25, Z6
+	VMOVAPS Z6, Z6
+	JMP     w6_made
+
+w6_exp:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	MOVQ    $0x00000006, R13
+	JMP     exp
+
+w6_tanh:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	MOVQ    $0x00000006, R13
+	JMP     tanh
+
+w6_sigmoid:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	MOVQ    $0x00000006, R13
+	JMP     sigmoid
+
+w6_erf:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	MOVQ    $0x00000006, R13
+	JMP     erf
+
+w6_function:
+	VMOVUPS (SP), Z1
+	VMOVUPS 64(SP), Z2
+	VMOVUPS 128(SP), Z3
+	VMOVUPS 192(SP), Z4
+	VMOVUPS 256(SP), Z5
+	VMOVUPS 320(SP), Z6
+	VMOVAPS Z0, Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w6_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w6_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, (CX)(R8*1)
+	VMOVUPS Z3, (CX)(R8*2)
+	VMOVUPS Z4, (CX)(R9*1)
+	VMOVUPS Z5, (CX)(R8*4)
+	VMOVUPS Z6, (CX)(R10*1)
+
+w6_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w6_next
+	JMP  next
+
+w7_instruction:
+w7_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w7_muladd_vectors_vectors_result
+	JEQ  w7_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w7_mul_vectors_vectors
+	JEQ  w7_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w7_mul_result_vectors
+	JEQ  w7_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w7_add_result_vectors
+	JEQ  w7_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w7_muladd_result_vectors_vectors
+	JEQ  w7_copy_element
+	CMPQ R13, $0x0b
+	JLT  w7_mul_vectors_constant
+	JEQ  w7_mul_result_constant
+	JMP  w7_general
+
+w7_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	VMOVUPS (CX)(R10*1), Z14
+	VMOVUPS (CX)(R9*2), Z15
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VMULPS  (CX)(R8*1), Z10, Z10
+	VMULPS  (CX)(R8*2), Z11, Z11
+	VMULPS  (CX)(R9*1), Z12, Z12
+	VMULPS  (CX)(R8*4), Z13, Z13
+	VMULPS  (CX)(R10*1), Z14, Z14
+	VMULPS  (CX)(R9*2), Z15, Z15
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	VADDPS  Z14, Z6, Z6
+	VADDPS  Z15, Z7, Z7
+	JMP     w7_made
+
+w7_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VMULPS  (CX)(R8*1), Z17, Z10
+	VMULPS  (CX)(R8*2), Z17, Z11
+	VMULPS  (CX)(R9*1), Z17, Z12
+	VMULPS  (CX)(R8*4), Z17, Z13
+	VMULPS  (CX)(R10*1), Z17, Z14
+	VMULPS  (CX)(R9*2), Z17, Z15
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	VADDPS  Z14, Z6, Z6
+	VADDPS  Z15, Z7, Z7
+	JMP     w7_made
+
+w7_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	VMOVUPS (CX)(R9*2), Z7
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	VMULPS  (CX)(R8*1), Z2, Z2
+	VMULPS  (CX)(R8*2), Z3, Z3
+	VMULPS  (CX)(R9*1), Z4, Z4
+	VMULPS  (CX)(R8*4), Z5, Z5
+	VMULPS  (CX)(R10*1), Z6, Z6
+	VMULPS  (CX)(R9*2), Z7, Z7
+	JMP     w7_made
+
+w7_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	VMULPS  (CX)(R8*1), Z17, Z2
+	VMULPS  (CX)(R8*2), Z17, Z3
+	VMULPS  (CX)(R9*1), Z17, Z4
+	VMULPS  (CX)(R8*4), Z17, Z5
+	VMULPS  (CX)(R10*1), Z17, Z6
+	VMULPS  (CX)(R9*2), Z17, Z7
+	JMP     w7_made
+
+w7_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	VMULPS (CX)(R10*1), Z6, Z6
+	VMULPS (CX)(R9*2), Z7, Z7
+	JMP    w7_made
+
+w7_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	VMOVUPS (CX)(R9*2), Z7
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	VADDPS  (CX)(R8*1), Z2, Z2
+	VADDPS  (CX)(R8*2), Z3, Z3
+	VADDPS  (CX)(R9*1), Z4, Z4
+	VADDPS  (CX)(R8*4), Z5, Z5
+	VADDPS  (CX)(R10*1), Z6, Z6
+	VADDPS  (CX)(R9*2), Z7, Z7
+	JMP     w7_made
+
+w7_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	VADDPS (CX)(R10*1), Z6, Z6
+	VADDPS (CX)(R9*2), Z7, Z7
+	JMP    w7_made
+
+w7_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z17, Z2, Z2
+	VMULPS  Z17, Z3, Z3
+	VMULPS  Z17, Z4, Z4
+	VMULPS  Z17, Z5, Z5
+	VMULPS  Z17, Z6, Z6
+	VMULPS  Z17, Z7, Z7
+	JMP     w7_made
+
+w7_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	VMULPS (CX)(R10*1), Z6, Z6
+	VMULPS (CX)(R9*2), Z7, Z7
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	VADDPS (CX)(R10*1), Z6, Z6
+	VADDPS (CX)(R9*2), Z7, Z7
+	JMP    w7_made
+
+w7_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	VMOVAPS      Z1, Z7
+	JMP          w7_made
+
+w7_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	VMULPS       (CX)(R8*1), Z17, Z2
+	VMULPS       (CX)(R8*2), Z17, Z3
+	VMULPS       (CX)(R9*1), Z17, Z4
+	VMULPS       (CX)(R8*4), Z17, Z5
+	VMULPS       (CX)(R10*1), Z17, Z6
+	VMULPS       (CX)(R9*2), Z17, Z7
+	JMP          w7_made
+
+w7_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VMULPS       Z17, Z3, Z3
+	VMULPS       Z17, Z4, Z4
+	VMULPS       Z17, Z5, Z5
+	VMULPS       Z17, Z6, Z6
+	VMULPS       Z17, Z7, Z7
+	JMP          w7_made
+
+w7_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w7_loaded_c
+	JEQ  w7_vectors_c
+	CMPQ R13, $0x03
+	JLT  w7_result_c
+	JEQ  w7_vector_c
+	CMPQ R13, $0x05
+	JLT  w7_element_c
+	JEQ  w7_elements_c
+	JMP  w7_constant_c
+
+w7_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVUPS (CX)(R8*1), Z18
+	VMOVUPS (CX)(R8*2), Z19
+	VMOVUPS (CX)(R9*1), Z20
+	VMOVUPS (CX)(R8*4), Z21
+	VMOVUPS (CX)(R10*1), Z22
+	VMOVUPS (CX)(R9*2), Z23
+	JMP     w7_loaded_c
+
+w7_result_c:
+	VMOVAPS Z1, Z17
+	VMOVAPS Z2, Z18
+	VMOVAPS Z3, Z19
+	VMOVAPS Z4, Z20
+	VMOVAPS Z5, Z21
+	VMOVAPS Z6, Z22
+	VMOVAPS Z7, Z23
+	JMP     w7_loaded_c
+
+w7_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVAPS Z17, Z18
+	VMOVAPS Z17, Z19
+	VMOVAPS Z17, Z20
+	VMOVAPS Z17, Z21
+	VMOVAPS Z17, Z22
+	VMOVAPS Z17, Z23
+	JMP     w7_loaded_c
+
+w7_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+	VMOVAPS      Z17, Z22
+	VMOVAPS      Z17, Z23
+	JMP          w7_loaded_c
+
+w7_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS 4(CX), Z18
+	VBROADCASTSS 8(CX), Z19
+	VBROADCASTSS 12(CX), Z20
+	VBROADCASTSS 16(CX), Z21
+	VBROADCASTSS 20(CX), Z22
+	VBROADCASTSS 24(CX), Z23
+	JMP          w7_loaded_c
+
+w7_constant_c:
+	VBROADCASTSS 96(DX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+	VMOVAPS      Z17, Z22
+	VMOVAPS      Z17, Z23
+
+w7_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w7_loaded_b
+	JEQ  w7_vectors_b
+	CMPQ R13, $0x03
+	JLT  w7_result_b
+	JEQ  w7_vector_b
+	CMPQ R13, $0x05
+	JLT  w7_element_b
+	JEQ  w7_elements_b
+	JMP  w7_constant_b
+
+w7_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	VMOVUPS (CX)(R10*1), Z14
+	VMOVUPS (CX)(R9*2), Z15
+	JMP     w7_loaded_b
+
+w7_result_b:
+	VMOVAPS Z1, Z9
+	VMOVAPS Z2, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z4, Z12
+	VMOVAPS Z5, Z13
+	VMOVAPS Z6, Z14
+	VMOVAPS Z7, Z15
+	JMP     w7_loaded_b
+
+w7_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVAPS Z9, Z10
+	VMOVAPS Z9, Z11
+	VMOVAPS Z9, Z12
+	VMOVAPS Z9, Z13
+	VMOVAPS Z9, Z14
+	VMOVAPS Z9, Z15
+	JMP     w7_loaded_b
+
+w7_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+	VMOVAPS      Z9, Z14
+	VMOVAPS      Z9, Z15
+	JMP          w7_loaded_b
+
+w7_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS 4(CX), Z10
+	VBROADCASTSS 8(CX), Z11
+	VBROADCASTSS 12(CX), Z12
+	VBROADCASTSS 16(CX), Z13
+	VBROADCASTSS 20(CX), Z14
+	VBROADCASTSS 24(CX), Z15
+	JMP          w7_loaded_b
+
+w7_constant_b:
+	VBROADCASTSS 96(DX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+	VMOVAPS      Z9, Z14
+	VMOVAPS      Z9, Z15
+
+w7_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w7_loaded_a
+	JEQ  w7_vectors_a
+	CMPQ R13, $0x03
+	JLT  w7_result_a
+	JEQ  w7_vector_a
+	CMPQ R13, $0x05
+	JLT  w7_element_a
+	JEQ  w7_elements_a
+	JMP  w7_constant_a
+
+w7_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	VMOVUPS (CX)(R9*2), Z7
+	JMP     w7_loaded_a
+
+w7_result_a:
+	VMOVAPS Z1, Z1
+	VMOVAPS Z2, Z2
+	VMOVAPS Z3, Z3
+	VMOVAPS Z4, Z4
+	VMOVAPS Z5, Z5
+	VMOVAPS Z6, Z6
+	VMOVAPS Z7, Z7
+	JMP     w7_loaded_a
+
+w7_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVAPS Z1, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z1, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z1, Z6
+	VMOVAPS Z1, Z7
+	JMP     w7_loaded_a
+
+w7_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	VMOVAPS      Z1, Z7
+	JMP          w7_loaded_a
+
+w7_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VBROADCASTSS 4(CX), Z2
+	VBROADCASTSS 8(CX), Z3
+	VBROADCASTSS 12(CX), Z4
+	VBROADCASTSS 16(CX), Z5
+	VBROADCASTSS 20(CX), Z6
+	VBROADCASTSS 24(CX), Z7
+	JMP          w7_loaded_a
+
+w7_constant_a:
+	VBROADCASTSS 96(DX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	VMOVAPS      Z1, Z7
+
+w7_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w7_muladd
+	JEQ  w7_mul
+	CMPQ R13, $0x03
+	JLT  w7_add
+	JEQ  w7_copy
+	CMPQ R13, $0x05
+	JLT  w7_sub
+	JEQ  w7_div
+	CMPQ R13, $0x07
+	JLT  w7_where
+	JEQ  w7_relu
+	CMPQ R13, $0x09
+	JLT  w7_step
+	JEQ  w7_sqrt
+	CMPQ R13, $0x0b
+	JLT  w7_rsqrt
+	JEQ  w7_exp
+	CMPQ R13, $0x0d
+	JLT  w7_tanh
+	JEQ  w7_sigmoid
+	JMP  w7_erf
+
+w7_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VADDPS Z18, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VADDPS Z19, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VADDPS Z20, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	VADDPS Z21, Z5, Z5
+	VMULPS Z14, Z6, Z6
+	VADDPS Z22, Z6, Z6
+	VMULPS Z15, Z7, Z7
+	VADDPS Z23, Z7, Z7
+	JMP    w7_made
+
+w7_mul:
+	VMULPS Z9, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	VMULPS Z14, Z6, Z6
+	VMULPS Z15, Z7, Z7
+	JMP    w7_made
+
+w7_add:
+	VADDPS Z9, Z1, Z1
+	VADDPS Z10, Z2, Z2
+	VADDPS Z11, Z3, Z3
+	VADDPS Z12, Z4, Z4
+	VADDPS Z13, Z5, Z5
+	VADDPS Z14, Z6, Z6
+	VADDPS Z15, Z7, Z7
+	JMP    w7_made
+
+w7_copy:
+	JMP w7_made
+
+w7_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VSUBPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VSUBPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VSUBPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VSUBPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	VSUBPS  Z14, Z6, Z6
+	VMOVAPS Z6, Z6
+	VSUBPS  Z15, Z7, Z7
+	VMOVAPS Z7, Z7
+	JMP     w7_made
+
+w7_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VDIVPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VDIVPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VDIVPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VDIVPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	VDIVPS  Z14, Z6, Z6
+	VMOVAPS Z6, Z6
+	VDIVPS  Z15, Z7, Z7
+	VMOVAPS Z7, Z7
+	JMP     w7_made
+
+w7_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	VCMPPS  $0x04, Z0, Z2, K2
+	VMOVUPS Z18, Z2
+	VMOVUPS Z10, K2, Z2
+	VMOVAPS Z2, Z2
+	VCMPPS  $0x04, Z0, Z3, K2
+	VMOVUPS Z19, Z3
+	VMOVUPS Z11, K2, Z3
+	VMOVAPS Z3, Z3
+	VCMPPS  $0x04, Z0, Z4, K2
+	VMOVUPS Z20, Z4
+	VMOVUPS Z12, K2, Z4
+	VMOVAPS Z4, Z4
+	VCMPPS  $0x04, Z0, Z5, K2
+	VMOVUPS Z21, Z5
+	VMOVUPS Z13, K2, Z5
+	VMOVAPS Z5, Z5
+	VCMPPS  $0x04, Z0, Z6, K2
+	VMOVUPS Z22, Z6
+	VMOVUPS Z14, K2, Z6
+	VMOVAPS Z6, Z6
+	VCMPPS  $0x04, Z0, Z7, K2
+	VMOVUPS Z23, Z7
+	VMOVUPS Z15, K2, Z7
+	VMOVAPS Z7, Z7
+	JMP     w7_made
+
+w7_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	VMAXPS  Z2, Z0, Z2
+	VMOVAPS Z2, Z2
+	VMAXPS  Z3, Z0, Z3
+	VMOVAPS Z3, Z3
+	VMAXPS  Z4, Z0, Z4
+	VMOVAPS Z4, Z4
+	VMAXPS  Z5, Z0, Z5
+	VMOVAPS Z5, Z5
+	VMAXPS  Z6, Z0, Z6
+	VMOVAPS Z6, Z6
+	VMAXPS  Z7, Z0, Z7
+	VMOVAPS Z7, Z7
+	JMP     w7_made
+
+w7_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	VCMPPS  $0x1e, Z0, Z2, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPS Z2, K2, Z25
+	VMOVAPS Z25, Z2
+	VCMPPS  $0x1e, Z0, Z3, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPS Z3, K2, Z25
+	VMOVAPS Z25, Z3
+	VCMPPS  $0x1e, Z0, Z4, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPS Z4, K2, Z25
+	VMOVAPS Z25, Z4
+	VCMPPS  $0x1e, Z0, Z5, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPS Z5, K2, Z25
+	VMOVAPS Z25, Z5
+	VCMPPS  $0x1e, Z0, Z6, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z6
+	VMOVUPS Z0, Z25
+	VMOVUPS Z6, K2, Z25
+	VMOVAPS Z25, Z6
+	VCMPPS  $0x1e, Z0, Z7, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z7
+	VMOVUPS Z0, Z25
+	VMOVUPS Z7, K2, Z25
+	VMOVAPS Z25, Z7
+	JMP     w7_made
+
+w7_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VMOVAPS Z2, Z2
+	VSQRTPS Z3, Z3
+	VMOVAPS Z3, Z3
+	VSQRTPS Z4, Z4
+	VMOVAPS Z4, Z4
+	VSQRTPS Z5, Z5
+	VMOVAPS Z5, Z5
+	VSQRTPS Z6, Z6
+	VMOVAPS Z6, Z6
+	VSQRTPS Z7, Z7
+	VMOVAPS Z7, Z7
+	JMP     w7_made
+
+w7_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z2, Z2
+	VDIVPS  Z2, Z25, Z2
+	VMOVAPS Z2, Z2
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z3, Z3
+	VDIVPS  Z3, Z25, Z3
+	VMOVAPS Z3, Z3
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z4, Z4
+	VDIVPS  Z4, Z25, Z4
+	VMOVAPS Z4, Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z5, Z5
+	VDIVPS  Z5, Z25, Z5
+	VMOVAPS Z5, Z5
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z6, Z6
+	VDIVPS  Z6, Z25, Z6
+	VMOVAPS Z6, Z6
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z7, Z7
+	VDIVPS  Z7, Z25, Z7
+	VMOVAPS Z7, Z7
+	JMP     w7_made
+
+w7_exp:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	MOVQ    $0x00000007, R13
+	JMP     exp
+
+w7_tanh:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	MOVQ    $0x00000007, R13
+	JMP     tanh
+
+w7_sigmoid:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	MOVQ    $0x00000007, R13
+	JMP     sigmoid
+
+w7_erf:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	MOVQ    $0x00000007, R13
+	JMP     erf
+
+w7_function:
+	VMOVUPS (SP), Z1
+	VMOVUPS 64(SP), Z2
+	VMOVUPS 128(SP), Z3
+	VMOVUPS 192(SP), Z4
+	VMOVUPS 256(SP), Z5
+	VMOVUPS 320(SP), Z6
+	VMOVUPS 384(SP), Z7
+	VMOVAPS Z0, Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w7_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w7_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, (CX)(R8*1)
+	VMOVUPS Z3, (CX)(R8*2)
+	VMOVUPS Z4, (CX)(R9*1)
+	VMOVUPS Z5, (CX)(R8*4)
+	VMOVUPS Z6, (CX)(R10*1)
+	VMOVUPS Z7, (CX)(R9*2)
+
+w7_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w7_next
+	JMP  next
+
+w8_instruction:
+w8_next:
+	MOVQ (DX), R13
+	CMPQ R13, $0x01
+	JLT  w8_muladd_vectors_vectors_result
+	JEQ  w8_muladd_vector_vectors_result
+	CMPQ R13, $0x03
+	JLT  w8_mul_vectors_vectors
+	JEQ  w8_mul_vector_vectors
+	CMPQ R13, $0x05
+	JLT  w8_mul_result_vectors
+	JEQ  w8_add_vectors_vectors
+	CMPQ R13, $0x07
+	JLT  w8_add_result_vectors
+	JEQ  w8_mul_result_vector
+	CMPQ R13, $0x09
+	JLT  w8_muladd_result_vectors_vectors
+	JEQ  w8_copy_element
+	CMPQ R13, $0x0b
+	JLT  w8_mul_vectors_constant
+	JEQ  w8_mul_result_constant
+	JMP  w8_general
+
+w8_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	VMOVUPS (CX)(R10*1), Z14
+	VMOVUPS (CX)(R9*2), Z15
+	VMOVUPS (CX)(R11*1), Z16
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z9, Z9
+	VMULPS  (CX)(R8*1), Z10, Z10
+	VMULPS  (CX)(R8*2), Z11, Z11
+	VMULPS  (CX)(R9*1), Z12, Z12
+	VMULPS  (CX)(R8*4), Z13, Z13
+	VMULPS  (CX)(R10*1), Z14, Z14
+	VMULPS  (CX)(R9*2), Z15, Z15
+	VMULPS  (CX)(R11*1), Z16, Z16
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	VADDPS  Z14, Z6, Z6
+	VADDPS  Z15, Z7, Z7
+	VADDPS  Z16, Z8, Z8
+	JMP     w8_made
+
+w8_muladd_vector_vectors_result:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z9
+	VMULPS  (CX)(R8*1), Z17, Z10
+	VMULPS  (CX)(R8*2), Z17, Z11
+	VMULPS  (CX)(R9*1), Z17, Z12
+	VMULPS  (CX)(R8*4), Z17, Z13
+	VMULPS  (CX)(R10*1), Z17, Z14
+	VMULPS  (CX)(R9*2), Z17, Z15
+	VMULPS  (CX)(R11*1), Z17, Z16
+	VADDPS  Z9, Z1, Z1
+	VADDPS  Z10, Z2, Z2
+	VADDPS  Z11, Z3, Z3
+	VADDPS  Z12, Z4, Z4
+	VADDPS  Z13, Z5, Z5
+	VADDPS  Z14, Z6, Z6
+	VADDPS  Z15, Z7, Z7
+	VADDPS  Z16, Z8, Z8
+	JMP     w8_made
+
+w8_mul_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	VMOVUPS (CX)(R9*2), Z7
+	VMOVUPS (CX)(R11*1), Z8
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z1, Z1
+	VMULPS  (CX)(R8*1), Z2, Z2
+	VMULPS  (CX)(R8*2), Z3, Z3
+	VMULPS  (CX)(R9*1), Z4, Z4
+	VMULPS  (CX)(R8*4), Z5, Z5
+	VMULPS  (CX)(R10*1), Z6, Z6
+	VMULPS  (CX)(R9*2), Z7, Z7
+	VMULPS  (CX)(R11*1), Z8, Z8
+	JMP     w8_made
+
+w8_mul_vector_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMULPS  (CX), Z17, Z1
+	VMULPS  (CX)(R8*1), Z17, Z2
+	VMULPS  (CX)(R8*2), Z17, Z3
+	VMULPS  (CX)(R9*1), Z17, Z4
+	VMULPS  (CX)(R8*4), Z17, Z5
+	VMULPS  (CX)(R10*1), Z17, Z6
+	VMULPS  (CX)(R9*2), Z17, Z7
+	VMULPS  (CX)(R11*1), Z17, Z8
+	JMP     w8_made
+
+w8_mul_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	VMULPS (CX)(R10*1), Z6, Z6
+	VMULPS (CX)(R9*2), Z7, Z7
+	VMULPS (CX)(R11*1), Z8, Z8
+	JMP    w8_made
+
+w8_add_vectors_vectors:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	VMOVUPS (CX)(R9*2), Z7
+	VMOVUPS (CX)(R11*1), Z8
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VADDPS  (CX), Z1, Z1
+	VADDPS  (CX)(R8*1), Z2, Z2
+	VADDPS  (CX)(R8*2), Z3, Z3
+	VADDPS  (CX)(R9*1), Z4, Z4
+	VADDPS  (CX)(R8*4), Z5, Z5
+	VADDPS  (CX)(R10*1), Z6, Z6
+	VADDPS  (CX)(R9*2), Z7, Z7
+	VADDPS  (CX)(R11*1), Z8, Z8
+	JMP     w8_made
+
+w8_add_result_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	VADDPS (CX)(R10*1), Z6, Z6
+	VADDPS (CX)(R9*2), Z7, Z7
+	VADDPS (CX)(R11*1), Z8, Z8
+	JMP    w8_made
+
+w8_mul_result_vector:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMULPS  Z17, Z1, Z1
+	VMULPS  Z17, Z2, Z2
+	VMULPS  Z17, Z3, Z3
+	VMULPS  Z17, Z4, Z4
+	VMULPS  Z17, Z5, Z5
+	VMULPS  Z17, Z6, Z6
+	VMULPS  Z17, Z7, Z7
+	VMULPS  Z17, Z8, Z8
+	JMP     w8_made
+
+w8_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R13
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VMULPS (CX), Z1, Z1
+	VMULPS (CX)(R8*1), Z2, Z2
+	VMULPS (CX)(R8*2), Z3, Z3
+	VMULPS (CX)(R9*1), Z4, Z4
+	VMULPS (CX)(R8*4), Z5, Z5
+	VMULPS (CX)(R10*1), Z6, Z6
+	VMULPS (CX)(R9*2), Z7, Z7
+	VMULPS (CX)(R11*1), Z8, Z8
+	MOVQ   88(DX), R13
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R13*1), CX
+	VADDPS (CX), Z1, Z1
+	VADDPS (CX)(R8*1), Z2, Z2
+	VADDPS (CX)(R8*2), Z3, Z3
+	VADDPS (CX)(R9*1), Z4, Z4
+	VADDPS (CX)(R8*4), Z5, Z5
+	VADDPS (CX)(R10*1), Z6, Z6
+	VADDPS (CX)(R9*2), Z7, Z7
+	VADDPS (CX)(R11*1), Z8, Z8
+	JMP    w8_made
+
+w8_copy_element:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	VMOVAPS      Z1, Z7
+	VMOVAPS      Z1, Z8
+	JMP          w8_made
+
+w8_mul_vectors_constant:
+	VBROADCASTSS 96(DX), Z17
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VMULPS       (CX), Z17, Z1
+	VMULPS       (CX)(R8*1), Z17, Z2
+	VMULPS       (CX)(R8*2), Z17, Z3
+	VMULPS       (CX)(R9*1), Z17, Z4
+	VMULPS       (CX)(R8*4), Z17, Z5
+	VMULPS       (CX)(R10*1), Z17, Z6
+	VMULPS       (CX)(R9*2), Z17, Z7
+	VMULPS       (CX)(R11*1), Z17, Z8
+	JMP          w8_made
+
+w8_mul_result_constant:
+	VBROADCASTSS 96(DX), Z17
+	VMULPS       Z17, Z1, Z1
+	VMULPS       Z17, Z2, Z2
+	VMULPS       Z17, Z3, Z3
+	VMULPS       Z17, Z4, Z4
+	VMULPS       Z17, Z5, Z5
+	VMULPS       Z17, Z6, Z6
+	VMULPS       Z17, Z7, Z7
+	VMULPS       Z17, Z8, Z8
+	JMP          w8_made
+
+w8_general:
+	MOVQ 32(DX), R13
+	CMPQ R13, $0x01
+	JLT  w8_loaded_c
+	JEQ  w8_vectors_c
+	CMPQ R13, $0x03
+	JLT  w8_result_c
+	JEQ  w8_vector_c
+	CMPQ R13, $0x05
+	JLT  w8_element_c
+	JEQ  w8_elements_c
+	JMP  w8_constant_c
+
+w8_vectors_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVUPS (CX)(R8*1), Z18
+	VMOVUPS (CX)(R8*2), Z19
+	VMOVUPS (CX)(R9*1), Z20
+	VMOVUPS (CX)(R8*4), Z21
+	VMOVUPS (CX)(R10*1), Z22
+	VMOVUPS (CX)(R9*2), Z23
+	VMOVUPS (CX)(R11*1), Z24
+	JMP     w8_loaded_c
+
+w8_result_c:
+	VMOVAPS Z1, Z17
+	VMOVAPS Z2, Z18
+	VMOVAPS Z3, Z19
+	VMOVAPS Z4, Z20
+	VMOVAPS Z5, Z21
+	VMOVAPS Z6, Z22
+	VMOVAPS Z7, Z23
+	VMOVAPS Z8, Z24
+	JMP     w8_loaded_c
+
+w8_vector_c:
+	MOVQ    88(DX), R13
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z17
+	VMOVAPS Z17, Z18
+	VMOVAPS Z17, Z19
+	VMOVAPS Z17, Z20
+	VMOVAPS Z17, Z21
+	VMOVAPS Z17, Z22
+	VMOVAPS Z17, Z23
+	VMOVAPS Z17, Z24
+	JMP     w8_loaded_c
+
+w8_element_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+	VMOVAPS      Z17, Z22
+	VMOVAPS      Z17, Z23
+	VMOVAPS      Z17, Z24
+	JMP          w8_loaded_c
+
+w8_elements_c:
+	MOVQ         88(DX), R13
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z17
+	VBROADCASTSS 4(CX), Z18
+	VBROADCASTSS 8(CX), Z19
+	VBROADCASTSS 12(CX), Z20
+	VBROADCASTSS 16(CX), Z21
+	VBROADCASTSS 20(CX), Z22
+	VBROADCASTSS 24(CX), Z23
+	VBROADCASTSS 28(CX), Z24
+	JMP          w8_loaded_c
+
+w8_constant_c:
+	VBROADCASTSS 96(DX), Z17
+	VMOVAPS      Z17, Z18
+	VMOVAPS      Z17, Z19
+	VMOVAPS      Z17, Z20
+	VMOVAPS      Z17, Z21
+	VMOVAPS      Z17, Z22
+	VMOVAPS      Z17, Z23
+	VMOVAPS      Z17, Z24
+
+w8_loaded_c:
+	MOVQ 24(DX), R13
+	CMPQ R13, $0x01
+	JLT  w8_loaded_b
+	JEQ  w8_vectors_b
+	CMPQ R13, $0x03
+	JLT  w8_result_b
+	JEQ  w8_vector_b
+	CMPQ R13, $0x05
+	JLT  w8_element_b
+	JEQ  w8_elements_b
+	JMP  w8_constant_b
+
+w8_vectors_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVUPS (CX)(R8*1), Z10
+	VMOVUPS (CX)(R8*2), Z11
+	VMOVUPS (CX)(R9*1), Z12
+	VMOVUPS (CX)(R8*4), Z13
+	VMOVUPS (CX)(R10*1), Z14
+	VMOVUPS (CX)(R9*2), Z15
+	VMOVUPS (CX)(R11*1), Z16
+	JMP     w8_loaded_b
+
+w8_result_b:
+	VMOVAPS Z1, Z9
+	VMOVAPS Z2, Z10
+	VMOVAPS Z3, Z11
+	VMOVAPS Z4, Z12
+	VMOVAPS Z5, Z13
+	VMOVAPS Z6, Z14
+	VMOVAPS Z7, Z15
+	VMOVAPS Z8, Z16
+	JMP     w8_loaded_b
+
+w8_vector_b:
+	MOVQ    80(DX), R13
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z9
+	VMOVAPS Z9, Z10
+	VMOVAPS Z9, Z11
+	VMOVAPS Z9, Z12
+	VMOVAPS Z9, Z13
+	VMOVAPS Z9, Z14
+	VMOVAPS Z9, Z15
+	VMOVAPS Z9, Z16
+	JMP     w8_loaded_b
+
+w8_element_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+	VMOVAPS      Z9, Z14
+	VMOVAPS      Z9, Z15
+	VMOVAPS      Z9, Z16
+	JMP          w8_loaded_b
+
+w8_elements_b:
+	MOVQ         80(DX), R13
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z9
+	VBROADCASTSS 4(CX), Z10
+	VBROADCASTSS 8(CX), Z11
+	VBROADCASTSS 12(CX), Z12
+	VBROADCASTSS 16(CX), Z13
+	VBROADCASTSS 20(CX), Z14
+	VBROADCASTSS 24(CX), Z15
+	VBROADCASTSS 28(CX), Z16
+	JMP          w8_loaded_b
+
+w8_constant_b:
+	VBROADCASTSS 96(DX), Z9
+	VMOVAPS      Z9, Z10
+	VMOVAPS      Z9, Z11
+	VMOVAPS      Z9, Z12
+	VMOVAPS      Z9, Z13
+	VMOVAPS      Z9, Z14
+	VMOVAPS      Z9, Z15
+	VMOVAPS      Z9, Z16
+
+w8_loaded_b:
+	MOVQ 16(DX), R13
+	CMPQ R13, $0x01
+	JLT  w8_loaded_a
+	JEQ  w8_vectors_a
+	CMPQ R13, $0x03
+	JLT  w8_result_a
+	JEQ  w8_vector_a
+	CMPQ R13, $0x05
+	JLT  w8_element_a
+	JEQ  w8_elements_a
+	JMP  w8_constant_a
+
+w8_vectors_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVUPS (CX)(R8*1), Z2
+	VMOVUPS (CX)(R8*2), Z3
+	VMOVUPS (CX)(R9*1), Z4
+	VMOVUPS (CX)(R8*4), Z5
+	VMOVUPS (CX)(R10*1), Z6
+	VMOVUPS (CX)(R9*2), Z7
+	VMOVUPS (CX)(R11*1), Z8
+	JMP     w8_loaded_a
+
+w8_result_a:
+	VMOVAPS Z1, Z1
+	VMOVAPS Z2, Z2
+	VMOVAPS Z3, Z3
+	VMOVAPS Z4, Z4
+	VMOVAPS Z5, Z5
+	VMOVAPS Z6, Z6
+	VMOVAPS Z7, Z7
+	VMOVAPS Z8, Z8
+	JMP     w8_loaded_a
+
+w8_vector_a:
+	MOVQ    72(DX), R13
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R13*1), CX
+	VMOVUPS (CX), Z1
+	VMOVAPS Z1, Z2
+	VMOVAPS Z1, Z3
+	VMOVAPS Z1, Z4
+	VMOVAPS Z1, Z5
+	VMOVAPS Z1, Z6
+	VMOVAPS Z1, Z7
+	VMOVAPS Z1, Z8
+	JMP     w8_loaded_a
+
+w8_element_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	VMOVAPS      Z1, Z7
+	VMOVAPS      Z1, Z8
+	JMP          w8_loaded_a
+
+w8_elements_a:
+	MOVQ         72(DX), R13
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R13*1), CX
+	VBROADCASTSS (CX), Z1
+	VBROADCASTSS 4(CX), Z2
+	VBROADCASTSS 8(CX), Z3
+	VBROADCASTSS 12(CX), Z4
+	VBROADCASTSS 16(CX), Z5
+	VBROADCASTSS 20(CX), Z6
+	VBROADCASTSS 24(CX), Z7
+	VBROADCASTSS 28(CX), Z8
+	JMP          w8_loaded_a
+
+w8_constant_a:
+	VBROADCASTSS 96(DX), Z1
+	VMOVAPS      Z1, Z2
+	VMOVAPS      Z1, Z3
+	VMOVAPS      Z1, Z4
+	VMOVAPS      Z1, Z5
+	VMOVAPS      Z1, Z6
+	VMOVAPS      Z1, Z7
+	VMOVAPS      Z1, Z8
+
+w8_loaded_a:
+	MOVQ 8(DX), R13
+	CMPQ R13, $0x01
+	JLT  w8_muladd
+	JEQ  w8_mul
+	CMPQ R13, $0x03
+	JLT  w8_add
+	JEQ  w8_copy
+	CMPQ R13, $0x05
+	JLT  w8_sub
+	JEQ  w8_div
+	CMPQ R13, $0x07
+	JLT  w8_where
+	JEQ  w8_relu
+	CMPQ R13, $0x09
+	JLT  w8_step
+	JEQ  w8_sqrt
+	CMPQ R13, $0x0b
+	JLT  w8_rsqrt
+	JEQ  w8_exp
+	CMPQ R13, $0x0d
+	JLT  w8_tanh
+	JEQ  w8_sigmoid
+	JMP  w8_erf
+
+w8_muladd:
+	VMULPS Z9, Z1, Z1
+	VADDPS Z17, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VADDPS Z18, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VADDPS Z19, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VADDPS Z20, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	VADDPS Z21, Z5, Z5
+	VMULPS Z14, Z6, Z6
+	VADDPS Z22, Z6, Z6
+	VMULPS Z15, Z7, Z7
+	VADDPS Z23, Z7, Z7
+	VMULPS Z16, Z8, Z8
+	VADDPS Z24, Z8, Z8
+	JMP    w8_made
+
+w8_mul:
+	VMULPS Z9, Z1, Z1
+	VMULPS Z10, Z2, Z2
+	VMULPS Z11, Z3, Z3
+	VMULPS Z12, Z4, Z4
+	VMULPS Z13, Z5, Z5
+	VMULPS Z14, Z6, Z6
+	VMULPS Z15, Z7, Z7
+	VMULPS Z16, Z8, Z8
+	JMP    w8_made
+
+w8_add:
+	VADDPS Z9, Z1, Z1
+	VADDPS Z10, Z2, Z2
+	VADDPS Z11, Z3, Z3
+	VADDPS Z12, Z4, Z4
+	VADDPS Z13, Z5, Z5
+	VADDPS Z14, Z6, Z6
+	VADDPS Z15, Z7, Z7
+	VADDPS Z16, Z8, Z8
+	JMP    w8_made
+
+w8_copy:
+	JMP w8_made
+
+w8_sub:
+	VSUBPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VSUBPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VSUBPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VSUBPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VSUBPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	VSUBPS  Z14, Z6, Z6
+	VMOVAPS Z6, Z6
+	VSUBPS  Z15, Z7, Z7
+	VMOVAPS Z7, Z7
+	VSUBPS  Z16, Z8, Z8
+	VMOVAPS Z8, Z8
+	JMP     w8_made
+
+w8_div:
+	VDIVPS  Z9, Z1, Z1
+	VMOVAPS Z1, Z1
+	VDIVPS  Z10, Z2, Z2
+	VMOVAPS Z2, Z2
+	VDIVPS  Z11, Z3, Z3
+	VMOVAPS Z3, Z3
+	VDIVPS  Z12, Z4, Z4
+	VMOVAPS Z4, Z4
+	VDIVPS  Z13, Z5, Z5
+	VMOVAPS Z5, Z5
+	VDIVPS  Z14, Z6, Z6
+	VMOVAPS Z6, Z6
+	VDIVPS  Z15, Z7, Z7
+	VMOVAPS Z7, Z7
+	VDIVPS  Z16, Z8, Z8
+	VMOVAPS Z8, Z8
+	JMP     w8_made
+
+w8_where:
+	VCMPPS  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPS Z9, K2, Z1
+	VMOVAPS Z1, Z1
+	VCMPPS  $0x04, Z0, Z2, K2
+	VMOVUPS Z18, Z2
+	VMOVUPS Z10, K2, Z2
+	VMOVAPS Z2, Z2
+	VCMPPS  $0x04, Z0, Z3, K2
+	VMOVUPS Z19, Z3
+	VMOVUPS Z11, K2, Z3
+	VMOVAPS Z3, Z3
+	VCMPPS  $0x04, Z0, Z4, K2
+	VMOVUPS Z20, Z4
+	VMOVUPS Z12, K2, Z4
+	VMOVAPS Z4, Z4
+	VCMPPS  $0x04, Z0, Z5, K2
+	VMOVUPS Z21, Z5
+	VMOVUPS Z13, K2, Z5
+	VMOVAPS Z5, Z5
+	VCMPPS  $0x04, Z0, Z6, K2
+	VMOVUPS Z22, Z6
+	VMOVUPS Z14, K2, Z6
+	VMOVAPS Z6, Z6
+	VCMPPS  $0x04, Z0, Z7, K2
+	VMOVUPS Z23, Z7
+	VMOVUPS Z15, K2, Z7
+	VMOVAPS Z7, Z7
+	VCMPPS  $0x04, Z0, Z8, K2
+	VMOVUPS Z24, Z8
+	VMOVUPS Z16, K2, Z8
+	VMOVAPS Z8, Z8
+	JMP     w8_made
+
+w8_relu:
+	VMAXPS  Z1, Z0, Z1
+	VMOVAPS Z1, Z1
+	VMAXPS  Z2, Z0, Z2
+	VMOVAPS Z2, Z2
+	VMAXPS  Z3, Z0, Z3
+	VMOVAPS Z3, Z3
+	VMAXPS  Z4, Z0, Z4
+	VMOVAPS Z4, Z4
+	VMAXPS  Z5, Z0, Z5
+	VMOVAPS Z5, Z5
+	VMAXPS  Z6, Z0, Z6
+	VMOVAPS Z6, Z6
+	VMAXPS  Z7, Z0, Z7
+	VMOVAPS Z7, Z7
+	VMAXPS  Z8, Z0, Z8
+	VMOVAPS Z8, Z8
+	JMP     w8_made
+
+w8_step:
+	VCMPPS  $0x1e, Z0, Z1, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPS Z1, K2, Z25
+	VMOVAPS Z25, Z1
+	VCMPPS  $0x1e, Z0, Z2, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPS Z2, K2, Z25
+	VMOVAPS Z25, Z2
+	VCMPPS  $0x1e, Z0, Z3, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPS Z3, K2, Z25
+	VMOVAPS Z25, Z3
+	VCMPPS  $0x1e, Z0, Z4, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPS Z4, K2, Z25
+	VMOVAPS Z25, Z4
+	VCMPPS  $0x1e, Z0, Z5, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPS Z5, K2, Z25
+	VMOVAPS Z25, Z5
+	VCMPPS  $0x1e, Z0, Z6, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z6
+	VMOVUPS Z0, Z25
+	VMOVUPS Z6, K2, Z25
+	VMOVAPS Z25, Z6
+	VCMPPS  $0x1e, Z0, Z7, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z7
+	VMOVUPS Z0, Z25
+	VMOVUPS Z7, K2, Z25
+	VMOVAPS Z25, Z7
+	VCMPPS  $0x1e, Z0, Z8, K2
+	VMOVUPS c32_3f800000<>+0(SB), Z8
+	VMOVUPS Z0, Z25
+	VMOVUPS Z8, K2, Z25
+	VMOVAPS Z25, Z8
+	JMP     w8_made
+
+w8_sqrt:
+	VSQRTPS Z1, Z1
+	VMOVAPS Z1, Z1
+	VSQRTPS Z2, Z2
+	VMOVAPS Z2, Z2
+	VSQRTPS Z3, Z3
+	VMOVAPS Z3, Z3
+	VSQRTPS Z4, Z4
+	VMOVAPS Z4, Z4
+	VSQRTPS Z5, Z5
+	VMOVAPS Z5, Z5
+	VSQRTPS Z6, Z6
+	VMOVAPS Z6, Z6
+	VSQRTPS Z7, Z7
+	VMOVAPS Z7, Z7
+	VSQRTPS Z8, Z8
+	VMOVAPS Z8, Z8
+	JMP     w8_made
+
+w8_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z1, Z1
+	VDIVPS  Z1, Z25, Z1
+	VMOVAPS Z1, Z1
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z2, Z2
+	VDIVPS  Z2, Z25, Z2
+	VMOVAPS Z2, Z2
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z3, Z3
+	VDIVPS  Z3, Z25, Z3
+	VMOVAPS Z3, Z3
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z4, Z4
+	VDIVPS  Z4, Z25, Z4
+	VMOVAPS Z4, Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z5, Z5
+	VDIVPS  Z5, Z25, Z5
+	VMOVAPS Z5, Z5
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z6, Z6
+	VDIVPS  Z6, Z25, Z6
+	VMOVAPS Z6, Z6
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z7, Z7
+	VDIVPS  Z7, Z25, Z7
+	VMOVAPS Z7, Z7
+	VMOVUPS c32_3f800000<>+0(SB), Z25
+	VSQRTPS Z8, Z8
+	VDIVPS  Z8, Z25, Z8
+	VMOVAPS Z8, Z8
+	JMP     w8_made
+
+w8_exp:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	VMOVUPS Z8, 448(SP)
+	MOVQ    $0x00000008, R13
+	JMP     exp
+
+w8_tanh:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	VMOVUPS Z8, 448(SP)
+	MOVQ    $0x00000008, R13
+	JMP     tanh
+
+w8_sigmoid:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	VMOVUPS Z8, 448(SP)
+	MOVQ    $0x00000008, R13
+	JMP     sigmoid
+
+w8_erf:
+	VMOVUPS Z1, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z5, 256(SP)
+	VMOVUPS Z6, 320(SP)
+	VMOVUPS Z7, 384(SP)
+	VMOVUPS Z8, 448(SP)
+	MOVQ    $0x00000008, R13
+	JMP     erf
+
+w8_function:
+	VMOVUPS (SP), Z1
+	VMOVUPS 64(SP), Z2
+	VMOVUPS 128(SP), Z3
+	VMOVUPS 192(SP), Z4
+	VMOVUPS 256(SP), Z5
+	VMOVUPS 320(SP), Z6
+	VMOVUPS 384(SP), Z7
+	VMOVUPS 448(SP), Z8
+	VMOVAPS Z0, Z9
+	VMOVAPS Z0, Z10
+	VMOVAPS Z0, Z11
+	VMOVAPS Z0, Z12
+	VMOVAPS Z0, Z13
+	VMOVAPS Z0, Z14
+	VMOVAPS Z0, Z15
+	VMOVAPS Z0, Z16
+	VMOVAPS Z0, Z17
+	VMOVAPS Z0, Z18
+	VMOVAPS Z0, Z19
+	VMOVAPS Z0, Z20
+	VMOVAPS Z0, Z21
+	VMOVAPS Z0, Z22
+	VMOVAPS Z0, Z23
+	VMOVAPS Z0, Z24
+
+w8_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w8_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPS Z1, (CX)
+	VMOVUPS Z2, (CX)(R8*1)
+	VMOVUPS Z3, (CX)(R8*2)
+	VMOVUPS Z4, (CX)(R9*1)
+	VMOVUPS Z5, (CX)(R8*4)
+	VMOVUPS Z6, (CX)(R10*1)
+	VMOVUPS Z7, (CX)(R9*2)
+	VMOVUPS Z8, (CX)(R11*1)
+
+w8_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w8_next
+	JMP  next
 
 exp:
 	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
 	VMOVUPS c32_4b400000<>+0(SB), Z2
-	VMOVUPS c32_3f317200<>+0(SB), Z5
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
-	VMOVUPS c32_3f800000<>+0(SB), Z7
-	VMOVUPS c32_3f000000<>+0(SB), Z8
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
-	VMOVUPS c32_3c090600<>+0(SB), Z11
-	VMOVUPS c32_3ab688cd<>+0(SB), Z12
-	VMOVUPS c32_42b20000<>+0(SB), Z13
-	VMOVUPS c32_c2d00000<>+0(SB), Z14
-
-exp_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+	VMOVUPS c32_3f317200<>+0(SB), Z3
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS c32_3f000000<>+0(SB), Z6
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z7
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z8
+	VMOVUPS c32_3c090600<>+0(SB), Z9
+	VMOVUPS c32_3ab688cd<>+0(SB), Z10
+	VMOVUPS c32_42b20000<>+0(SB), Z11
+	VMOVUPS c32_c2d00000<>+0(SB), Z12
+	LEAQ    (SP), CX
 
 exp_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    exp_end
-
-exp_time:
-	VMOVUPS      (SI), Z15
-	VMINPS       Z15, Z13, Z15
-	VMAXPS       Z15, Z14, Z15
-	VMOVUPS      Z2, Z16
-	VFMADD231PS  Z15, Z1, Z16
-	VSUBPS       Z2, Z16, Z16
-	VMOVUPS      Z15, Z15
-	VFNMADD231PS Z5, Z16, Z15
-	VFNMADD231PS Z6, Z16, Z15
-	VMOVUPS      Z12, Z17
-	VFMADD213PS  Z11, Z15, Z17
-	VFMADD213PS  Z10, Z15, Z17
-	VFMADD213PS  Z9, Z15, Z17
-	VFMADD213PS  Z8, Z15, Z17
-	VMULPS       Z15, Z15, Z18
-	VFMADD213PS  Z15, Z18, Z17
-	VADDPS       Z7, Z17, Z15
-	VSCALEFPS    Z16, Z15, Z15
-	VMOVUPS      Z15, (BX)
-	ADDQ         R10, BX
-	ADDQ         R11, SI
-	DECQ         R9
-	JNZ          exp_time
-
-exp_end:
-	CMPQ 104(AX), $0x00
-	JNE  exp_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  exp_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  exp_row
-	JMP  done
-
-exp_tail:
-	MOVQ         104(AX), R9
-	MOVQ         R9, CX
-	MOVQ         $0x00000001, DI
-	SHLQ         CL, DI
-	DECQ         DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (SI), K1, Z15
-	VMINPS       Z15, Z13, Z13
-	VMAXPS       Z13, Z14, Z13
+	VMOVUPS      (CX), Z13
+	VMINPS       Z13, Z11, Z13
+	VMAXPS       Z13, Z12, Z13
 	VMOVUPS      Z2, Z14
 	VFMADD231PS  Z13, Z1, Z14
-	VSUBPS       Z2, Z14, Z1
-	VMOVUPS      Z13, Z2
-	VFNMADD231PS Z5, Z1, Z2
-	VFNMADD231PS Z6, Z1, Z2
-	VMOVUPS      Z12, Z5
-	VFMADD213PS  Z11, Z2, Z5
-	VFMADD213PS  Z10, Z2, Z5
-	VFMADD213PS  Z9, Z2, Z5
-	VFMADD213PS  Z8, Z2, Z5
-	VMULPS       Z2, Z2, Z6
-	VFMADD213PS  Z2, Z6, Z5
-	VADDPS       Z7, Z5, Z2
-	VSCALEFPS    Z1, Z2, Z2
-	VMOVUPS      Z2, K1, (BX)
-	JMP          done
+	VSUBPS       Z2, Z14, Z14
+	VMOVUPS      Z13, Z13
+	VFNMADD231PS Z3, Z14, Z13
+	VFNMADD231PS Z4, Z14, Z13
+	VMOVUPS      Z10, Z15
+	VFMADD213PS  Z9, Z13, Z15
+	VFMADD213PS  Z8, Z13, Z15
+	VFMADD213PS  Z7, Z13, Z15
+	VFMADD213PS  Z6, Z13, Z15
+	VMULPS       Z13, Z13, Z16
+	VFMADD213PS  Z13, Z16, Z15
+	VADDPS       Z5, Z15, Z13
+	VSCALEFPS    Z14, Z13, Z13
+	VMOVUPS      Z13, (CX)
+	ADDQ         $0x40, CX
+	DECQ         R13
+	JNZ          exp_vector
+	MOVQ         24(BX), R13
+	CMPQ         R13, $0x08
+	JEQ          w8_function
+	CMPQ         R13, $0x07
+	JEQ          w7_function
+	CMPQ         R13, $0x06
+	JEQ          w6_function
+	CMPQ         R13, $0x05
+	JEQ          w5_function
+	CMPQ         R13, $0x04
+	JEQ          w4_function
+	CMPQ         R13, $0x03
+	JEQ          w3_function
+	CMPQ         R13, $0x02
+	JEQ          w2_function
+	CMPQ         R13, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
 tanh:
 	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
 	VMOVUPS c32_4b400000<>+0(SB), Z2
-	VMOVUPS c32_3f317200<>+0(SB), Z5
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
-	VMOVUPS c32_3f800000<>+0(SB), Z7
-	VMOVUPS c32_3f000000<>+0(SB), Z8
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
-	VMOVUPS c32_3c090600<>+0(SB), Z11
-	VMOVUPS c32_3ab688cd<>+0(SB), Z12
-	VMOVUPS c32_41180000<>+0(SB), Z13
-	VMOVUPS c32_40000000<>+0(SB), Z14
-	VMOVUPS c32_80000000<>+0(SB), Z15
-	VMOVUPS c32_7fffffff<>+0(SB), Z16
-	VMOVUPS c32_7f<>+0(SB), Z17
-
-tanh_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+	VMOVUPS c32_3f317200<>+0(SB), Z3
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS c32_3f000000<>+0(SB), Z6
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z7
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z8
+	VMOVUPS c32_3c090600<>+0(SB), Z9
+	VMOVUPS c32_3ab688cd<>+0(SB), Z10
+	VMOVUPS c32_41180000<>+0(SB), Z11
+	VMOVUPS c32_40000000<>+0(SB), Z12
+	VMOVUPS c32_80000000<>+0(SB), Z13
+	VMOVUPS c32_7fffffff<>+0(SB), Z14
+	VMOVUPS c32_7f<>+0(SB), Z15
+	LEAQ    (SP), CX
 
 tanh_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    tanh_end
-
-tanh_time:
-	VMOVUPS      (SI), Z18
-	VPANDD       Z15, Z18, Z19
-	VPANDD       Z16, Z18, Z18
-	VMINPS       Z18, Z13, Z18
-	VADDPS       Z18, Z18, Z18
-	VMOVUPS      Z2, Z20
-	VFMADD231PS  Z18, Z1, Z20
-	VSUBPS       Z2, Z20, Z21
-	VMOVUPS      Z18, Z18
-	VFNMADD231PS Z5, Z21, Z18
-	VFNMADD231PS Z6, Z21, Z18
-	VMOVUPS      Z12, Z21
-	VFMADD213PS  Z11, Z18, Z21
-	VFMADD213PS  Z10, Z18, Z21
-	VFMADD213PS  Z9, Z18, Z21
-	VFMADD213PS  Z8, Z18, Z21
-	VMULPS       Z18, Z18, Z22
-	VFMADD213PS  Z18, Z22, Z21
-	VPADDD       Z17, Z20, Z18
-	VPSLLD       $0x17, Z18, Z18
-	VSUBPS       Z7, Z18, Z20
-	VFMADD231PS  Z18, Z21, Z20
-	VADDPS       Z14, Z20, Z18
-	VDIVPS       Z18, Z20, Z18
-	VPORD        Z18, Z19, Z18
-	VMOVUPS      Z18, (BX)
-	ADDQ         R10, BX
-	ADDQ         R11, SI
-	DECQ         R9
-	JNZ          tanh_time
-
-tanh_end:
-	CMPQ 104(AX), $0x00
-	JNE  tanh_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  tanh_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  tanh_row
-	JMP  done
-
-tanh_tail:
-	MOVQ         104(AX), R9
-	MOVQ         R9, CX
-	MOVQ         $0x00000001, DI
-	SHLQ         CL, DI
-	DECQ         DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (SI), K1, Z18
-	VPANDD       Z15, Z18, Z15
-	VPANDD       Z16, Z18, Z16
-	VMINPS       Z16, Z13, Z13
-	VADDPS       Z13, Z13, Z13
-	VMOVUPS      Z2, Z16
-	VFMADD231PS  Z13, Z1, Z16
-	VSUBPS       Z2, Z16, Z1
-	VMOVUPS      Z13, Z2
-	VFNMADD231PS Z5, Z1, Z2
-	VFNMADD231PS Z6, Z1, Z2
-	VMOVUPS      Z12, Z1
-	VFMADD213PS  Z11, Z2, Z1
-	VFMADD213PS  Z10, Z2, Z1
-	VFMADD213PS  Z9, Z2, Z1
-	VFMADD213PS  Z8, Z2, Z1
-	VMULPS       Z2, Z2, Z5
-	VFMADD213PS  Z2, Z5, Z1
-	VPADDD       Z17, Z16, Z2
-	VPSLLD       $0x17, Z2, Z2
-	VSUBPS       Z7, Z2, Z5
-	VFMADD231PS  Z2, Z1, Z5
-	VADDPS       Z14, Z5, Z1
-	VDIVPS       Z1, Z5, Z1
-	VPORD        Z1, Z15, Z1
-	VMOVUPS      Z1, K1, (BX)
-	JMP          done
+	VMOVUPS      (CX), Z16
+	VPANDD       Z13, Z16, Z17
+	VPANDD       Z14, Z16, Z16
+	VMINPS       Z16, Z11, Z16
+	VADDPS       Z16, Z16, Z16
+	VMOVUPS      Z2, Z18
+	VFMADD231PS  Z16, Z1, Z18
+	VSUBPS       Z2, Z18, Z19
+	VMOVUPS      Z16, Z16
+	VFNMADD231PS Z3, Z19, Z16
+	VFNMADD231PS Z4, Z19, Z16
+	VMOVUPS      Z10, Z19
+	VFMADD213PS  Z9, Z16, Z19
+	VFMADD213PS  Z8, Z16, Z19
+	VFMADD213PS  Z7, Z16, Z19
+	VFMADD213PS  Z6, Z16, Z19
+	VMULPS       Z16, Z16, Z20
+	VFMADD213PS  Z16, Z20, Z19
+	VPADDD       Z15, Z18, Z16
+	VPSLLD       $0x17, Z16, Z16
+	VSUBPS       Z5, Z16, Z18
+	VFMADD231PS  Z16, Z19, Z18
+	VADDPS       Z12, Z18, Z16
+	VDIVPS       Z16, Z18, Z16
+	VPORD        Z16, Z17, Z16
+	VMOVUPS      Z16, (CX)
+	ADDQ         $0x40, CX
+	DECQ         R13
+	JNZ          tanh_vector
+	MOVQ         24(BX), R13
+	CMPQ         R13, $0x08
+	JEQ          w8_function
+	CMPQ         R13, $0x07
+	JEQ          w7_function
+	CMPQ         R13, $0x06
+	JEQ          w6_function
+	CMPQ         R13, $0x05
+	JEQ          w5_function
+	CMPQ         R13, $0x04
+	JEQ          w4_function
+	CMPQ         R13, $0x03
+	JEQ          w3_function
+	CMPQ         R13, $0x02
+	JEQ          w2_function
+	CMPQ         R13, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
 sigmoid:
 	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
 	VMOVUPS c32_4b400000<>+0(SB), Z2
-	VMOVUPS c32_3f317200<>+0(SB), Z5
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
-	VMOVUPS c32_3f800000<>+0(SB), Z7
-	VMOVUPS c32_3f000000<>+0(SB), Z8
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
-	VMOVUPS c32_3c090600<>+0(SB), Z11
-	VMOVUPS c32_3ab688cd<>+0(SB), Z12
-	VMOVUPS c32_42b20000<>+0(SB), Z13
-	VMOVUPS c32_c2d00000<>+0(SB), Z14
-	VMOVUPS c32_80000000<>+0(SB), Z15
-
-sigmoid_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+	VMOVUPS c32_3f317200<>+0(SB), Z3
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS c32_3f000000<>+0(SB), Z6
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z7
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z8
+	VMOVUPS c32_3c090600<>+0(SB), Z9
+	VMOVUPS c32_3ab688cd<>+0(SB), Z10
+	VMOVUPS c32_42b20000<>+0(SB), Z11
+	VMOVUPS c32_c2d00000<>+0(SB), Z12
+	VMOVUPS c32_80000000<>+0(SB), Z13
+	LEAQ    (SP), CX
 
 sigmoid_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    sigmoid_end
-
-sigmoid_time:
-	VMOVUPS      (SI), Z16
-	VPORD        Z15, Z16, Z17
-	VMINPS       Z17, Z13, Z17
-	VMAXPS       Z17, Z14, Z17
-	VMOVUPS      Z2, Z18
-	VFMADD231PS  Z17, Z1, Z18
-	VSUBPS       Z2, Z18, Z18
-	VMOVUPS      Z17, Z17
-	VFNMADD231PS Z5, Z18, Z17
-	VFNMADD231PS Z6, Z18, Z17
-	VMOVUPS      Z12, Z19
-	VFMADD213PS  Z11, Z17, Z19
-	VFMADD213PS  Z10, Z17, Z19
-	VFMADD213PS  Z9, Z17, Z19
-	VFMADD213PS  Z8, Z17, Z19
-	VMULPS       Z17, Z17, Z20
-	VFMADD213PS  Z17, Z20, Z19
-	VADDPS       Z7, Z19, Z17
-	VSCALEFPS    Z18, Z17, Z17
-	VCMPPS       $0x01, Z0, Z16, K1
-	VMOVUPS      Z7, Z16
-	VMOVUPS      Z16, Z16
-	VMOVUPS      Z17, K1, Z16
-	VADDPS       Z7, Z17, Z17
-	VDIVPS       Z17, Z16, Z16
-	VMOVUPS      Z16, (BX)
-	ADDQ         R10, BX
-	ADDQ         R11, SI
-	DECQ         R9
-	JNZ          sigmoid_time
-
-sigmoid_end:
-	CMPQ 104(AX), $0x00
-	JNE  sigmoid_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  sigmoid_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  sigmoid_row
-	JMP  done
-
-sigmoid_tail:
-	MOVQ         104(AX), R9
-	MOVQ         R9, CX
-	MOVQ         $0x00000001, DI
-	SHLQ         CL, DI
-	DECQ         DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (SI), K1, Z16
-	VPORD        Z15, Z16, Z15
-	VMINPS       Z15, Z13, Z13
-	VMAXPS       Z13, Z14, Z13
-	VMOVUPS      Z2, Z14
-	VFMADD231PS  Z13, Z1, Z14
-	VSUBPS       Z2, Z14, Z1
-	VMOVUPS      Z13, Z2
-	VFNMADD231PS Z5, Z1, Z2
-	VFNMADD231PS Z6, Z1, Z2
-	VMOVUPS      Z12, Z5
-	VFMADD213PS  Z11, Z2, Z5
-	VFMADD213PS  Z10, Z2, Z5
-	VFMADD213PS  Z9, Z2, Z5
-	VFMADD213PS  Z8, Z2, Z5
-	VMULPS       Z2, Z2, Z6
-	VFMADD213PS  Z2, Z6, Z5
-	VADDPS       Z7, Z5, Z2
-	VSCALEFPS    Z1, Z2, Z2
-	VCMPPS       $0x01, Z0, Z16, K2
-	VMOVUPS      Z7, Z1
-	VMOVUPS      Z1, Z1
-	VMOVUPS      Z2, K2, Z1
-	VADDPS       Z7, Z2, Z2
-	VDIVPS       Z2, Z1, Z1
-	VMOVUPS      Z1, K1, (BX)
-	JMP          done
+	VMOVUPS      (CX), Z14
+	VPORD        Z13, Z14, Z15
+	VMINPS       Z15, Z11, Z15
+	VMAXPS       Z15, Z12, Z15
+	VMOVUPS      Z2, Z16
+	VFMADD231PS  Z15, Z1, Z16
+	VSUBPS       Z2, Z16, Z16
+	VMOVUPS      Z15, Z15
+	VFNMADD231PS Z3, Z16, Z15
+	VFNMADD231PS Z4, Z16, Z15
+	VMOVUPS      Z10, Z17
+	VFMADD213PS  Z9, Z15, Z17
+	VFMADD213PS  Z8, Z15, Z17
+	VFMADD213PS  Z7, Z15, Z17
+	VFMADD213PS  Z6, Z15, Z17
+	VMULPS       Z15, Z15, Z18
+	VFMADD213PS  Z15, Z18, Z17
+	VADDPS       Z5, Z17, Z15
+	VSCALEFPS    Z16, Z15, Z15
+	VCMPPS       $0x01, Z0, Z14, K2
+	VMOVUPS      Z5, Z14
+	VMOVUPS      Z14, Z14
+	VMOVUPS      Z15, K2, Z14
+	VADDPS       Z5, Z15, Z15
+	VDIVPS       Z15, Z14, Z14
+	VMOVUPS      Z14, (CX)
+	ADDQ         $0x40, CX
+	DECQ         R13
+	JNZ          sigmoid_vector
+	MOVQ         24(BX), R13
+	CMPQ         R13, $0x08
+	JEQ          w8_function
+	CMPQ         R13, $0x07
+	JEQ          w7_function
+	CMPQ         R13, $0x06
+	JEQ          w6_function
+	CMPQ         R13, $0x05
+	JEQ          w5_function
+	CMPQ         R13, $0x04
+	JEQ          w4_function
+	CMPQ         R13, $0x03
+	JEQ          w3_function
+	CMPQ         R13, $0x02
+	JEQ          w2_function
+	CMPQ         R13, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
 erf:
 	VMOVUPS c32_3fb8aa3b<>+0(SB), Z1
 	VMOVUPS c32_4b400000<>+0(SB), Z2
-	VMOVUPS c32_3f317200<>+0(SB), Z5
-	VMOVUPS c32_35bfbe8e<>+0(SB), Z6
-	VMOVUPS c32_3f800000<>+0(SB), Z7
-	VMOVUPS c32_3f000000<>+0(SB), Z8
-	VMOVUPS c32_3e2aaa6e<>+0(SB), Z9
-	VMOVUPS c32_3d2aaa8c<>+0(SB), Z10
-	VMOVUPS c32_3c090600<>+0(SB), Z11
-	VMOVUPS c32_3ab688cd<>+0(SB), Z12
-	VMOVUPS c32_40800000<>+0(SB), Z13
-	VMOVUPS c32_3f6b851f<>+0(SB), Z14
-	VMOVUPS c32_3e0375d4<>+0(SB), Z15
-	VMOVUPS c32_bec093a2<>+0(SB), Z16
-	VMOVUPS c32_3de71715<>+0(SB), Z17
-	VMOVUPS c32_bcdc08a4<>+0(SB), Z18
-	VMOVUPS c32_80000000<>+0(SB), Z19
-	VMOVUPS c32_7fffffff<>+0(SB), Z20
-
-erf_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+	VMOVUPS c32_3f317200<>+0(SB), Z3
+	VMOVUPS c32_35bfbe8e<>+0(SB), Z4
+	VMOVUPS c32_3f800000<>+0(SB), Z5
+	VMOVUPS c32_3f000000<>+0(SB), Z6
+	VMOVUPS c32_3e2aaa6e<>+0(SB), Z7
+	VMOVUPS c32_3d2aaa8c<>+0(SB), Z8
+	VMOVUPS c32_3c090600<>+0(SB), Z9
+	VMOVUPS c32_3ab688cd<>+0(SB), Z10
+	VMOVUPS c32_40800000<>+0(SB), Z11
+	VMOVUPS c32_3f6b851f<>+0(SB), Z12
+	VMOVUPS c32_3e0375d4<>+0(SB), Z13
+	VMOVUPS c32_bec093a2<>+0(SB), Z14
+	VMOVUPS c32_3de71715<>+0(SB), Z15
+	VMOVUPS c32_bcdc08a4<>+0(SB), Z16
+	VMOVUPS c32_80000000<>+0(SB), Z17
+	VMOVUPS c32_7fffffff<>+0(SB), Z18
+	LEAQ    (SP), CX
 
 erf_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    erf_end
+	VMOVUPS      (CX), Z19
+	VPANDD       Z17, Z19, Z20
+	VPANDD       Z18, Z19, Z19
+	VMINPS       Z19, Z11, Z19
+	VMULPS       Z19, Z19, Z21
+	VMOVUPS      c32_38afe3c3<>+0(SB), Z22
+	VFMADD213PS  c32_ba559223<>+0(SB), Z21, Z22
+	VFMADD213PS  c32_3baa70fa<>+0(SB), Z21, Z22
+	VFMADD213PS  Z16, Z21, Z22
+	VFMADD213PS  Z15, Z21, Z22
+	VFMADD213PS  Z14, Z21, Z22
+	VFMADD213PS  Z13, Z21, Z22
+	VFMADD213PS  Z19, Z19, Z22
+	VMOVUPS      c32_b5dc873d<>+0(SB), Z21
+	VFMADD213PS  c32_3841a011<>+0(SB), Z19, Z21
+	VFMADD213PS  c32_ba1ca74d<>+0(SB), Z19, Z21
+	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Z19, Z21
+	VFMADD213PS  c32_bcd87ec6<>+0(SB), Z19, Z21
+	VFMADD213PS  c32_3de17561<>+0(SB), Z19, Z21
+	VFMADD213PS  c32_3f21bf36<>+0(SB), Z19, Z21
+	VFMADD213PS  c32_3f90ab69<>+0(SB), Z19, Z21
+	VFMADD213PS  c32_b9a701ab<>+0(SB), Z19, Z21
+	VPXORD       Z17, Z21, Z21
+	VMOVUPS      Z2, Z23
+	VFMADD231PS  Z21, Z1, Z23
+	VSUBPS       Z2, Z23, Z24
+	VMOVUPS      Z21, Z21
+	VFNMADD231PS Z3, Z24, Z21
+	VFNMADD231PS Z4, Z24, Z21
+	VMOVUPS      Z10, Z24
+	VFMADD213PS  Z9, Z21, Z24
+	VFMADD213PS  Z8, Z21, Z24
+	VFMADD213PS  Z7, Z21, Z24
+	VFMADD213PS  Z6, Z21, Z24
+	VMULPS       Z21, Z21, Z25
+	VFMADD213PS  Z21, Z25, Z24
+	VADDPS       Z5, Z24, Z21
+	VPSLLD       $0x17, Z23, Z23
+	VPADDD       Z23, Z21, Z21
+	VSUBPS       Z21, Z5, Z21
+	VCMPPS       $0x01, Z12, Z19, K2
+	VMOVUPS      Z21, Z19
+	VMOVUPS      Z22, K2, Z19
+	VPORD        Z19, Z20, Z19
+	VMOVUPS      Z19, (CX)
+	ADDQ         $0x40, CX
+	DECQ         R13
+	JNZ          erf_vector
+	MOVQ         24(BX), R13
+	CMPQ         R13, $0x08
+	JEQ          w8_function
+	CMPQ         R13, $0x07
+	JEQ          w7_function
+	CMPQ         R13, $0x06
+	JEQ          w6_function
+	CMPQ         R13, $0x05
+	JEQ          w5_function
+	CMPQ         R13, $0x04
+	JEQ          w4_function
+	CMPQ         R13, $0x03
+	JEQ          w3_function
+	CMPQ         R13, $0x02
+	JEQ          w2_function
+	CMPQ         R13, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
-erf_time:
-	VMOVUPS      (SI), Z21
-	VPANDD       Z19, Z21, Z22
-	VPANDD       Z20, Z21, Z21
-	VMINPS       Z21, Z13, Z21
-	VMULPS       Z21, Z21, Z23
-	VMOVUPS      c32_38afe3c3<>+0(SB), Z24
-	VFMADD213PS  c32_ba559223<>+0(SB), Z23, Z24
-	VFMADD213PS  c32_3baa70fa<>+0(SB), Z23, Z24
-	VFMADD213PS  Z18, Z23, Z24
-	VFMADD213PS  Z17, Z23, Z24
-	VFMADD213PS  Z16, Z23, Z24
-	VFMADD213PS  Z15, Z23, Z24
-	VFMADD213PS  Z21, Z21, Z24
-	VMOVUPS      c32_b5dc873d<>+0(SB), Z23
-	VFMADD213PS  c32_3841a011<>+0(SB), Z21, Z23
-	VFMADD213PS  c32_ba1ca74d<>+0(SB), Z21, Z23
-	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Z21, Z23
-	VFMADD213PS  c32_bcd87ec6<>+0(SB), Z21, Z23
-	VFMADD213PS  c32_3de17561<>+0(SB), Z21, Z23
-	VFMADD213PS  c32_3f21bf36<>+0(SB), Z21, Z23
-	VFMADD213PS  c32_3f90ab69<>+0(SB), Z21, Z23
-	VFMADD213PS  c32_b9a701ab<>+0(SB), Z21, Z23
-	VPXORD       Z19, Z23, Z23
-	VMOVUPS      Z2, Z25
-	VFMADD231PS  Z23, Z1, Z25
-	VSUBPS       Z2, Z25, Z26
-	VMOVUPS      Z23, Z23
-	VFNMADD231PS Z5, Z26, Z23
-	VFNMADD231PS Z6, Z26, Z23
-	VMOVUPS      Z12, Z26
-	VFMADD213PS  Z11, Z23, Z26
-	VFMADD213PS  Z10, Z23, Z26
-	VFMADD213PS  Z9, Z23, Z26
-	VFMADD213PS  Z8, Z23, Z26
-	VMULPS       Z23, Z23, Z27
-	VFMADD213PS  Z23, Z27, Z26
-	VADDPS       Z7, Z26, Z23
-	VPSLLD       $0x17, Z25, Z25
-	VPADDD       Z25, Z23, Z23
-	VSUBPS       Z23, Z7, Z23
-	VCMPPS       $0x01, Z14, Z21, K1
-	VMOVUPS      Z23, Z21
-	VMOVUPS      Z24, K1, Z21
-	VPORD        Z21, Z22, Z21
-	VMOVUPS      Z21, (BX)
-	ADDQ         R10, BX
-	ADDQ         R11, SI
-	DECQ         R9
-	JNZ          erf_time
+sums:
+	MOVQ (R13), DX
+	MOVQ 40(DX), CX
+	MOVQ (SI)(CX*1), CX
+	MOVQ 48(DX), BX
+	MOVQ (SI)(BX*1), BX
+	MOVQ 224(AX), R13
 
-erf_end:
-	CMPQ 104(AX), $0x00
-	JNE  erf_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  erf_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  erf_row
-	JMP  done
+sums_position:
+	VPXORD Z26, Z26, Z26
+	VPXORD Z27, Z27, Z27
+	MOVQ   96(DX), DI
 
-erf_tail:
-	MOVQ         104(AX), R9
-	MOVQ         R9, CX
-	MOVQ         $0x00000001, DI
-	SHLQ         CL, DI
-	DECQ         DI
-	KMOVW        DI, K1
-	VMOVUPS.Z    (SI), K1, Z21
-	VPANDD       Z19, Z21, Z22
-	VPANDD       Z20, Z21, Z20
-	VMINPS       Z20, Z13, Z13
-	VMULPS       Z13, Z13, Z20
-	VMOVUPS      c32_38afe3c3<>+0(SB), Z21
-	VFMADD213PS  c32_ba559223<>+0(SB), Z20, Z21
-	VFMADD213PS  c32_3baa70fa<>+0(SB), Z20, Z21
-	VFMADD213PS  Z18, Z20, Z21
-	VFMADD213PS  Z17, Z20, Z21
-	VFMADD213PS  Z16, Z20, Z21
-	VFMADD213PS  Z15, Z20, Z21
-	VFMADD213PS  Z13, Z13, Z21
-	VMOVUPS      c32_b5dc873d<>+0(SB), Z15
-	VFMADD213PS  c32_3841a011<>+0(SB), Z13, Z15
-	VFMADD213PS  c32_ba1ca74d<>+0(SB), Z13, Z15
-	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Z13, Z15
-	VFMADD213PS  c32_bcd87ec6<>+0(SB), Z13, Z15
-	VFMADD213PS  c32_3de17561<>+0(SB), Z13, Z15
-	VFMADD213PS  c32_3f21bf36<>+0(SB), Z13, Z15
-	VFMADD213PS  c32_3f90ab69<>+0(SB), Z13, Z15
-	VFMADD213PS  c32_b9a701ab<>+0(SB), Z13, Z15
-	VPXORD       Z19, Z15, Z15
-	VMOVUPS      Z2, Z16
-	VFMADD231PS  Z15, Z1, Z16
-	VSUBPS       Z2, Z16, Z1
-	VMOVUPS      Z15, Z2
-	VFNMADD231PS Z5, Z1, Z2
-	VFNMADD231PS Z6, Z1, Z2
-	VMOVUPS      Z12, Z1
-	VFMADD213PS  Z11, Z2, Z1
-	VFMADD213PS  Z10, Z2, Z1
-	VFMADD213PS  Z9, Z2, Z1
-	VFMADD213PS  Z8, Z2, Z1
-	VMULPS       Z2, Z2, Z5
-	VFMADD213PS  Z2, Z5, Z1
-	VADDPS       Z7, Z1, Z1
-	VPSLLD       $0x17, Z16, Z2
-	VPADDD       Z2, Z1, Z1
-	VSUBPS       Z1, Z7, Z1
-	VCMPPS       $0x01, Z14, Z13, K2
-	VMOVUPS      Z1, Z1
-	VMOVUPS      Z21, K2, Z1
-	VPORD        Z1, Z22, Z1
-	VMOVUPS      Z1, K1, (BX)
-	JMP          done
-
-spread:
-	MOVQ 72(AX), CX
-
-spread_position:
-	VBROADCASTSS (SI), Z1
-	ADDQ         $0x04, SI
-	MOVQ         56(DX), R9
-
-spread_vector:
-	VMOVUPS Z1, (BX)
-	ADDQ    $0x40, BX
-	SUBQ    $0x40, R9
-	JNZ     spread_vector
-	DECQ    CX
-	JNZ     spread_position
-	JMP     done
-
-sum:
-	MOVQ 72(AX), CX
-
-sum_position:
-	VPXORD Z3, Z3, Z3
-	VPXORD Z4, Z4, Z4
-	MOVQ   56(DX), R9
-
-sum_vector:
-	VCVTPS2PD     (SI), Z1
-	VADDPD        Z1, Z3, Z3
-	VCVTPS2PD     32(SI), Z1
-	VADDPD        Z1, Z4, Z4
-	ADDQ          $0x40, SI
-	SUBQ          $0x40, R9
-	JNZ           sum_vector
-	VADDPD        Z4, Z3, Z3
-	VEXTRACTF64X4 $0x01, Z3, Y1
-	VADDPD        Y1, Y3, Y3
-	VEXTRACTF32X4 $0x01, Y3, X1
-	VADDPD        X1, X3, X3
-	VUNPCKHPD     X3, X3, X1
-	VADDSD        X1, X3, X3
-	VCVTSD2SS     X3, X3, X3
-	VMOVSS        X3, (BX)
-	ADDQ          $0x04, BX
-	DECQ          CX
-	JNZ           sum_position
+sums_vector:
+	VCVTPS2PD     (BX), Z1
+	VADDPD        Z1, Z26, Z26
+	VCVTPS2PD     32(BX), Z1
+	VADDPD        Z1, Z27, Z27
+	ADDQ          $0x40, BX
+	SUBQ          $0x40, DI
+	JNZ           sums_vector
+	VADDPD        Z27, Z26, Z26
+	VEXTRACTF64X4 $0x01, Z26, Y1
+	VADDPD        Y1, Y26, Y26
+	VEXTRACTF32X4 $0x01, Y26, X1
+	VADDPD        X1, X26, X26
+	VUNPCKHPD     X26, X26, X1
+	VADDSD        X1, X26, X26
+	VCVTSD2SS     X26, X26, X26
+	VMOVSS        X26, (CX)
+	ADDQ          $0x04, CX
+	DECQ          R13
+	JNZ           sums_position
 	JMP           done
 
 DATA c32_3f800000<>+0(SB)/4, $0x3f800000
@@ -10407,844 +15254,5286 @@ loop:
 
 // func scriptF64AVX512(p *byte)
 // Requires: AVX, AVX512F, AVX512VL
-TEXT ·scriptF64AVX512(SB), NOSPLIT, $0-8
+TEXT ·scriptF64AVX512(SB), NOSPLIT, $512-8
 	MOVQ   p+0(FP), AX
+	MOVQ   16(AX), SI
 	VPXORD Z0, Z0, Z0
-	MOVQ   (AX), DX
 
-instruction:
-	MOVQ 8(DX), BX
-	ADDQ 16(AX), BX
-	MOVQ (BX), BX
-	MOVQ 16(DX), SI
-	ADDQ 16(AX), SI
-	MOVQ (SI), SI
-	MOVQ 24(DX), DI
-	ADDQ 16(AX), DI
-	MOVQ (DI), DI
-	MOVQ 32(DX), R8
-	ADDQ 16(AX), R8
-	MOVQ (R8), R8
-	MOVQ 48(DX), CX
-	CMPQ CX, $0x02
-	JEQ  rows
-	MOVQ 32(AX)(CX*8), R9
-	MOVQ R9, 80(AX)
-	MOVQ 48(AX)(CX*8), R9
-	MOVQ R9, 104(AX)
-	MOVQ $0x00000040, R9
-	MOVQ R9, 88(AX)
-	MOVQ R9, R10
-	MOVQ R9, R11
-	MOVQ R9, R12
-	MOVQ R9, R13
-	MOVQ $0x00000001, R9
-	MOVQ R9, 96(AX)
-	JMP  choose
+pass:
+	MOVQ    (AX), R8
+	MOVQ    16(R8), DI
+	CMPQ    DI, $0x02
+	JEQ     sums
+	MOVQ    (R8), CX
+	MOVQ    CX, 248(AX)
+	MOVQ    8(R8), CX
+	MOVQ    CX, 256(AX)
+	IMUL3Q  $0x00000060, DI, DI
+	LEAQ    32(DI)(AX*1), DI
+	MOVQ    16(DI), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), R11
+	LEAQ    (R10)(R9*4), R12
+	VMOVAPD Z0, Z1
+	VMOVAPD Z0, Z2
+	VMOVAPD Z0, Z3
+	VMOVAPD Z0, Z4
+	VMOVAPD Z0, Z5
+	VMOVAPD Z0, Z6
+	VMOVAPD Z0, Z7
+	VMOVAPD Z0, Z8
+	VMOVAPD Z0, Z9
+	VMOVAPD Z0, Z10
+	VMOVAPD Z0, Z11
+	VMOVAPD Z0, Z12
+	VMOVAPD Z0, Z13
+	VMOVAPD Z0, Z14
+	VMOVAPD Z0, Z15
+	VMOVAPD Z0, Z16
+	VMOVAPD Z0, Z17
+	VMOVAPD Z0, Z18
+	VMOVAPD Z0, Z19
+	VMOVAPD Z0, Z20
+	VMOVAPD Z0, Z21
+	VMOVAPD Z0, Z22
+	VMOVAPD Z0, Z23
+	VMOVAPD Z0, Z24
+	MOVQ    24(DI), R8
+	MOVQ    R8, 232(AX)
+	LEAQ    32(DI), R8
+	MOVQ    R8, 240(AX)
+	MOVQ    (DI), BX
+	MOVQ    8(DI), R13
+	TESTQ   R13, R13
+	JZ      more
 
-rows:
-	MOVQ 64(DX), R9
-	MOVQ R9, 80(AX)
-	MOVQ 56(DX), R9
-	MOVQ R9, 88(AX)
-	MOVQ 64(AX), R9
-	MOVQ R9, 96(AX)
-	XORQ R9, R9
-	MOVQ R9, 104(AX)
-	MOVQ 72(DX), R10
-	MOVQ 80(DX), R11
-	MOVQ 88(DX), R12
-	MOVQ 96(DX), R13
+strip:
+	MOVQ 248(AX), DX
+	MOVQ 256(AX), DI
+	MOVQ 24(BX), R8
+	CMPQ R8, $0x08
+	JEQ  w8_instruction
+	CMPQ R8, $0x07
+	JEQ  w7_instruction
+	CMPQ R8, $0x06
+	JEQ  w6_instruction
+	CMPQ R8, $0x05
+	JEQ  w5_instruction
+	CMPQ R8, $0x04
+	JEQ  w4_instruction
+	CMPQ R8, $0x03
+	JEQ  w3_instruction
+	CMPQ R8, $0x02
+	JEQ  w2_instruction
+	CMPQ R8, $0x01
+	JEQ  w1_instruction
+	JMP  w0_instruction
 
-choose:
-	MOVQ (DX), CX
-	CMPQ CX, $0x00
-	JEQ  add
-	CMPQ CX, $0x01
-	JEQ  sub
-	CMPQ CX, $0x02
-	JEQ  mul
-	CMPQ CX, $0x03
-	JEQ  div
-	CMPQ CX, $0x04
-	JEQ  scale
-	CMPQ CX, $0x05
-	JEQ  addc
-	CMPQ CX, $0x06
-	JEQ  relu
-	CMPQ CX, $0x07
-	JEQ  step
-	CMPQ CX, $0x08
-	JEQ  recip
-	CMPQ CX, $0x09
-	JEQ  sqrt
-	CMPQ CX, $0x0a
-	JEQ  rsqrt
-	CMPQ CX, $0x0b
-	JEQ  where
-	CMPQ CX, $0x0c
-	JEQ  fill
-	CMPQ CX, $0x0d
-	JEQ  muladd
-	CMPQ CX, $0x12
-	JEQ  spread
-	CMPQ CX, $0x13
-	JEQ  sum
+next:
+	ADDQ $0x20, BX
+	DECQ R13
+	JNZ  strip
+
+more:
+	MOVQ  232(AX), R13
+	TESTQ R13, R13
+	JZ    done
+	XORQ  R8, R8
+	MOVQ  R8, 232(AX)
+	MOVQ  240(AX), BX
+	JMP   strip
 
 done:
-	ADDQ $0xb0, DX
+	ADDQ $0x18, (AX)
 	DECQ 8(AX)
-	JNZ  instruction
+	JNZ  pass
 	VZEROUPPER
 	RET
 
-add:
-add_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_instruction:
+	MOVQ  8(BX), CX
+	MOVQ  $0x00000001, R8
+	SHLQ  CL, R8
+	DECQ  R8
+	KMOVW R8, K1
 
-add_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    add_end
+w0_next:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_c
+	JEQ  w0_vectors_c
+	CMPQ R8, $0x03
+	JLT  w0_result_c
+	JEQ  w0_vector_c
+	CMPQ R8, $0x05
+	JLT  w0_element_c
+	JEQ  w0_elements_c
+	JMP  w0_constant_c
 
-add_time:
-	VMOVUPD (SI), Z1
-	VMOVUPD (DI), Z2
-	VADDPD  Z2, Z1, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     add_time
+w0_vectors_c:
+	MOVQ      88(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R8*1), CX
+	VMOVUPD.Z (CX), K1, Z17
+	JMP       w0_loaded_c
 
-add_end:
-	CMPQ 104(AX), $0x00
-	JNE  add_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  add_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  add_row
-	JMP  done
+w0_result_c:
+	VMOVAPD Z1, Z17
+	JMP     w0_loaded_c
 
-add_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD.Z (DI), K1, Z2
-	VADDPD    Z2, Z1, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w0_vector_c:
+	MOVQ      88(DX), R8
+	MOVQ      64(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R8*1), CX
+	VMOVUPD.Z (CX), K1, Z17
+	JMP       w0_loaded_c
 
-sub:
-sub_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	JMP          w0_loaded_c
 
-sub_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    sub_end
+w0_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	JMP          w0_loaded_c
 
-sub_time:
-	VMOVUPD (SI), Z1
-	VMOVUPD (DI), Z2
-	VSUBPD  Z2, Z1, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     sub_time
+w0_constant_c:
+	VBROADCASTSD 96(DX), Z17
 
-sub_end:
-	CMPQ 104(AX), $0x00
-	JNE  sub_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  sub_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  sub_row
-	JMP  done
+w0_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_b
+	JEQ  w0_vectors_b
+	CMPQ R8, $0x03
+	JLT  w0_result_b
+	JEQ  w0_vector_b
+	CMPQ R8, $0x05
+	JLT  w0_element_b
+	JEQ  w0_elements_b
+	JMP  w0_constant_b
 
-sub_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD.Z (DI), K1, Z2
-	VSUBPD    Z2, Z1, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w0_vectors_b:
+	MOVQ      80(DX), R8
+	MOVQ      56(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R8*1), CX
+	VMOVUPD.Z (CX), K1, Z9
+	JMP       w0_loaded_b
 
-mul:
-mul_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_result_b:
+	VMOVAPD Z1, Z9
+	JMP     w0_loaded_b
 
-mul_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    mul_end
+w0_vector_b:
+	MOVQ      80(DX), R8
+	MOVQ      56(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R8*1), CX
+	VMOVUPD.Z (CX), K1, Z9
+	JMP       w0_loaded_b
 
-mul_time:
-	VMOVUPD (SI), Z1
-	VMOVUPD (DI), Z2
-	VMULPD  Z2, Z1, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     mul_time
+w0_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	JMP          w0_loaded_b
 
-mul_end:
-	CMPQ 104(AX), $0x00
-	JNE  mul_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  mul_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  mul_row
-	JMP  done
+w0_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	JMP          w0_loaded_b
 
-mul_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD.Z (DI), K1, Z2
-	VMULPD    Z2, Z1, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w0_constant_b:
+	VBROADCASTSD 96(DX), Z9
 
-div:
-div_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_a
+	JEQ  w0_vectors_a
+	CMPQ R8, $0x03
+	JLT  w0_result_a
+	JEQ  w0_vector_a
+	CMPQ R8, $0x05
+	JLT  w0_element_a
+	JEQ  w0_elements_a
+	JMP  w0_constant_a
 
-div_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    div_end
+w0_vectors_a:
+	MOVQ      72(DX), R8
+	MOVQ      48(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R8*1), CX
+	VMOVUPD.Z (CX), K1, Z1
+	JMP       w0_loaded_a
 
-div_time:
-	VMOVUPD (SI), Z1
-	VMOVUPD (DI), Z2
-	VDIVPD  Z2, Z1, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	DECQ    R9
-	JNZ     div_time
+w0_result_a:
+	VMOVAPD Z1, Z1
+	JMP     w0_loaded_a
 
-div_end:
-	CMPQ 104(AX), $0x00
-	JNE  div_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	SUBQ $0x40, 112(AX)
-	JNZ  div_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	DECQ 96(AX)
-	JNZ  div_row
-	JMP  done
+w0_vector_a:
+	MOVQ      72(DX), R8
+	MOVQ      48(DX), CX
+	MOVQ      (SI)(CX*1), CX
+	ADDQ      (BX)(R8*1), CX
+	VMOVUPD.Z (CX), K1, Z1
+	JMP       w0_loaded_a
 
-div_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R8
-	SHLQ      CL, R8
-	DECQ      R8
-	KMOVW     R8, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD.Z (DI), K1, Z2
-	VDIVPD    Z2, Z1, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w0_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	JMP          w0_loaded_a
 
-scale:
-	VBROADCASTSD 40(DX), Z1
+w0_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	JMP          w0_loaded_a
 
-scale_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_constant_a:
+	VBROADCASTSD 96(DX), Z1
 
-scale_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    scale_end
+w0_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w0_muladd
+	JEQ  w0_mul
+	CMPQ R8, $0x03
+	JLT  w0_add
+	JEQ  w0_copy
+	CMPQ R8, $0x05
+	JLT  w0_sub
+	JEQ  w0_div
+	CMPQ R8, $0x07
+	JLT  w0_where
+	JEQ  w0_relu
+	CMPQ R8, $0x09
+	JLT  w0_step
+	JEQ  w0_sqrt
+	JMP  w0_rsqrt
 
-scale_time:
-	VMOVUPD (SI), Z2
-	VMULPD  Z1, Z2, Z2
-	VMOVUPD Z2, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     scale_time
+w0_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	JMP    w0_made
 
-scale_end:
-	CMPQ 104(AX), $0x00
-	JNE  scale_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  scale_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  scale_row
-	JMP  done
+w0_mul:
+	VMULPD Z9, Z1, Z1
+	JMP    w0_made
 
-scale_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPD.Z (SI), K1, Z2
-	VMULPD    Z1, Z2, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w0_add:
+	VADDPD Z9, Z1, Z1
+	JMP    w0_made
 
-addc:
-	VBROADCASTSD 40(DX), Z1
+w0_copy:
+	JMP w0_made
 
-addc_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w0_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	JMP     w0_made
 
-addc_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    addc_end
+w0_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	JMP     w0_made
 
-addc_time:
-	VMOVUPD (SI), Z2
-	VADDPD  Z1, Z2, Z2
-	VMOVUPD Z2, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     addc_time
+w0_where:
+	VCMPPD  $0x04, Z0, Z1, K2
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K2, Z1
+	VMOVAPD Z1, Z1
+	JMP     w0_made
 
-addc_end:
-	CMPQ 104(AX), $0x00
-	JNE  addc_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  addc_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  addc_row
-	JMP  done
-
-addc_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPD.Z (SI), K1, Z2
-	VADDPD    Z1, Z2, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
-
-relu:
-relu_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-relu_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    relu_end
-
-relu_time:
-	VMOVUPD (SI), Z1
+w0_relu:
 	VMAXPD  Z1, Z0, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     relu_time
+	VMOVAPD Z1, Z1
+	JMP     w0_made
 
-relu_end:
-	CMPQ 104(AX), $0x00
-	JNE  relu_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  relu_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  relu_row
-	JMP  done
-
-relu_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMAXPD    Z1, Z0, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
-
-step:
-step_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-step_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    step_end
-
-step_time:
-	VMOVUPD (SI), Z1
-	VCMPPD  $0x1e, Z0, Z1, K1
+w0_step:
+	VCMPPD  $0x1e, Z0, Z1, K2
 	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
 	VMOVUPS Z0, Z2
-	VMOVUPD Z1, K1, Z2
-	VMOVUPD Z2, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     step_time
+	VMOVUPD Z1, K2, Z2
+	VMOVAPD Z2, Z1
+	JMP     w0_made
 
-step_end:
-	CMPQ 104(AX), $0x00
-	JNE  step_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  step_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  step_row
-	JMP  done
-
-step_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VCMPPD    $0x1e, Z0, Z1, K2
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z1
-	VMOVUPS   Z0, Z2
-	VMOVUPD   Z1, K2, Z2
-	VMOVUPD   Z2, K1, (BX)
-	JMP       done
-
-recip:
-recip_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-recip_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    recip_end
-
-recip_time:
-	VMOVUPD (SI), Z1
-	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
-	VDIVPD  Z1, Z2, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     recip_time
-
-recip_end:
-	CMPQ 104(AX), $0x00
-	JNE  recip_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  recip_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  recip_row
-	JMP  done
-
-recip_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z2
-	VDIVPD    Z1, Z2, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
-
-sqrt:
-sqrt_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-sqrt_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    sqrt_end
-
-sqrt_time:
-	VMOVUPD (SI), Z1
+w0_sqrt:
 	VSQRTPD Z1, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     sqrt_time
+	VMOVAPD Z1, Z1
+	JMP     w0_made
 
-sqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  sqrt_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  sqrt_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  sqrt_row
-	JMP  done
-
-sqrt_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VSQRTPD   Z1, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
-
-rsqrt:
-rsqrt_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
-
-rsqrt_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    rsqrt_end
-
-rsqrt_time:
-	VMOVUPD (SI), Z1
+w0_rsqrt:
 	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
 	VSQRTPD Z1, Z1
 	VDIVPD  Z1, Z2, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	DECQ    R9
-	JNZ     rsqrt_time
+	VMOVAPD Z1, Z1
 
-rsqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  rsqrt_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	SUBQ $0x40, 112(AX)
-	JNZ  rsqrt_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	DECQ 96(AX)
-	JNZ  rsqrt_row
+w0_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w0_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, K1, (CX)
+
+w0_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w0_next
 	JMP  done
 
-rsqrt_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, DI
-	SHLQ      CL, DI
-	DECQ      DI
-	KMOVW     DI, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Z2
-	VSQRTPD   Z1, Z1
-	VDIVPD    Z1, Z2, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w1_instruction:
+w1_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w1_muladd_vectors_vectors_result
+	JEQ  w1_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w1_mul_vectors_vectors
+	JEQ  w1_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w1_mul_result_vectors
+	JEQ  w1_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w1_add_result_vectors
+	JEQ  w1_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w1_muladd_result_vectors_vectors
+	JEQ  w1_copy_element
+	CMPQ R8, $0x0b
+	JLT  w1_mul_vectors_constant
+	JEQ  w1_mul_result_constant
+	JMP  w1_general
 
-where:
-where_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w1_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VADDPD  Z9, Z1, Z1
+	JMP     w1_made
 
-where_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    where_end
+w1_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VADDPD  Z9, Z1, Z1
+	JMP     w1_made
 
-where_time:
-	VMOVUPD (SI), Z1
-	VMOVUPD (DI), Z2
-	VMOVUPD (R8), Z4
+w1_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	JMP     w1_made
+
+w1_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	JMP     w1_made
+
+w1_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	JMP    w1_made
+
+w1_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	JMP     w1_made
+
+w1_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	JMP    w1_made
+
+w1_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	JMP     w1_made
+
+w1_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	JMP    w1_made
+
+w1_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	JMP          w1_made
+
+w1_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	JMP          w1_made
+
+w1_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	JMP          w1_made
+
+w1_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_c
+	JEQ  w1_vectors_c
+	CMPQ R8, $0x03
+	JLT  w1_result_c
+	JEQ  w1_vector_c
+	CMPQ R8, $0x05
+	JLT  w1_element_c
+	JEQ  w1_elements_c
+	JMP  w1_constant_c
+
+w1_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	JMP     w1_loaded_c
+
+w1_result_c:
+	VMOVAPD Z1, Z17
+	JMP     w1_loaded_c
+
+w1_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	JMP     w1_loaded_c
+
+w1_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	JMP          w1_loaded_c
+
+w1_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	JMP          w1_loaded_c
+
+w1_constant_c:
+	VBROADCASTSD 96(DX), Z17
+
+w1_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_b
+	JEQ  w1_vectors_b
+	CMPQ R8, $0x03
+	JLT  w1_result_b
+	JEQ  w1_vector_b
+	CMPQ R8, $0x05
+	JLT  w1_element_b
+	JEQ  w1_elements_b
+	JMP  w1_constant_b
+
+w1_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	JMP     w1_loaded_b
+
+w1_result_b:
+	VMOVAPD Z1, Z9
+	JMP     w1_loaded_b
+
+w1_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	JMP     w1_loaded_b
+
+w1_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	JMP          w1_loaded_b
+
+w1_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	JMP          w1_loaded_b
+
+w1_constant_b:
+	VBROADCASTSD 96(DX), Z9
+
+w1_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_a
+	JEQ  w1_vectors_a
+	CMPQ R8, $0x03
+	JLT  w1_result_a
+	JEQ  w1_vector_a
+	CMPQ R8, $0x05
+	JLT  w1_element_a
+	JEQ  w1_elements_a
+	JMP  w1_constant_a
+
+w1_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	JMP     w1_loaded_a
+
+w1_result_a:
+	VMOVAPD Z1, Z1
+	JMP     w1_loaded_a
+
+w1_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	JMP     w1_loaded_a
+
+w1_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	JMP          w1_loaded_a
+
+w1_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	JMP          w1_loaded_a
+
+w1_constant_a:
+	VBROADCASTSD 96(DX), Z1
+
+w1_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w1_muladd
+	JEQ  w1_mul
+	CMPQ R8, $0x03
+	JLT  w1_add
+	JEQ  w1_copy
+	CMPQ R8, $0x05
+	JLT  w1_sub
+	JEQ  w1_div
+	CMPQ R8, $0x07
+	JLT  w1_where
+	JEQ  w1_relu
+	CMPQ R8, $0x09
+	JLT  w1_step
+	JEQ  w1_sqrt
+	JMP  w1_rsqrt
+
+w1_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	JMP    w1_made
+
+w1_mul:
+	VMULPD Z9, Z1, Z1
+	JMP    w1_made
+
+w1_add:
+	VADDPD Z9, Z1, Z1
+	JMP    w1_made
+
+w1_copy:
+	JMP w1_made
+
+w1_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	JMP     w1_made
+
+w1_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	JMP     w1_made
+
+w1_where:
 	VCMPPD  $0x04, Z0, Z1, K1
-	VMOVUPS Z4, Z1
-	VMOVUPD Z2, K1, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	ADDQ    R13, R8
-	DECQ    R9
-	JNZ     where_time
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	JMP     w1_made
 
-where_end:
-	CMPQ 104(AX), $0x00
-	JNE  where_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ 128(DX), R8
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	ADDQ $0x40, R8
-	SUBQ $0x40, 112(AX)
-	JNZ  where_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	ADDQ 160(DX), R8
-	DECQ 96(AX)
-	JNZ  where_row
-	JMP  done
+w1_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	JMP     w1_made
 
-where_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R9
-	SHLQ      CL, R9
-	DECQ      R9
-	KMOVW     R9, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD.Z (DI), K1, Z2
-	VMOVUPD.Z (R8), K1, Z4
-	VCMPPD    $0x04, Z0, Z1, K2
-	VMOVUPS   Z4, Z1
-	VMOVUPD   Z2, K2, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w1_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	JMP     w1_made
 
-fill:
-	VBROADCASTSD 40(DX), Z1
+w1_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	JMP     w1_made
 
-fill_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w1_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
 
-fill_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    fill_end
+w1_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w1_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
 
-fill_time:
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	DECQ    R9
-	JNZ     fill_time
+w1_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w1_next
+	JMP  next
 
-fill_end:
-	CMPQ 104(AX), $0x00
-	JNE  fill_tail
-	ADDQ 104(DX), BX
-	ADDQ $0x40, BX
-	SUBQ $0x40, 112(AX)
-	JNZ  fill_vector
-	ADDQ 136(DX), BX
-	DECQ 96(AX)
-	JNZ  fill_row
-	JMP  done
+w2_instruction:
+w2_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w2_muladd_vectors_vectors_result
+	JEQ  w2_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w2_mul_vectors_vectors
+	JEQ  w2_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w2_mul_result_vectors
+	JEQ  w2_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w2_add_result_vectors
+	JEQ  w2_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w2_muladd_result_vectors_vectors
+	JEQ  w2_copy_element
+	CMPQ R8, $0x0b
+	JLT  w2_mul_vectors_constant
+	JEQ  w2_mul_result_constant
+	JMP  w2_general
 
-fill_tail:
-	MOVQ    104(AX), R9
-	MOVQ    R9, CX
-	MOVQ    $0x00000001, SI
-	SHLQ    CL, SI
-	DECQ    SI
-	KMOVW   SI, K1
-	VMOVUPD Z1, K1, (BX)
-	JMP     done
+w2_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VMULPD  (CX)(R9*1), Z10, Z10
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	JMP     w2_made
 
-muladd:
-muladd_row:
-	MOVQ 88(AX), CX
-	MOVQ CX, 112(AX)
+w2_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VMULPD  (CX)(R9*1), Z17, Z10
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	JMP     w2_made
 
-muladd_vector:
-	MOVQ  80(AX), R9
-	TESTQ R9, R9
-	JZ    muladd_end
+w2_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	VMULPD  (CX)(R9*1), Z2, Z2
+	JMP     w2_made
 
-muladd_time:
-	VMOVUPD (SI), Z1
-	VMOVUPD (DI), Z2
-	VMOVUPD (R8), Z4
-	VMULPD  Z2, Z1, Z1
-	VADDPD  Z4, Z1, Z1
-	VMOVUPD Z1, (BX)
-	ADDQ    R10, BX
-	ADDQ    R11, SI
-	ADDQ    R12, DI
-	ADDQ    R13, R8
-	DECQ    R9
-	JNZ     muladd_time
+w2_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	VMULPD  (CX)(R9*1), Z17, Z2
+	JMP     w2_made
 
-muladd_end:
-	CMPQ 104(AX), $0x00
-	JNE  muladd_tail
-	ADDQ 104(DX), BX
-	ADDQ 112(DX), SI
-	ADDQ 120(DX), DI
-	ADDQ 128(DX), R8
-	ADDQ $0x40, BX
-	ADDQ $0x40, SI
-	ADDQ $0x40, DI
-	ADDQ $0x40, R8
-	SUBQ $0x40, 112(AX)
-	JNZ  muladd_vector
-	ADDQ 136(DX), BX
-	ADDQ 144(DX), SI
-	ADDQ 152(DX), DI
-	ADDQ 160(DX), R8
-	DECQ 96(AX)
-	JNZ  muladd_row
-	JMP  done
+w2_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	JMP    w2_made
 
-muladd_tail:
-	MOVQ      104(AX), R9
-	MOVQ      R9, CX
-	MOVQ      $0x00000001, R9
-	SHLQ      CL, R9
-	DECQ      R9
-	KMOVW     R9, K1
-	VMOVUPD.Z (SI), K1, Z1
-	VMOVUPD.Z (DI), K1, Z2
-	VMOVUPD.Z (R8), K1, Z4
-	VMULPD    Z2, Z1, Z1
-	VADDPD    Z4, Z1, Z1
-	VMOVUPD   Z1, K1, (BX)
-	JMP       done
+w2_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	VADDPD  (CX)(R9*1), Z2, Z2
+	JMP     w2_made
 
-spread:
-	MOVQ 72(AX), CX
+w2_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	JMP    w2_made
 
-spread_position:
-	VBROADCASTSD (SI), Z1
-	ADDQ         $0x08, SI
-	MOVQ         56(DX), R9
+w2_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	VMULPD  Z17, Z2, Z2
+	JMP     w2_made
 
-spread_vector:
-	VMOVUPD Z1, (BX)
-	ADDQ    $0x40, BX
-	SUBQ    $0x40, R9
-	JNZ     spread_vector
-	DECQ    CX
-	JNZ     spread_position
-	JMP     done
+w2_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	JMP    w2_made
 
-sum:
-	MOVQ 72(AX), CX
+w2_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	JMP          w2_made
 
-sum_position:
-	VPXORD Z3, Z3, Z3
-	MOVQ   56(DX), R9
+w2_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	VMULPD       (CX)(R9*1), Z17, Z2
+	JMP          w2_made
 
-sum_vector:
-	VADDPD        (SI), Z3, Z3
-	ADDQ          $0x40, SI
-	SUBQ          $0x40, R9
-	JNZ           sum_vector
-	VEXTRACTF64X4 $0x01, Z3, Y1
-	VADDPD        Y1, Y3, Y3
-	VEXTRACTF32X4 $0x01, Y3, X1
-	VADDPD        X1, X3, X3
-	VUNPCKHPD     X3, X3, X1
-	VADDSD        X1, X3, X3
-	VMOVSD        X3, (BX)
-	ADDQ          $0x08, BX
-	DECQ          CX
-	JNZ           sum_position
+w2_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	VMULPD       Z17, Z2, Z2
+	JMP          w2_made
+
+w2_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_c
+	JEQ  w2_vectors_c
+	CMPQ R8, $0x03
+	JLT  w2_result_c
+	JEQ  w2_vector_c
+	CMPQ R8, $0x05
+	JLT  w2_element_c
+	JEQ  w2_elements_c
+	JMP  w2_constant_c
+
+w2_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVUPD (CX)(R9*1), Z18
+	JMP     w2_loaded_c
+
+w2_result_c:
+	VMOVAPD Z1, Z17
+	VMOVAPD Z2, Z18
+	JMP     w2_loaded_c
+
+w2_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVAPD Z17, Z18
+	JMP     w2_loaded_c
+
+w2_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VMOVAPD      Z17, Z18
+	JMP          w2_loaded_c
+
+w2_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VBROADCASTSD 8(CX), Z18
+	JMP          w2_loaded_c
+
+w2_constant_c:
+	VBROADCASTSD 96(DX), Z17
+	VMOVAPD      Z17, Z18
+
+w2_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_b
+	JEQ  w2_vectors_b
+	CMPQ R8, $0x03
+	JLT  w2_result_b
+	JEQ  w2_vector_b
+	CMPQ R8, $0x05
+	JLT  w2_element_b
+	JEQ  w2_elements_b
+	JMP  w2_constant_b
+
+w2_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	JMP     w2_loaded_b
+
+w2_result_b:
+	VMOVAPD Z1, Z9
+	VMOVAPD Z2, Z10
+	JMP     w2_loaded_b
+
+w2_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVAPD Z9, Z10
+	JMP     w2_loaded_b
+
+w2_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VMOVAPD      Z9, Z10
+	JMP          w2_loaded_b
+
+w2_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VBROADCASTSD 8(CX), Z10
+	JMP          w2_loaded_b
+
+w2_constant_b:
+	VBROADCASTSD 96(DX), Z9
+	VMOVAPD      Z9, Z10
+
+w2_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_a
+	JEQ  w2_vectors_a
+	CMPQ R8, $0x03
+	JLT  w2_result_a
+	JEQ  w2_vector_a
+	CMPQ R8, $0x05
+	JLT  w2_element_a
+	JEQ  w2_elements_a
+	JMP  w2_constant_a
+
+w2_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	JMP     w2_loaded_a
+
+w2_result_a:
+	VMOVAPD Z1, Z1
+	VMOVAPD Z2, Z2
+	JMP     w2_loaded_a
+
+w2_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVAPD Z1, Z2
+	JMP     w2_loaded_a
+
+w2_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	JMP          w2_loaded_a
+
+w2_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VBROADCASTSD 8(CX), Z2
+	JMP          w2_loaded_a
+
+w2_constant_a:
+	VBROADCASTSD 96(DX), Z1
+	VMOVAPD      Z1, Z2
+
+w2_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w2_muladd
+	JEQ  w2_mul
+	CMPQ R8, $0x03
+	JLT  w2_add
+	JEQ  w2_copy
+	CMPQ R8, $0x05
+	JLT  w2_sub
+	JEQ  w2_div
+	CMPQ R8, $0x07
+	JLT  w2_where
+	JEQ  w2_relu
+	CMPQ R8, $0x09
+	JLT  w2_step
+	JEQ  w2_sqrt
+	JMP  w2_rsqrt
+
+w2_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VADDPD Z18, Z2, Z2
+	JMP    w2_made
+
+w2_mul:
+	VMULPD Z9, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	JMP    w2_made
+
+w2_add:
+	VADDPD Z9, Z1, Z1
+	VADDPD Z10, Z2, Z2
+	JMP    w2_made
+
+w2_copy:
+	JMP w2_made
+
+w2_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VSUBPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	JMP     w2_made
+
+w2_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VDIVPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	JMP     w2_made
+
+w2_where:
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	VCMPPD  $0x04, Z0, Z2, K1
+	VMOVUPS Z18, Z2
+	VMOVUPD Z10, K1, Z2
+	VMOVAPD Z2, Z2
+	JMP     w2_made
+
+w2_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	VMAXPD  Z2, Z0, Z2
+	VMOVAPD Z2, Z2
+	JMP     w2_made
+
+w2_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	VCMPPD  $0x1e, Z0, Z2, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPD Z2, K1, Z25
+	VMOVAPD Z25, Z2
+	JMP     w2_made
+
+w2_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	VSQRTPD Z2, Z2
+	VMOVAPD Z2, Z2
+	JMP     w2_made
+
+w2_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z2, Z2
+	VDIVPD  Z2, Z25, Z2
+	VMOVAPD Z2, Z2
+
+w2_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w2_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
+	VMOVUPD Z2, (CX)(R9*1)
+
+w2_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w2_next
+	JMP  next
+
+w3_instruction:
+w3_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w3_muladd_vectors_vectors_result
+	JEQ  w3_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w3_mul_vectors_vectors
+	JEQ  w3_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w3_mul_result_vectors
+	JEQ  w3_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w3_add_result_vectors
+	JEQ  w3_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w3_muladd_result_vectors_vectors
+	JEQ  w3_copy_element
+	CMPQ R8, $0x0b
+	JLT  w3_mul_vectors_constant
+	JEQ  w3_mul_result_constant
+	JMP  w3_general
+
+w3_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VMULPD  (CX)(R9*1), Z10, Z10
+	VMULPD  (CX)(R9*2), Z11, Z11
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	JMP     w3_made
+
+w3_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VMULPD  (CX)(R9*1), Z17, Z10
+	VMULPD  (CX)(R9*2), Z17, Z11
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	JMP     w3_made
+
+w3_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	VMULPD  (CX)(R9*1), Z2, Z2
+	VMULPD  (CX)(R9*2), Z3, Z3
+	JMP     w3_made
+
+w3_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	VMULPD  (CX)(R9*1), Z17, Z2
+	VMULPD  (CX)(R9*2), Z17, Z3
+	JMP     w3_made
+
+w3_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	JMP    w3_made
+
+w3_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	VADDPD  (CX)(R9*1), Z2, Z2
+	VADDPD  (CX)(R9*2), Z3, Z3
+	JMP     w3_made
+
+w3_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	JMP    w3_made
+
+w3_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	VMULPD  Z17, Z2, Z2
+	VMULPD  Z17, Z3, Z3
+	JMP     w3_made
+
+w3_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	JMP    w3_made
+
+w3_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	JMP          w3_made
+
+w3_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	VMULPD       (CX)(R9*1), Z17, Z2
+	VMULPD       (CX)(R9*2), Z17, Z3
+	JMP          w3_made
+
+w3_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	VMULPD       Z17, Z2, Z2
+	VMULPD       Z17, Z3, Z3
+	JMP          w3_made
+
+w3_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_c
+	JEQ  w3_vectors_c
+	CMPQ R8, $0x03
+	JLT  w3_result_c
+	JEQ  w3_vector_c
+	CMPQ R8, $0x05
+	JLT  w3_element_c
+	JEQ  w3_elements_c
+	JMP  w3_constant_c
+
+w3_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVUPD (CX)(R9*1), Z18
+	VMOVUPD (CX)(R9*2), Z19
+	JMP     w3_loaded_c
+
+w3_result_c:
+	VMOVAPD Z1, Z17
+	VMOVAPD Z2, Z18
+	VMOVAPD Z3, Z19
+	JMP     w3_loaded_c
+
+w3_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVAPD Z17, Z18
+	VMOVAPD Z17, Z19
+	JMP     w3_loaded_c
+
+w3_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	JMP          w3_loaded_c
+
+w3_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VBROADCASTSD 8(CX), Z18
+	VBROADCASTSD 16(CX), Z19
+	JMP          w3_loaded_c
+
+w3_constant_c:
+	VBROADCASTSD 96(DX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+
+w3_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_b
+	JEQ  w3_vectors_b
+	CMPQ R8, $0x03
+	JLT  w3_result_b
+	JEQ  w3_vector_b
+	CMPQ R8, $0x05
+	JLT  w3_element_b
+	JEQ  w3_elements_b
+	JMP  w3_constant_b
+
+w3_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	JMP     w3_loaded_b
+
+w3_result_b:
+	VMOVAPD Z1, Z9
+	VMOVAPD Z2, Z10
+	VMOVAPD Z3, Z11
+	JMP     w3_loaded_b
+
+w3_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVAPD Z9, Z10
+	VMOVAPD Z9, Z11
+	JMP     w3_loaded_b
+
+w3_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	JMP          w3_loaded_b
+
+w3_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VBROADCASTSD 8(CX), Z10
+	VBROADCASTSD 16(CX), Z11
+	JMP          w3_loaded_b
+
+w3_constant_b:
+	VBROADCASTSD 96(DX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+
+w3_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_a
+	JEQ  w3_vectors_a
+	CMPQ R8, $0x03
+	JLT  w3_result_a
+	JEQ  w3_vector_a
+	CMPQ R8, $0x05
+	JLT  w3_element_a
+	JEQ  w3_elements_a
+	JMP  w3_constant_a
+
+w3_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	JMP     w3_loaded_a
+
+w3_result_a:
+	VMOVAPD Z1, Z1
+	VMOVAPD Z2, Z2
+	VMOVAPD Z3, Z3
+	JMP     w3_loaded_a
+
+w3_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVAPD Z1, Z2
+	VMOVAPD Z1, Z3
+	JMP     w3_loaded_a
+
+w3_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	JMP          w3_loaded_a
+
+w3_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VBROADCASTSD 8(CX), Z2
+	VBROADCASTSD 16(CX), Z3
+	JMP          w3_loaded_a
+
+w3_constant_a:
+	VBROADCASTSD 96(DX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+
+w3_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w3_muladd
+	JEQ  w3_mul
+	CMPQ R8, $0x03
+	JLT  w3_add
+	JEQ  w3_copy
+	CMPQ R8, $0x05
+	JLT  w3_sub
+	JEQ  w3_div
+	CMPQ R8, $0x07
+	JLT  w3_where
+	JEQ  w3_relu
+	CMPQ R8, $0x09
+	JLT  w3_step
+	JEQ  w3_sqrt
+	JMP  w3_rsqrt
+
+w3_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VADDPD Z18, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VADDPD Z19, Z3, Z3
+	JMP    w3_made
+
+w3_mul:
+	VMULPD Z9, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	JMP    w3_made
+
+w3_add:
+	VADDPD Z9, Z1, Z1
+	VADDPD Z10, Z2, Z2
+	VADDPD Z11, Z3, Z3
+	JMP    w3_made
+
+w3_copy:
+	JMP w3_made
+
+w3_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VSUBPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VSUBPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	JMP     w3_made
+
+w3_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VDIVPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VDIVPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	JMP     w3_made
+
+w3_where:
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	VCMPPD  $0x04, Z0, Z2, K1
+	VMOVUPS Z18, Z2
+	VMOVUPD Z10, K1, Z2
+	VMOVAPD Z2, Z2
+	VCMPPD  $0x04, Z0, Z3, K1
+	VMOVUPS Z19, Z3
+	VMOVUPD Z11, K1, Z3
+	VMOVAPD Z3, Z3
+	JMP     w3_made
+
+w3_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	VMAXPD  Z2, Z0, Z2
+	VMOVAPD Z2, Z2
+	VMAXPD  Z3, Z0, Z3
+	VMOVAPD Z3, Z3
+	JMP     w3_made
+
+w3_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	VCMPPD  $0x1e, Z0, Z2, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPD Z2, K1, Z25
+	VMOVAPD Z25, Z2
+	VCMPPD  $0x1e, Z0, Z3, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPD Z3, K1, Z25
+	VMOVAPD Z25, Z3
+	JMP     w3_made
+
+w3_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	VSQRTPD Z2, Z2
+	VMOVAPD Z2, Z2
+	VSQRTPD Z3, Z3
+	VMOVAPD Z3, Z3
+	JMP     w3_made
+
+w3_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z2, Z2
+	VDIVPD  Z2, Z25, Z2
+	VMOVAPD Z2, Z2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z3, Z3
+	VDIVPD  Z3, Z25, Z3
+	VMOVAPD Z3, Z3
+
+w3_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w3_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
+	VMOVUPD Z2, (CX)(R9*1)
+	VMOVUPD Z3, (CX)(R9*2)
+
+w3_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w3_next
+	JMP  next
+
+w4_instruction:
+w4_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w4_muladd_vectors_vectors_result
+	JEQ  w4_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w4_mul_vectors_vectors
+	JEQ  w4_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w4_mul_result_vectors
+	JEQ  w4_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w4_add_result_vectors
+	JEQ  w4_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w4_muladd_result_vectors_vectors
+	JEQ  w4_copy_element
+	CMPQ R8, $0x0b
+	JLT  w4_mul_vectors_constant
+	JEQ  w4_mul_result_constant
+	JMP  w4_general
+
+w4_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VMULPD  (CX)(R9*1), Z10, Z10
+	VMULPD  (CX)(R9*2), Z11, Z11
+	VMULPD  (CX)(R10*1), Z12, Z12
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	JMP     w4_made
+
+w4_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VMULPD  (CX)(R9*1), Z17, Z10
+	VMULPD  (CX)(R9*2), Z17, Z11
+	VMULPD  (CX)(R10*1), Z17, Z12
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	JMP     w4_made
+
+w4_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	VMULPD  (CX)(R9*1), Z2, Z2
+	VMULPD  (CX)(R9*2), Z3, Z3
+	VMULPD  (CX)(R10*1), Z4, Z4
+	JMP     w4_made
+
+w4_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	VMULPD  (CX)(R9*1), Z17, Z2
+	VMULPD  (CX)(R9*2), Z17, Z3
+	VMULPD  (CX)(R10*1), Z17, Z4
+	JMP     w4_made
+
+w4_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	JMP    w4_made
+
+w4_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	VADDPD  (CX)(R9*1), Z2, Z2
+	VADDPD  (CX)(R9*2), Z3, Z3
+	VADDPD  (CX)(R10*1), Z4, Z4
+	JMP     w4_made
+
+w4_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	JMP    w4_made
+
+w4_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	VMULPD  Z17, Z2, Z2
+	VMULPD  Z17, Z3, Z3
+	VMULPD  Z17, Z4, Z4
+	JMP     w4_made
+
+w4_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	JMP    w4_made
+
+w4_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	JMP          w4_made
+
+w4_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	VMULPD       (CX)(R9*1), Z17, Z2
+	VMULPD       (CX)(R9*2), Z17, Z3
+	VMULPD       (CX)(R10*1), Z17, Z4
+	JMP          w4_made
+
+w4_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	VMULPD       Z17, Z2, Z2
+	VMULPD       Z17, Z3, Z3
+	VMULPD       Z17, Z4, Z4
+	JMP          w4_made
+
+w4_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_c
+	JEQ  w4_vectors_c
+	CMPQ R8, $0x03
+	JLT  w4_result_c
+	JEQ  w4_vector_c
+	CMPQ R8, $0x05
+	JLT  w4_element_c
+	JEQ  w4_elements_c
+	JMP  w4_constant_c
+
+w4_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVUPD (CX)(R9*1), Z18
+	VMOVUPD (CX)(R9*2), Z19
+	VMOVUPD (CX)(R10*1), Z20
+	JMP     w4_loaded_c
+
+w4_result_c:
+	VMOVAPD Z1, Z17
+	VMOVAPD Z2, Z18
+	VMOVAPD Z3, Z19
+	VMOVAPD Z4, Z20
+	JMP     w4_loaded_c
+
+w4_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVAPD Z17, Z18
+	VMOVAPD Z17, Z19
+	VMOVAPD Z17, Z20
+	JMP     w4_loaded_c
+
+w4_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	JMP          w4_loaded_c
+
+w4_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VBROADCASTSD 8(CX), Z18
+	VBROADCASTSD 16(CX), Z19
+	VBROADCASTSD 24(CX), Z20
+	JMP          w4_loaded_c
+
+w4_constant_c:
+	VBROADCASTSD 96(DX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+
+w4_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_b
+	JEQ  w4_vectors_b
+	CMPQ R8, $0x03
+	JLT  w4_result_b
+	JEQ  w4_vector_b
+	CMPQ R8, $0x05
+	JLT  w4_element_b
+	JEQ  w4_elements_b
+	JMP  w4_constant_b
+
+w4_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	JMP     w4_loaded_b
+
+w4_result_b:
+	VMOVAPD Z1, Z9
+	VMOVAPD Z2, Z10
+	VMOVAPD Z3, Z11
+	VMOVAPD Z4, Z12
+	JMP     w4_loaded_b
+
+w4_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVAPD Z9, Z10
+	VMOVAPD Z9, Z11
+	VMOVAPD Z9, Z12
+	JMP     w4_loaded_b
+
+w4_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	JMP          w4_loaded_b
+
+w4_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VBROADCASTSD 8(CX), Z10
+	VBROADCASTSD 16(CX), Z11
+	VBROADCASTSD 24(CX), Z12
+	JMP          w4_loaded_b
+
+w4_constant_b:
+	VBROADCASTSD 96(DX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+
+w4_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_a
+	JEQ  w4_vectors_a
+	CMPQ R8, $0x03
+	JLT  w4_result_a
+	JEQ  w4_vector_a
+	CMPQ R8, $0x05
+	JLT  w4_element_a
+	JEQ  w4_elements_a
+	JMP  w4_constant_a
+
+w4_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	JMP     w4_loaded_a
+
+w4_result_a:
+	VMOVAPD Z1, Z1
+	VMOVAPD Z2, Z2
+	VMOVAPD Z3, Z3
+	VMOVAPD Z4, Z4
+	JMP     w4_loaded_a
+
+w4_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVAPD Z1, Z2
+	VMOVAPD Z1, Z3
+	VMOVAPD Z1, Z4
+	JMP     w4_loaded_a
+
+w4_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	JMP          w4_loaded_a
+
+w4_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VBROADCASTSD 8(CX), Z2
+	VBROADCASTSD 16(CX), Z3
+	VBROADCASTSD 24(CX), Z4
+	JMP          w4_loaded_a
+
+w4_constant_a:
+	VBROADCASTSD 96(DX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+
+w4_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w4_muladd
+	JEQ  w4_mul
+	CMPQ R8, $0x03
+	JLT  w4_add
+	JEQ  w4_copy
+	CMPQ R8, $0x05
+	JLT  w4_sub
+	JEQ  w4_div
+	CMPQ R8, $0x07
+	JLT  w4_where
+	JEQ  w4_relu
+	CMPQ R8, $0x09
+	JLT  w4_step
+	JEQ  w4_sqrt
+	JMP  w4_rsqrt
+
+w4_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VADDPD Z18, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VADDPD Z19, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VADDPD Z20, Z4, Z4
+	JMP    w4_made
+
+w4_mul:
+	VMULPD Z9, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	JMP    w4_made
+
+w4_add:
+	VADDPD Z9, Z1, Z1
+	VADDPD Z10, Z2, Z2
+	VADDPD Z11, Z3, Z3
+	VADDPD Z12, Z4, Z4
+	JMP    w4_made
+
+w4_copy:
+	JMP w4_made
+
+w4_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VSUBPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VSUBPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VSUBPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	JMP     w4_made
+
+w4_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VDIVPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VDIVPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VDIVPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	JMP     w4_made
+
+w4_where:
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	VCMPPD  $0x04, Z0, Z2, K1
+	VMOVUPS Z18, Z2
+	VMOVUPD Z10, K1, Z2
+	VMOVAPD Z2, Z2
+	VCMPPD  $0x04, Z0, Z3, K1
+	VMOVUPS Z19, Z3
+	VMOVUPD Z11, K1, Z3
+	VMOVAPD Z3, Z3
+	VCMPPD  $0x04, Z0, Z4, K1
+	VMOVUPS Z20, Z4
+	VMOVUPD Z12, K1, Z4
+	VMOVAPD Z4, Z4
+	JMP     w4_made
+
+w4_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	VMAXPD  Z2, Z0, Z2
+	VMOVAPD Z2, Z2
+	VMAXPD  Z3, Z0, Z3
+	VMOVAPD Z3, Z3
+	VMAXPD  Z4, Z0, Z4
+	VMOVAPD Z4, Z4
+	JMP     w4_made
+
+w4_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	VCMPPD  $0x1e, Z0, Z2, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPD Z2, K1, Z25
+	VMOVAPD Z25, Z2
+	VCMPPD  $0x1e, Z0, Z3, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPD Z3, K1, Z25
+	VMOVAPD Z25, Z3
+	VCMPPD  $0x1e, Z0, Z4, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPD Z4, K1, Z25
+	VMOVAPD Z25, Z4
+	JMP     w4_made
+
+w4_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	VSQRTPD Z2, Z2
+	VMOVAPD Z2, Z2
+	VSQRTPD Z3, Z3
+	VMOVAPD Z3, Z3
+	VSQRTPD Z4, Z4
+	VMOVAPD Z4, Z4
+	JMP     w4_made
+
+w4_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z2, Z2
+	VDIVPD  Z2, Z25, Z2
+	VMOVAPD Z2, Z2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z3, Z3
+	VDIVPD  Z3, Z25, Z3
+	VMOVAPD Z3, Z3
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z4, Z4
+	VDIVPD  Z4, Z25, Z4
+	VMOVAPD Z4, Z4
+
+w4_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w4_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
+	VMOVUPD Z2, (CX)(R9*1)
+	VMOVUPD Z3, (CX)(R9*2)
+	VMOVUPD Z4, (CX)(R10*1)
+
+w4_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w4_next
+	JMP  next
+
+w5_instruction:
+w5_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w5_muladd_vectors_vectors_result
+	JEQ  w5_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w5_mul_vectors_vectors
+	JEQ  w5_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w5_mul_result_vectors
+	JEQ  w5_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w5_add_result_vectors
+	JEQ  w5_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w5_muladd_result_vectors_vectors
+	JEQ  w5_copy_element
+	CMPQ R8, $0x0b
+	JLT  w5_mul_vectors_constant
+	JEQ  w5_mul_result_constant
+	JMP  w5_general
+
+w5_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VMULPD  (CX)(R9*1), Z10, Z10
+	VMULPD  (CX)(R9*2), Z11, Z11
+	VMULPD  (CX)(R10*1), Z12, Z12
+	VMULPD  (CX)(R9*4), Z13, Z13
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	JMP     w5_made
+
+w5_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VMULPD  (CX)(R9*1), Z17, Z10
+	VMULPD  (CX)(R9*2), Z17, Z11
+	VMULPD  (CX)(R10*1), Z17, Z12
+	VMULPD  (CX)(R9*4), Z17, Z13
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	JMP     w5_made
+
+w5_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	VMULPD  (CX)(R9*1), Z2, Z2
+	VMULPD  (CX)(R9*2), Z3, Z3
+	VMULPD  (CX)(R10*1), Z4, Z4
+	VMULPD  (CX)(R9*4), Z5, Z5
+	JMP     w5_made
+
+w5_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	VMULPD  (CX)(R9*1), Z17, Z2
+	VMULPD  (CX)(R9*2), Z17, Z3
+	VMULPD  (CX)(R10*1), Z17, Z4
+	VMULPD  (CX)(R9*4), Z17, Z5
+	JMP     w5_made
+
+w5_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	JMP    w5_made
+
+w5_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	VADDPD  (CX)(R9*1), Z2, Z2
+	VADDPD  (CX)(R9*2), Z3, Z3
+	VADDPD  (CX)(R10*1), Z4, Z4
+	VADDPD  (CX)(R9*4), Z5, Z5
+	JMP     w5_made
+
+w5_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	JMP    w5_made
+
+w5_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	VMULPD  Z17, Z2, Z2
+	VMULPD  Z17, Z3, Z3
+	VMULPD  Z17, Z4, Z4
+	VMULPD  Z17, Z5, Z5
+	JMP     w5_made
+
+w5_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	JMP    w5_made
+
+w5_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	JMP          w5_made
+
+w5_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	VMULPD       (CX)(R9*1), Z17, Z2
+	VMULPD       (CX)(R9*2), Z17, Z3
+	VMULPD       (CX)(R10*1), Z17, Z4
+	VMULPD       (CX)(R9*4), Z17, Z5
+	JMP          w5_made
+
+w5_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	VMULPD       Z17, Z2, Z2
+	VMULPD       Z17, Z3, Z3
+	VMULPD       Z17, Z4, Z4
+	VMULPD       Z17, Z5, Z5
+	JMP          w5_made
+
+w5_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w5_loaded_c
+	JEQ  w5_vectors_c
+	CMPQ R8, $0x03
+	JLT  w5_result_c
+	JEQ  w5_vector_c
+	CMPQ R8, $0x05
+	JLT  w5_element_c
+	JEQ  w5_elements_c
+	JMP  w5_constant_c
+
+w5_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVUPD (CX)(R9*1), Z18
+	VMOVUPD (CX)(R9*2), Z19
+	VMOVUPD (CX)(R10*1), Z20
+	VMOVUPD (CX)(R9*4), Z21
+	JMP     w5_loaded_c
+
+w5_result_c:
+	VMOVAPD Z1, Z17
+	VMOVAPD Z2, Z18
+	VMOVAPD Z3, Z19
+	VMOVAPD Z4, Z20
+	VMOVAPD Z5, Z21
+	JMP     w5_loaded_c
+
+w5_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVAPD Z17, Z18
+	VMOVAPD Z17, Z19
+	VMOVAPD Z17, Z20
+	VMOVAPD Z17, Z21
+	JMP     w5_loaded_c
+
+w5_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+	JMP          w5_loaded_c
+
+w5_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VBROADCASTSD 8(CX), Z18
+	VBROADCASTSD 16(CX), Z19
+	VBROADCASTSD 24(CX), Z20
+	VBROADCASTSD 32(CX), Z21
+	JMP          w5_loaded_c
+
+w5_constant_c:
+	VBROADCASTSD 96(DX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+
+w5_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w5_loaded_b
+	JEQ  w5_vectors_b
+	CMPQ R8, $0x03
+	JLT  w5_result_b
+	JEQ  w5_vector_b
+	CMPQ R8, $0x05
+	JLT  w5_element_b
+	JEQ  w5_elements_b
+	JMP  w5_constant_b
+
+w5_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	JMP     w5_loaded_b
+
+w5_result_b:
+	VMOVAPD Z1, Z9
+	VMOVAPD Z2, Z10
+	VMOVAPD Z3, Z11
+	VMOVAPD Z4, Z12
+	VMOVAPD Z5, Z13
+	JMP     w5_loaded_b
+
+w5_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVAPD Z9, Z10
+	VMOVAPD Z9, Z11
+	VMOVAPD Z9, Z12
+	VMOVAPD Z9, Z13
+	JMP     w5_loaded_b
+
+w5_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+	JMP          w5_loaded_b
+
+w5_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VBROADCASTSD 8(CX), Z10
+	VBROADCASTSD 16(CX), Z11
+	VBROADCASTSD 24(CX), Z12
+	VBROADCASTSD 32(CX), Z13
+	JMP          w5_loaded_b
+
+w5_constant_b:
+	VBROADCASTSD 96(DX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+
+w5_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w5_loaded_a
+	JEQ  w5_vectors_a
+	CMPQ R8, $0x03
+	JLT  w5_result_a
+	JEQ  w5_vector_a
+	CMPQ R8, $0x05
+	JLT  w5_element_a
+	JEQ  w5_elements_a
+	JMP  w5_constant_a
+
+w5_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	JMP     w5_loaded_a
+
+w5_result_a:
+	VMOVAPD Z1, Z1
+	VMOVAPD Z2, Z2
+	VMOVAPD Z3, Z3
+	VMOVAPD Z4, Z4
+	VMOVAPD Z5, Z5
+	JMP     w5_loaded_a
+
+w5_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVAPD Z1, Z2
+	VMOVAPD Z1, Z3
+	VMOVAPD Z1, Z4
+	VMOVAPD Z1, Z5
+	JMP     w5_loaded_a
+
+w5_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	JMP          w5_loaded_a
+
+w5_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VBROADCASTSD 8(CX), Z2
+	VBROADCASTSD 16(CX), Z3
+	VBROADCASTSD 24(CX), Z4
+	VBROADCASTSD 32(CX), Z5
+	JMP          w5_loaded_a
+
+w5_constant_a:
+	VBROADCASTSD 96(DX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+
+w5_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w5_muladd
+	JEQ  w5_mul
+	CMPQ R8, $0x03
+	JLT  w5_add
+	JEQ  w5_copy
+	CMPQ R8, $0x05
+	JLT  w5_sub
+	JEQ  w5_div
+	CMPQ R8, $0x07
+	JLT  w5_where
+	JEQ  w5_relu
+	CMPQ R8, $0x09
+	JLT  w5_step
+	JEQ  w5_sqrt
+	JMP  w5_rsqrt
+
+w5_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VADDPD Z18, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VADDPD Z19, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VADDPD Z20, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	VADDPD Z21, Z5, Z5
+	JMP    w5_made
+
+w5_mul:
+	VMULPD Z9, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	JMP    w5_made
+
+w5_add:
+	VADDPD Z9, Z1, Z1
+	VADDPD Z10, Z2, Z2
+	VADDPD Z11, Z3, Z3
+	VADDPD Z12, Z4, Z4
+	VADDPD Z13, Z5, Z5
+	JMP    w5_made
+
+w5_copy:
+	JMP w5_made
+
+w5_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VSUBPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VSUBPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VSUBPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VSUBPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	JMP     w5_made
+
+w5_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VDIVPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VDIVPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VDIVPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VDIVPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	JMP     w5_made
+
+w5_where:
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	VCMPPD  $0x04, Z0, Z2, K1
+	VMOVUPS Z18, Z2
+	VMOVUPD Z10, K1, Z2
+	VMOVAPD Z2, Z2
+	VCMPPD  $0x04, Z0, Z3, K1
+	VMOVUPS Z19, Z3
+	VMOVUPD Z11, K1, Z3
+	VMOVAPD Z3, Z3
+	VCMPPD  $0x04, Z0, Z4, K1
+	VMOVUPS Z20, Z4
+	VMOVUPD Z12, K1, Z4
+	VMOVAPD Z4, Z4
+	VCMPPD  $0x04, Z0, Z5, K1
+	VMOVUPS Z21, Z5
+	VMOVUPD Z13, K1, Z5
+	VMOVAPD Z5, Z5
+	JMP     w5_made
+
+w5_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	VMAXPD  Z2, Z0, Z2
+	VMOVAPD Z2, Z2
+	VMAXPD  Z3, Z0, Z3
+	VMOVAPD Z3, Z3
+	VMAXPD  Z4, Z0, Z4
+	VMOVAPD Z4, Z4
+	VMAXPD  Z5, Z0, Z5
+	VMOVAPD Z5, Z5
+	JMP     w5_made
+
+w5_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	VCMPPD  $0x1e, Z0, Z2, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPD Z2, K1, Z25
+	VMOVAPD Z25, Z2
+	VCMPPD  $0x1e, Z0, Z3, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPD Z3, K1, Z25
+	VMOVAPD Z25, Z3
+	VCMPPD  $0x1e, Z0, Z4, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPD Z4, K1, Z25
+	VMOVAPD Z25, Z4
+	VCMPPD  $0x1e, Z0, Z5, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPD Z5, K1, Z25
+	VMOVAPD Z25, Z5
+	JMP     w5_made
+
+w5_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	VSQRTPD Z2, Z2
+	VMOVAPD Z2, Z2
+	VSQRTPD Z3, Z3
+	VMOVAPD Z3, Z3
+	VSQRTPD Z4, Z4
+	VMOVAPD Z4, Z4
+	VSQRTPD Z5, Z5
+	VMOVAPD Z5, Z5
+	JMP     w5_made
+
+w5_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z2, Z2
+	VDIVPD  Z2, Z25, Z2
+	VMOVAPD Z2, Z2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z3, Z3
+	VDIVPD  Z3, Z25, Z3
+	VMOVAPD Z3, Z3
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z4, Z4
+	VDIVPD  Z4, Z25, Z4
+	VMOVAPD Z4, Z4
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z5, Z5
+	VDIVPD  Z5, Z25, Z5
+	VMOVAPD Z5, Z5
+
+w5_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w5_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
+	VMOVUPD Z2, (CX)(R9*1)
+	VMOVUPD Z3, (CX)(R9*2)
+	VMOVUPD Z4, (CX)(R10*1)
+	VMOVUPD Z5, (CX)(R9*4)
+
+w5_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w5_next
+	JMP  next
+
+w6_instruction:
+w6_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w6_muladd_vectors_vectors_result
+	JEQ  w6_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w6_mul_vectors_vectors
+	JEQ  w6_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w6_mul_result_vectors
+	JEQ  w6_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w6_add_result_vectors
+	JEQ  w6_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w6_muladd_result_vectors_vectors
+	JEQ  w6_copy_element
+	CMPQ R8, $0x0b
+	JLT  w6_mul_vectors_constant
+	JEQ  w6_mul_result_constant
+	JMP  w6_general
+
+w6_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	VMOVUPD (CX)(R11*1), Z14
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VMULPD  (CX)(R9*1), Z10, Z10
+	VMULPD  (CX)(R9*2), Z11, Z11
+	VMULPD  (CX)(R10*1), Z12, Z12
+	VMULPD  (CX)(R9*4), Z13, Z13
+	VMULPD  (CX)(R11*1), Z14, Z14
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	VADDPD  Z14, Z6, Z6
+	JMP     w6_made
+
+w6_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VMULPD  (CX)(R9*1), Z17, Z10
+	VMULPD  (CX)(R9*2), Z17, Z11
+	VMULPD  (CX)(R10*1), Z17, Z12
+	VMULPD  (CX)(R9*4), Z17, Z13
+	VMULPD  (CX)(R11*1), Z17, Z14
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	VADDPD  Z14, Z6, Z6
+	JMP     w6_made
+
+w6_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	VMULPD  (CX)(R9*1), Z2, Z2
+	VMULPD  (CX)(R9*2), Z3, Z3
+	VMULPD  (CX)(R10*1), Z4, Z4
+	VMULPD  (CX)(R9*4), Z5, Z5
+	VMULPD  (CX)(R11*1), Z6, Z6
+	JMP     w6_made
+
+w6_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	VMULPD  (CX)(R9*1), Z17, Z2
+	VMULPD  (CX)(R9*2), Z17, Z3
+	VMULPD  (CX)(R10*1), Z17, Z4
+	VMULPD  (CX)(R9*4), Z17, Z5
+	VMULPD  (CX)(R11*1), Z17, Z6
+	JMP     w6_made
+
+w6_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	VMULPD (CX)(R11*1), Z6, Z6
+	JMP    w6_made
+
+w6_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	VADDPD  (CX)(R9*1), Z2, Z2
+	VADDPD  (CX)(R9*2), Z3, Z3
+	VADDPD  (CX)(R10*1), Z4, Z4
+	VADDPD  (CX)(R9*4), Z5, Z5
+	VADDPD  (CX)(R11*1), Z6, Z6
+	JMP     w6_made
+
+w6_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	VADDPD (CX)(R11*1), Z6, Z6
+	JMP    w6_made
+
+w6_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	VMULPD  Z17, Z2, Z2
+	VMULPD  Z17, Z3, Z3
+	VMULPD  Z17, Z4, Z4
+	VMULPD  Z17, Z5, Z5
+	VMULPD  Z17, Z6, Z6
+	JMP     w6_made
+
+w6_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	VMULPD (CX)(R11*1), Z6, Z6
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	VADDPD (CX)(R11*1), Z6, Z6
+	JMP    w6_made
+
+w6_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	JMP          w6_made
+
+w6_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	VMULPD       (CX)(R9*1), Z17, Z2
+	VMULPD       (CX)(R9*2), Z17, Z3
+	VMULPD       (CX)(R10*1), Z17, Z4
+	VMULPD       (CX)(R9*4), Z17, Z5
+	VMULPD       (CX)(R11*1), Z17, Z6
+	JMP          w6_made
+
+w6_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	VMULPD       Z17, Z2, Z2
+	VMULPD       Z17, Z3, Z3
+	VMULPD       Z17, Z4, Z4
+	VMULPD       Z17, Z5, Z5
+	VMULPD       Z17, Z6, Z6
+	JMP          w6_made
+
+w6_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w6_loaded_c
+	JEQ  w6_vectors_c
+	CMPQ R8, $0x03
+	JLT  w6_result_c
+	JEQ  w6_vector_c
+	CMPQ R8, $0x05
+	JLT  w6_element_c
+	JEQ  w6_elements_c
+	JMP  w6_constant_c
+
+w6_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVUPD (CX)(R9*1), Z18
+	VMOVUPD (CX)(R9*2), Z19
+	VMOVUPD (CX)(R10*1), Z20
+	VMOVUPD (CX)(R9*4), Z21
+	VMOVUPD (CX)(R11*1), Z22
+	JMP     w6_loaded_c
+
+w6_result_c:
+	VMOVAPD Z1, Z17
+	VMOVAPD Z2, Z18
+	VMOVAPD Z3, Z19
+	VMOVAPD Z4, Z20
+	VMOVAPD Z5, Z21
+	VMOVAPD Z6, Z22
+	JMP     w6_loaded_c
+
+w6_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVAPD Z17, Z18
+	VMOVAPD Z17, Z19
+	VMOVAPD Z17, Z20
+	VMOVAPD Z17, Z21
+	VMOVAPD Z17, Z22
+	JMP     w6_loaded_c
+
+w6_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+	VMOVAPD      Z17, Z22
+	JMP          w6_loaded_c
+
+w6_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VBROADCASTSD 8(CX), Z18
+	VBROADCASTSD 16(CX), Z19
+	VBROADCASTSD 24(CX), Z20
+	VBROADCASTSD 32(CX), Z21
+	VBROADCASTSD 40(CX), Z22
+	JMP          w6_loaded_c
+
+w6_constant_c:
+	VBROADCASTSD 96(DX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+	VMOVAPD      Z17, Z22
+
+w6_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w6_loaded_b
+	JEQ  w6_vectors_b
+	CMPQ R8, $0x03
+	JLT  w6_result_b
+	JEQ  w6_vector_b
+	CMPQ R8, $0x05
+	JLT  w6_element_b
+	JEQ  w6_elements_b
+	JMP  w6_constant_b
+
+w6_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	VMOVUPD (CX)(R11*1), Z14
+	JMP     w6_loaded_b
+
+w6_result_b:
+	VMOVAPD Z1, Z9
+	VMOVAPD Z2, Z10
+	VMOVAPD Z3, Z11
+	VMOVAPD Z4, Z12
+	VMOVAPD Z5, Z13
+	VMOVAPD Z6, Z14
+	JMP     w6_loaded_b
+
+w6_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVAPD Z9, Z10
+	VMOVAPD Z9, Z11
+	VMOVAPD Z9, Z12
+	VMOVAPD Z9, Z13
+	VMOVAPD Z9, Z14
+	JMP     w6_loaded_b
+
+w6_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+	VMOVAPD      Z9, Z14
+	JMP          w6_loaded_b
+
+w6_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VBROADCASTSD 8(CX), Z10
+	VBROADCASTSD 16(CX), Z11
+	VBROADCASTSD 24(CX), Z12
+	VBROADCASTSD 32(CX), Z13
+	VBROADCASTSD 40(CX), Z14
+	JMP          w6_loaded_b
+
+w6_constant_b:
+	VBROADCASTSD 96(DX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+	VMOVAPD      Z9, Z14
+
+w6_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w6_loaded_a
+	JEQ  w6_vectors_a
+	CMPQ R8, $0x03
+	JLT  w6_result_a
+	JEQ  w6_vector_a
+	CMPQ R8, $0x05
+	JLT  w6_element_a
+	JEQ  w6_elements_a
+	JMP  w6_constant_a
+
+w6_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	JMP     w6_loaded_a
+
+w6_result_a:
+	VMOVAPD Z1, Z1
+	VMOVAPD Z2, Z2
+	VMOVAPD Z3, Z3
+	VMOVAPD Z4, Z4
+	VMOVAPD Z5, Z5
+	VMOVAPD Z6, Z6
+	JMP     w6_loaded_a
+
+w6_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVAPD Z1, Z2
+	VMOVAPD Z1, Z3
+	VMOVAPD Z1, Z4
+	VMOVAPD Z1, Z5
+	VMOVAPD Z1, Z6
+	JMP     w6_loaded_a
+
+w6_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	JMP          w6_loaded_a
+
+w6_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VBROADCASTSD 8(CX), Z2
+	VBROADCASTSD 16(CX), Z3
+	VBROADCASTSD 24(CX), Z4
+	VBROADCASTSD 32(CX), Z5
+	VBROADCASTSD 40(CX), Z6
+	JMP          w6_loaded_a
+
+w6_constant_a:
+	VBROADCASTSD 96(DX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+
+w6_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w6_muladd
+	JEQ  w6_mul
+	CMPQ R8, $0x03
+	JLT  w6_add
+	JEQ  w6_copy
+	CMPQ R8, $0x05
+	JLT  w6_sub
+	JEQ  w6_div
+	CMPQ R8, $0x07
+	JLT  w6_where
+	JEQ  w6_relu
+	CMPQ R8, $0x09
+	JLT  w6_step
+	JEQ  w6_sqrt
+	JMP  w6_rsqrt
+
+w6_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VADDPD Z18, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VADDPD Z19, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VADDPD Z20, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	VADDPD Z21, Z5, Z5
+	VMULPD Z14, Z6, Z6
+	VADDPD Z22, Z6, Z6
+	JMP    w6_made
+
+w6_mul:
+	VMULPD Z9, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	VMULPD Z14, Z6, Z6
+	JMP    w6_made
+
+w6_add:
+	VADDPD Z9, Z1, Z1
+	VADDPD Z10, Z2, Z2
+	VADDPD Z11, Z3, Z3
+	VADDPD Z12, Z4, Z4
+	VADDPD Z13, Z5, Z5
+	VADDPD Z14, Z6, Z6
+	JMP    w6_made
+
+w6_copy:
+	JMP w6_made
+
+w6_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VSUBPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VSUBPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VSUBPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VSUBPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	VSUBPD  Z14, Z6, Z6
+	VMOVAPD Z6, Z6
+	JMP     w6_made
+
+w6_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VDIVPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VDIVPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VDIVPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VDIVPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	VDIVPD  Z14, Z6, Z6
+	VMOVAPD Z6, Z6
+	JMP     w6_made
+
+w6_where:
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	VCMPPD  $0x04, Z0, Z2, K1
+	VMOVUPS Z18, Z2
+	VMOVUPD Z10, K1, Z2
+	VMOVAPD Z2, Z2
+	VCMPPD  $0x04, Z0, Z3, K1
+	VMOVUPS Z19, Z3
+	VMOVUPD Z11, K1, Z3
+	VMOVAPD Z3, Z3
+	VCMPPD  $0x04, Z0, Z4, K1
+	VMOVUPS Z20, Z4
+	VMOVUPD Z12, K1, Z4
+	VMOVAPD Z4, Z4
+	VCMPPD  $0x04, Z0, Z5, K1
+	VMOVUPS Z21, Z5
+	VMOVUPD Z13, K1, Z5
+	VMOVAPD Z5, Z5
+	VCMPPD  $0x04, Z0, Z6, K1
+	VMOVUPS Z22, Z6
+	VMOVUPD Z14, K1, Z6
+	VMOVAPD Z6, Z6
+	JMP     w6_made
+
+w6_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	VMAXPD  Z2, Z0, Z2
+	VMOVAPD Z2, Z2
+	VMAXPD  Z3, Z0, Z3
+	VMOVAPD Z3, Z3
+	VMAXPD  Z4, Z0, Z4
+	VMOVAPD Z4, Z4
+	VMAXPD  Z5, Z0, Z5
+	VMOVAPD Z5, Z5
+	VMAXPD  Z6, Z0, Z6
+	VMOVAPD Z6, Z6
+	JMP     w6_made
+
+w6_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	VCMPPD  $0x1e, Z0, Z2, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPD Z2, K1, Z25
+	VMOVAPD Z25, Z2
+	VCMPPD  $0x1e, Z0, Z3, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPD Z3, K1, Z25
+	VMOVAPD Z25, Z3
+	VCMPPD  $0x1e, Z0, Z4, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPD Z4, K1, Z25
+	VMOVAPD Z25, Z4
+	VCMPPD  $0x1e, Z0, Z5, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPD Z5, K1, Z25
+	VMOVAPD Z25, Z5
+	VCMPPD  $0x1e, Z0, Z6, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z6
+	VMOVUPS Z0, Z25
+	VMOVUPD Z6, K1, Z25
+	VMOVAPD Z25, Z6
+	JMP     w6_made
+
+w6_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	VSQRTPD Z2, Z2
+	VMOVAPD Z2, Z2
+	VSQRTPD Z3, Z3
+	VMOVAPD Z3, Z3
+	VSQRTPD Z4, Z4
+	VMOVAPD Z4, Z4
+	VSQRTPD Z5, Z5
+	VMOVAPD Z5, Z5
+	VSQRTPD Z6, Z6
+	VMOVAPD Z6, Z6
+	JMP     w6_made
+
+w6_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z2, Z2
+	VDIVPD  Z2, Z25, Z2
+	VMOVAPD Z2, Z2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z3, Z3
+	VDIVPD  Z3, Z25, Z3
+	VMOVAPD Z3, Z3
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z4, Z4
+	VDIVPD  Z4, Z25, Z4
+	VMOVAPD Z4, Z4
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z5, Z5
+	VDIVPD  Z5, Z25, Z5
+	VMOVAPD Z5, Z5
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z6, Z6
+	VDIVPD  Z6, Z25, Z6
+	VMOVAPD Z6, Z6
+
+w6_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w6_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
+	VMOVUPD Z2, (CX)(R9*1)
+	VMOVUPD Z3, (CX)(R9*2)
+	VMOVUPD Z4, (CX)(R10*1)
+	VMOVUPD Z5, (CX)(R9*4)
+	VMOVUPD Z6, (CX)(R11*1)
+
+w6_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w6_next
+	JMP  next
+
+w7_instruction:
+w7_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w7_muladd_vectors_vectors_result
+	JEQ  w7_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w7_mul_vectors_vectors
+	JEQ  w7_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w7_mul_result_vectors
+	JEQ  w7_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w7_add_result_vectors
+	JEQ  w7_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w7_muladd_result_vectors_vectors
+	JEQ  w7_copy_element
+	CMPQ R8, $0x0b
+	JLT  w7_mul_vectors_constant
+	JEQ  w7_mul_result_constant
+	JMP  w7_general
+
+w7_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	VMOVUPD (CX)(R11*1), Z14
+	VMOVUPD (CX)(R10*2), Z15
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VMULPD  (CX)(R9*1), Z10, Z10
+	VMULPD  (CX)(R9*2), Z11, Z11
+	VMULPD  (CX)(R10*1), Z12, Z12
+	VMULPD  (CX)(R9*4), Z13, Z13
+	VMULPD  (CX)(R11*1), Z14, Z14
+	VMULPD  (CX)(R10*2), Z15, Z15
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	VADDPD  Z14, Z6, Z6
+	VADDPD  Z15, Z7, Z7
+	JMP     w7_made
+
+w7_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VMULPD  (CX)(R9*1), Z17, Z10
+	VMULPD  (CX)(R9*2), Z17, Z11
+	VMULPD  (CX)(R10*1), Z17, Z12
+	VMULPD  (CX)(R9*4), Z17, Z13
+	VMULPD  (CX)(R11*1), Z17, Z14
+	VMULPD  (CX)(R10*2), Z17, Z15
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	VADDPD  Z14, Z6, Z6
+	VADDPD  Z15, Z7, Z7
+	JMP     w7_made
+
+w7_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	VMOVUPD (CX)(R10*2), Z7
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	VMULPD  (CX)(R9*1), Z2, Z2
+	VMULPD  (CX)(R9*2), Z3, Z3
+	VMULPD  (CX)(R10*1), Z4, Z4
+	VMULPD  (CX)(R9*4), Z5, Z5
+	VMULPD  (CX)(R11*1), Z6, Z6
+	VMULPD  (CX)(R10*2), Z7, Z7
+	JMP     w7_made
+
+w7_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	VMULPD  (CX)(R9*1), Z17, Z2
+	VMULPD  (CX)(R9*2), Z17, Z3
+	VMULPD  (CX)(R10*1), Z17, Z4
+	VMULPD  (CX)(R9*4), Z17, Z5
+	VMULPD  (CX)(R11*1), Z17, Z6
+	VMULPD  (CX)(R10*2), Z17, Z7
+	JMP     w7_made
+
+w7_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	VMULPD (CX)(R11*1), Z6, Z6
+	VMULPD (CX)(R10*2), Z7, Z7
+	JMP    w7_made
+
+w7_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	VMOVUPD (CX)(R10*2), Z7
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	VADDPD  (CX)(R9*1), Z2, Z2
+	VADDPD  (CX)(R9*2), Z3, Z3
+	VADDPD  (CX)(R10*1), Z4, Z4
+	VADDPD  (CX)(R9*4), Z5, Z5
+	VADDPD  (CX)(R11*1), Z6, Z6
+	VADDPD  (CX)(R10*2), Z7, Z7
+	JMP     w7_made
+
+w7_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	VADDPD (CX)(R11*1), Z6, Z6
+	VADDPD (CX)(R10*2), Z7, Z7
+	JMP    w7_made
+
+w7_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	VMULPD  Z17, Z2, Z2
+	VMULPD  Z17, Z3, Z3
+	VMULPD  Z17, Z4, Z4
+	VMULPD  Z17, Z5, Z5
+	VMULPD  Z17, Z6, Z6
+	VMULPD  Z17, Z7, Z7
+	JMP     w7_made
+
+w7_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	VMULPD (CX)(R11*1), Z6, Z6
+	VMULPD (CX)(R10*2), Z7, Z7
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	VADDPD (CX)(R11*1), Z6, Z6
+	VADDPD (CX)(R10*2), Z7, Z7
+	JMP    w7_made
+
+w7_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	VMOVAPD      Z1, Z7
+	JMP          w7_made
+
+w7_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	VMULPD       (CX)(R9*1), Z17, Z2
+	VMULPD       (CX)(R9*2), Z17, Z3
+	VMULPD       (CX)(R10*1), Z17, Z4
+	VMULPD       (CX)(R9*4), Z17, Z5
+	VMULPD       (CX)(R11*1), Z17, Z6
+	VMULPD       (CX)(R10*2), Z17, Z7
+	JMP          w7_made
+
+w7_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	VMULPD       Z17, Z2, Z2
+	VMULPD       Z17, Z3, Z3
+	VMULPD       Z17, Z4, Z4
+	VMULPD       Z17, Z5, Z5
+	VMULPD       Z17, Z6, Z6
+	VMULPD       Z17, Z7, Z7
+	JMP          w7_made
+
+w7_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w7_loaded_c
+	JEQ  w7_vectors_c
+	CMPQ R8, $0x03
+	JLT  w7_result_c
+	JEQ  w7_vector_c
+	CMPQ R8, $0x05
+	JLT  w7_element_c
+	JEQ  w7_elements_c
+	JMP  w7_constant_c
+
+w7_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVUPD (CX)(R9*1), Z18
+	VMOVUPD (CX)(R9*2), Z19
+	VMOVUPD (CX)(R10*1), Z20
+	VMOVUPD (CX)(R9*4), Z21
+	VMOVUPD (CX)(R11*1), Z22
+	VMOVUPD (CX)(R10*2), Z23
+	JMP     w7_loaded_c
+
+w7_result_c:
+	VMOVAPD Z1, Z17
+	VMOVAPD Z2, Z18
+	VMOVAPD Z3, Z19
+	VMOVAPD Z4, Z20
+	VMOVAPD Z5, Z21
+	VMOVAPD Z6, Z22
+	VMOVAPD Z7, Z23
+	JMP     w7_loaded_c
+
+w7_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVAPD Z17, Z18
+	VMOVAPD Z17, Z19
+	VMOVAPD Z17, Z20
+	VMOVAPD Z17, Z21
+	VMOVAPD Z17, Z22
+	VMOVAPD Z17, Z23
+	JMP     w7_loaded_c
+
+w7_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+	VMOVAPD      Z17, Z22
+	VMOVAPD      Z17, Z23
+	JMP          w7_loaded_c
+
+w7_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VBROADCASTSD 8(CX), Z18
+	VBROADCASTSD 16(CX), Z19
+	VBROADCASTSD 24(CX), Z20
+	VBROADCASTSD 32(CX), Z21
+	VBROADCASTSD 40(CX), Z22
+	VBROADCASTSD 48(CX), Z23
+	JMP          w7_loaded_c
+
+w7_constant_c:
+	VBROADCASTSD 96(DX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+	VMOVAPD      Z17, Z22
+	VMOVAPD      Z17, Z23
+
+w7_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w7_loaded_b
+	JEQ  w7_vectors_b
+	CMPQ R8, $0x03
+	JLT  w7_result_b
+	JEQ  w7_vector_b
+	CMPQ R8, $0x05
+	JLT  w7_element_b
+	JEQ  w7_elements_b
+	JMP  w7_constant_b
+
+w7_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	VMOVUPD (CX)(R11*1), Z14
+	VMOVUPD (CX)(R10*2), Z15
+	JMP     w7_loaded_b
+
+w7_result_b:
+	VMOVAPD Z1, Z9
+	VMOVAPD Z2, Z10
+	VMOVAPD Z3, Z11
+	VMOVAPD Z4, Z12
+	VMOVAPD Z5, Z13
+	VMOVAPD Z6, Z14
+	VMOVAPD Z7, Z15
+	JMP     w7_loaded_b
+
+w7_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVAPD Z9, Z10
+	VMOVAPD Z9, Z11
+	VMOVAPD Z9, Z12
+	VMOVAPD Z9, Z13
+	VMOVAPD Z9, Z14
+	VMOVAPD Z9, Z15
+	JMP     w7_loaded_b
+
+w7_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+	VMOVAPD      Z9, Z14
+	VMOVAPD      Z9, Z15
+	JMP          w7_loaded_b
+
+w7_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VBROADCASTSD 8(CX), Z10
+	VBROADCASTSD 16(CX), Z11
+	VBROADCASTSD 24(CX), Z12
+	VBROADCASTSD 32(CX), Z13
+	VBROADCASTSD 40(CX), Z14
+	VBROADCASTSD 48(CX), Z15
+	JMP          w7_loaded_b
+
+w7_constant_b:
+	VBROADCASTSD 96(DX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+	VMOVAPD      Z9, Z14
+	VMOVAPD      Z9, Z15
+
+w7_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w7_loaded_a
+	JEQ  w7_vectors_a
+	CMPQ R8, $0x03
+	JLT  w7_result_a
+	JEQ  w7_vector_a
+	CMPQ R8, $0x05
+	JLT  w7_element_a
+	JEQ  w7_elements_a
+	JMP  w7_constant_a
+
+w7_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	VMOVUPD (CX)(R10*2), Z7
+	JMP     w7_loaded_a
+
+w7_result_a:
+	VMOVAPD Z1, Z1
+	VMOVAPD Z2, Z2
+	VMOVAPD Z3, Z3
+	VMOVAPD Z4, Z4
+	VMOVAPD Z5, Z5
+	VMOVAPD Z6, Z6
+	VMOVAPD Z7, Z7
+	JMP     w7_loaded_a
+
+w7_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVAPD Z1, Z2
+	VMOVAPD Z1, Z3
+	VMOVAPD Z1, Z4
+	VMOVAPD Z1, Z5
+	VMOVAPD Z1, Z6
+	VMOVAPD Z1, Z7
+	JMP     w7_loaded_a
+
+w7_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	VMOVAPD      Z1, Z7
+	JMP          w7_loaded_a
+
+w7_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VBROADCASTSD 8(CX), Z2
+	VBROADCASTSD 16(CX), Z3
+	VBROADCASTSD 24(CX), Z4
+	VBROADCASTSD 32(CX), Z5
+	VBROADCASTSD 40(CX), Z6
+	VBROADCASTSD 48(CX), Z7
+	JMP          w7_loaded_a
+
+w7_constant_a:
+	VBROADCASTSD 96(DX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	VMOVAPD      Z1, Z7
+
+w7_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w7_muladd
+	JEQ  w7_mul
+	CMPQ R8, $0x03
+	JLT  w7_add
+	JEQ  w7_copy
+	CMPQ R8, $0x05
+	JLT  w7_sub
+	JEQ  w7_div
+	CMPQ R8, $0x07
+	JLT  w7_where
+	JEQ  w7_relu
+	CMPQ R8, $0x09
+	JLT  w7_step
+	JEQ  w7_sqrt
+	JMP  w7_rsqrt
+
+w7_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VADDPD Z18, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VADDPD Z19, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VADDPD Z20, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	VADDPD Z21, Z5, Z5
+	VMULPD Z14, Z6, Z6
+	VADDPD Z22, Z6, Z6
+	VMULPD Z15, Z7, Z7
+	VADDPD Z23, Z7, Z7
+	JMP    w7_made
+
+w7_mul:
+	VMULPD Z9, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	VMULPD Z14, Z6, Z6
+	VMULPD Z15, Z7, Z7
+	JMP    w7_made
+
+w7_add:
+	VADDPD Z9, Z1, Z1
+	VADDPD Z10, Z2, Z2
+	VADDPD Z11, Z3, Z3
+	VADDPD Z12, Z4, Z4
+	VADDPD Z13, Z5, Z5
+	VADDPD Z14, Z6, Z6
+	VADDPD Z15, Z7, Z7
+	JMP    w7_made
+
+w7_copy:
+	JMP w7_made
+
+w7_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VSUBPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VSUBPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VSUBPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VSUBPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	VSUBPD  Z14, Z6, Z6
+	VMOVAPD Z6, Z6
+	VSUBPD  Z15, Z7, Z7
+	VMOVAPD Z7, Z7
+	JMP     w7_made
+
+w7_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VDIVPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VDIVPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VDIVPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VDIVPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	VDIVPD  Z14, Z6, Z6
+	VMOVAPD Z6, Z6
+	VDIVPD  Z15, Z7, Z7
+	VMOVAPD Z7, Z7
+	JMP     w7_made
+
+w7_where:
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	VCMPPD  $0x04, Z0, Z2, K1
+	VMOVUPS Z18, Z2
+	VMOVUPD Z10, K1, Z2
+	VMOVAPD Z2, Z2
+	VCMPPD  $0x04, Z0, Z3, K1
+	VMOVUPS Z19, Z3
+	VMOVUPD Z11, K1, Z3
+	VMOVAPD Z3, Z3
+	VCMPPD  $0x04, Z0, Z4, K1
+	VMOVUPS Z20, Z4
+	VMOVUPD Z12, K1, Z4
+	VMOVAPD Z4, Z4
+	VCMPPD  $0x04, Z0, Z5, K1
+	VMOVUPS Z21, Z5
+	VMOVUPD Z13, K1, Z5
+	VMOVAPD Z5, Z5
+	VCMPPD  $0x04, Z0, Z6, K1
+	VMOVUPS Z22, Z6
+	VMOVUPD Z14, K1, Z6
+	VMOVAPD Z6, Z6
+	VCMPPD  $0x04, Z0, Z7, K1
+	VMOVUPS Z23, Z7
+	VMOVUPD Z15, K1, Z7
+	VMOVAPD Z7, Z7
+	JMP     w7_made
+
+w7_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	VMAXPD  Z2, Z0, Z2
+	VMOVAPD Z2, Z2
+	VMAXPD  Z3, Z0, Z3
+	VMOVAPD Z3, Z3
+	VMAXPD  Z4, Z0, Z4
+	VMOVAPD Z4, Z4
+	VMAXPD  Z5, Z0, Z5
+	VMOVAPD Z5, Z5
+	VMAXPD  Z6, Z0, Z6
+	VMOVAPD Z6, Z6
+	VMAXPD  Z7, Z0, Z7
+	VMOVAPD Z7, Z7
+	JMP     w7_made
+
+w7_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	VCMPPD  $0x1e, Z0, Z2, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPD Z2, K1, Z25
+	VMOVAPD Z25, Z2
+	VCMPPD  $0x1e, Z0, Z3, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPD Z3, K1, Z25
+	VMOVAPD Z25, Z3
+	VCMPPD  $0x1e, Z0, Z4, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPD Z4, K1, Z25
+	VMOVAPD Z25, Z4
+	VCMPPD  $0x1e, Z0, Z5, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPD Z5, K1, Z25
+	VMOVAPD Z25, Z5
+	VCMPPD  $0x1e, Z0, Z6, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z6
+	VMOVUPS Z0, Z25
+	VMOVUPD Z6, K1, Z25
+	VMOVAPD Z25, Z6
+	VCMPPD  $0x1e, Z0, Z7, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z7
+	VMOVUPS Z0, Z25
+	VMOVUPD Z7, K1, Z25
+	VMOVAPD Z25, Z7
+	JMP     w7_made
+
+w7_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	VSQRTPD Z2, Z2
+	VMOVAPD Z2, Z2
+	VSQRTPD Z3, Z3
+	VMOVAPD Z3, Z3
+	VSQRTPD Z4, Z4
+	VMOVAPD Z4, Z4
+	VSQRTPD Z5, Z5
+	VMOVAPD Z5, Z5
+	VSQRTPD Z6, Z6
+	VMOVAPD Z6, Z6
+	VSQRTPD Z7, Z7
+	VMOVAPD Z7, Z7
+	JMP     w7_made
+
+w7_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z2, Z2
+	VDIVPD  Z2, Z25, Z2
+	VMOVAPD Z2, Z2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z3, Z3
+	VDIVPD  Z3, Z25, Z3
+	VMOVAPD Z3, Z3
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z4, Z4
+	VDIVPD  Z4, Z25, Z4
+	VMOVAPD Z4, Z4
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z5, Z5
+	VDIVPD  Z5, Z25, Z5
+	VMOVAPD Z5, Z5
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z6, Z6
+	VDIVPD  Z6, Z25, Z6
+	VMOVAPD Z6, Z6
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z7, Z7
+	VDIVPD  Z7, Z25, Z7
+	VMOVAPD Z7, Z7
+
+w7_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w7_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
+	VMOVUPD Z2, (CX)(R9*1)
+	VMOVUPD Z3, (CX)(R9*2)
+	VMOVUPD Z4, (CX)(R10*1)
+	VMOVUPD Z5, (CX)(R9*4)
+	VMOVUPD Z6, (CX)(R11*1)
+	VMOVUPD Z7, (CX)(R10*2)
+
+w7_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w7_next
+	JMP  next
+
+w8_instruction:
+w8_next:
+	MOVQ (DX), R8
+	CMPQ R8, $0x01
+	JLT  w8_muladd_vectors_vectors_result
+	JEQ  w8_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w8_mul_vectors_vectors
+	JEQ  w8_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w8_mul_result_vectors
+	JEQ  w8_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w8_add_result_vectors
+	JEQ  w8_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w8_muladd_result_vectors_vectors
+	JEQ  w8_copy_element
+	CMPQ R8, $0x0b
+	JLT  w8_mul_vectors_constant
+	JEQ  w8_mul_result_constant
+	JMP  w8_general
+
+w8_muladd_vectors_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	VMOVUPD (CX)(R11*1), Z14
+	VMOVUPD (CX)(R10*2), Z15
+	VMOVUPD (CX)(R12*1), Z16
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z9, Z9
+	VMULPD  (CX)(R9*1), Z10, Z10
+	VMULPD  (CX)(R9*2), Z11, Z11
+	VMULPD  (CX)(R10*1), Z12, Z12
+	VMULPD  (CX)(R9*4), Z13, Z13
+	VMULPD  (CX)(R11*1), Z14, Z14
+	VMULPD  (CX)(R10*2), Z15, Z15
+	VMULPD  (CX)(R12*1), Z16, Z16
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	VADDPD  Z14, Z6, Z6
+	VADDPD  Z15, Z7, Z7
+	VADDPD  Z16, Z8, Z8
+	JMP     w8_made
+
+w8_muladd_vector_vectors_result:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z9
+	VMULPD  (CX)(R9*1), Z17, Z10
+	VMULPD  (CX)(R9*2), Z17, Z11
+	VMULPD  (CX)(R10*1), Z17, Z12
+	VMULPD  (CX)(R9*4), Z17, Z13
+	VMULPD  (CX)(R11*1), Z17, Z14
+	VMULPD  (CX)(R10*2), Z17, Z15
+	VMULPD  (CX)(R12*1), Z17, Z16
+	VADDPD  Z9, Z1, Z1
+	VADDPD  Z10, Z2, Z2
+	VADDPD  Z11, Z3, Z3
+	VADDPD  Z12, Z4, Z4
+	VADDPD  Z13, Z5, Z5
+	VADDPD  Z14, Z6, Z6
+	VADDPD  Z15, Z7, Z7
+	VADDPD  Z16, Z8, Z8
+	JMP     w8_made
+
+w8_mul_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	VMOVUPD (CX)(R10*2), Z7
+	VMOVUPD (CX)(R12*1), Z8
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z1, Z1
+	VMULPD  (CX)(R9*1), Z2, Z2
+	VMULPD  (CX)(R9*2), Z3, Z3
+	VMULPD  (CX)(R10*1), Z4, Z4
+	VMULPD  (CX)(R9*4), Z5, Z5
+	VMULPD  (CX)(R11*1), Z6, Z6
+	VMULPD  (CX)(R10*2), Z7, Z7
+	VMULPD  (CX)(R12*1), Z8, Z8
+	JMP     w8_made
+
+w8_mul_vector_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMULPD  (CX), Z17, Z1
+	VMULPD  (CX)(R9*1), Z17, Z2
+	VMULPD  (CX)(R9*2), Z17, Z3
+	VMULPD  (CX)(R10*1), Z17, Z4
+	VMULPD  (CX)(R9*4), Z17, Z5
+	VMULPD  (CX)(R11*1), Z17, Z6
+	VMULPD  (CX)(R10*2), Z17, Z7
+	VMULPD  (CX)(R12*1), Z17, Z8
+	JMP     w8_made
+
+w8_mul_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	VMULPD (CX)(R11*1), Z6, Z6
+	VMULPD (CX)(R10*2), Z7, Z7
+	VMULPD (CX)(R12*1), Z8, Z8
+	JMP    w8_made
+
+w8_add_vectors_vectors:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	VMOVUPD (CX)(R10*2), Z7
+	VMOVUPD (CX)(R12*1), Z8
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VADDPD  (CX), Z1, Z1
+	VADDPD  (CX)(R9*1), Z2, Z2
+	VADDPD  (CX)(R9*2), Z3, Z3
+	VADDPD  (CX)(R10*1), Z4, Z4
+	VADDPD  (CX)(R9*4), Z5, Z5
+	VADDPD  (CX)(R11*1), Z6, Z6
+	VADDPD  (CX)(R10*2), Z7, Z7
+	VADDPD  (CX)(R12*1), Z8, Z8
+	JMP     w8_made
+
+w8_add_result_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	VADDPD (CX)(R11*1), Z6, Z6
+	VADDPD (CX)(R10*2), Z7, Z7
+	VADDPD (CX)(R12*1), Z8, Z8
+	JMP    w8_made
+
+w8_mul_result_vector:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMULPD  Z17, Z1, Z1
+	VMULPD  Z17, Z2, Z2
+	VMULPD  Z17, Z3, Z3
+	VMULPD  Z17, Z4, Z4
+	VMULPD  Z17, Z5, Z5
+	VMULPD  Z17, Z6, Z6
+	VMULPD  Z17, Z7, Z7
+	VMULPD  Z17, Z8, Z8
+	JMP     w8_made
+
+w8_muladd_result_vectors_vectors:
+	MOVQ   80(DX), R8
+	MOVQ   56(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VMULPD (CX), Z1, Z1
+	VMULPD (CX)(R9*1), Z2, Z2
+	VMULPD (CX)(R9*2), Z3, Z3
+	VMULPD (CX)(R10*1), Z4, Z4
+	VMULPD (CX)(R9*4), Z5, Z5
+	VMULPD (CX)(R11*1), Z6, Z6
+	VMULPD (CX)(R10*2), Z7, Z7
+	VMULPD (CX)(R12*1), Z8, Z8
+	MOVQ   88(DX), R8
+	MOVQ   64(DX), CX
+	MOVQ   (SI)(CX*1), CX
+	ADDQ   (BX)(R8*1), CX
+	VADDPD (CX), Z1, Z1
+	VADDPD (CX)(R9*1), Z2, Z2
+	VADDPD (CX)(R9*2), Z3, Z3
+	VADDPD (CX)(R10*1), Z4, Z4
+	VADDPD (CX)(R9*4), Z5, Z5
+	VADDPD (CX)(R11*1), Z6, Z6
+	VADDPD (CX)(R10*2), Z7, Z7
+	VADDPD (CX)(R12*1), Z8, Z8
+	JMP    w8_made
+
+w8_copy_element:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	VMOVAPD      Z1, Z7
+	VMOVAPD      Z1, Z8
+	JMP          w8_made
+
+w8_mul_vectors_constant:
+	VBROADCASTSD 96(DX), Z17
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VMULPD       (CX), Z17, Z1
+	VMULPD       (CX)(R9*1), Z17, Z2
+	VMULPD       (CX)(R9*2), Z17, Z3
+	VMULPD       (CX)(R10*1), Z17, Z4
+	VMULPD       (CX)(R9*4), Z17, Z5
+	VMULPD       (CX)(R11*1), Z17, Z6
+	VMULPD       (CX)(R10*2), Z17, Z7
+	VMULPD       (CX)(R12*1), Z17, Z8
+	JMP          w8_made
+
+w8_mul_result_constant:
+	VBROADCASTSD 96(DX), Z17
+	VMULPD       Z17, Z1, Z1
+	VMULPD       Z17, Z2, Z2
+	VMULPD       Z17, Z3, Z3
+	VMULPD       Z17, Z4, Z4
+	VMULPD       Z17, Z5, Z5
+	VMULPD       Z17, Z6, Z6
+	VMULPD       Z17, Z7, Z7
+	VMULPD       Z17, Z8, Z8
+	JMP          w8_made
+
+w8_general:
+	MOVQ 32(DX), R8
+	CMPQ R8, $0x01
+	JLT  w8_loaded_c
+	JEQ  w8_vectors_c
+	CMPQ R8, $0x03
+	JLT  w8_result_c
+	JEQ  w8_vector_c
+	CMPQ R8, $0x05
+	JLT  w8_element_c
+	JEQ  w8_elements_c
+	JMP  w8_constant_c
+
+w8_vectors_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVUPD (CX)(R9*1), Z18
+	VMOVUPD (CX)(R9*2), Z19
+	VMOVUPD (CX)(R10*1), Z20
+	VMOVUPD (CX)(R9*4), Z21
+	VMOVUPD (CX)(R11*1), Z22
+	VMOVUPD (CX)(R10*2), Z23
+	VMOVUPD (CX)(R12*1), Z24
+	JMP     w8_loaded_c
+
+w8_result_c:
+	VMOVAPD Z1, Z17
+	VMOVAPD Z2, Z18
+	VMOVAPD Z3, Z19
+	VMOVAPD Z4, Z20
+	VMOVAPD Z5, Z21
+	VMOVAPD Z6, Z22
+	VMOVAPD Z7, Z23
+	VMOVAPD Z8, Z24
+	JMP     w8_loaded_c
+
+w8_vector_c:
+	MOVQ    88(DX), R8
+	MOVQ    64(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z17
+	VMOVAPD Z17, Z18
+	VMOVAPD Z17, Z19
+	VMOVAPD Z17, Z20
+	VMOVAPD Z17, Z21
+	VMOVAPD Z17, Z22
+	VMOVAPD Z17, Z23
+	VMOVAPD Z17, Z24
+	JMP     w8_loaded_c
+
+w8_element_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+	VMOVAPD      Z17, Z22
+	VMOVAPD      Z17, Z23
+	VMOVAPD      Z17, Z24
+	JMP          w8_loaded_c
+
+w8_elements_c:
+	MOVQ         88(DX), R8
+	MOVQ         64(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z17
+	VBROADCASTSD 8(CX), Z18
+	VBROADCASTSD 16(CX), Z19
+	VBROADCASTSD 24(CX), Z20
+	VBROADCASTSD 32(CX), Z21
+	VBROADCASTSD 40(CX), Z22
+	VBROADCASTSD 48(CX), Z23
+	VBROADCASTSD 56(CX), Z24
+	JMP          w8_loaded_c
+
+w8_constant_c:
+	VBROADCASTSD 96(DX), Z17
+	VMOVAPD      Z17, Z18
+	VMOVAPD      Z17, Z19
+	VMOVAPD      Z17, Z20
+	VMOVAPD      Z17, Z21
+	VMOVAPD      Z17, Z22
+	VMOVAPD      Z17, Z23
+	VMOVAPD      Z17, Z24
+
+w8_loaded_c:
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x01
+	JLT  w8_loaded_b
+	JEQ  w8_vectors_b
+	CMPQ R8, $0x03
+	JLT  w8_result_b
+	JEQ  w8_vector_b
+	CMPQ R8, $0x05
+	JLT  w8_element_b
+	JEQ  w8_elements_b
+	JMP  w8_constant_b
+
+w8_vectors_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVUPD (CX)(R9*1), Z10
+	VMOVUPD (CX)(R9*2), Z11
+	VMOVUPD (CX)(R10*1), Z12
+	VMOVUPD (CX)(R9*4), Z13
+	VMOVUPD (CX)(R11*1), Z14
+	VMOVUPD (CX)(R10*2), Z15
+	VMOVUPD (CX)(R12*1), Z16
+	JMP     w8_loaded_b
+
+w8_result_b:
+	VMOVAPD Z1, Z9
+	VMOVAPD Z2, Z10
+	VMOVAPD Z3, Z11
+	VMOVAPD Z4, Z12
+	VMOVAPD Z5, Z13
+	VMOVAPD Z6, Z14
+	VMOVAPD Z7, Z15
+	VMOVAPD Z8, Z16
+	JMP     w8_loaded_b
+
+w8_vector_b:
+	MOVQ    80(DX), R8
+	MOVQ    56(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z9
+	VMOVAPD Z9, Z10
+	VMOVAPD Z9, Z11
+	VMOVAPD Z9, Z12
+	VMOVAPD Z9, Z13
+	VMOVAPD Z9, Z14
+	VMOVAPD Z9, Z15
+	VMOVAPD Z9, Z16
+	JMP     w8_loaded_b
+
+w8_element_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+	VMOVAPD      Z9, Z14
+	VMOVAPD      Z9, Z15
+	VMOVAPD      Z9, Z16
+	JMP          w8_loaded_b
+
+w8_elements_b:
+	MOVQ         80(DX), R8
+	MOVQ         56(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z9
+	VBROADCASTSD 8(CX), Z10
+	VBROADCASTSD 16(CX), Z11
+	VBROADCASTSD 24(CX), Z12
+	VBROADCASTSD 32(CX), Z13
+	VBROADCASTSD 40(CX), Z14
+	VBROADCASTSD 48(CX), Z15
+	VBROADCASTSD 56(CX), Z16
+	JMP          w8_loaded_b
+
+w8_constant_b:
+	VBROADCASTSD 96(DX), Z9
+	VMOVAPD      Z9, Z10
+	VMOVAPD      Z9, Z11
+	VMOVAPD      Z9, Z12
+	VMOVAPD      Z9, Z13
+	VMOVAPD      Z9, Z14
+	VMOVAPD      Z9, Z15
+	VMOVAPD      Z9, Z16
+
+w8_loaded_b:
+	MOVQ 16(DX), R8
+	CMPQ R8, $0x01
+	JLT  w8_loaded_a
+	JEQ  w8_vectors_a
+	CMPQ R8, $0x03
+	JLT  w8_result_a
+	JEQ  w8_vector_a
+	CMPQ R8, $0x05
+	JLT  w8_element_a
+	JEQ  w8_elements_a
+	JMP  w8_constant_a
+
+w8_vectors_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVUPD (CX)(R9*1), Z2
+	VMOVUPD (CX)(R9*2), Z3
+	VMOVUPD (CX)(R10*1), Z4
+	VMOVUPD (CX)(R9*4), Z5
+	VMOVUPD (CX)(R11*1), Z6
+	VMOVUPD (CX)(R10*2), Z7
+	VMOVUPD (CX)(R12*1), Z8
+	JMP     w8_loaded_a
+
+w8_result_a:
+	VMOVAPD Z1, Z1
+	VMOVAPD Z2, Z2
+	VMOVAPD Z3, Z3
+	VMOVAPD Z4, Z4
+	VMOVAPD Z5, Z5
+	VMOVAPD Z6, Z6
+	VMOVAPD Z7, Z7
+	VMOVAPD Z8, Z8
+	JMP     w8_loaded_a
+
+w8_vector_a:
+	MOVQ    72(DX), R8
+	MOVQ    48(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX)(R8*1), CX
+	VMOVUPD (CX), Z1
+	VMOVAPD Z1, Z2
+	VMOVAPD Z1, Z3
+	VMOVAPD Z1, Z4
+	VMOVAPD Z1, Z5
+	VMOVAPD Z1, Z6
+	VMOVAPD Z1, Z7
+	VMOVAPD Z1, Z8
+	JMP     w8_loaded_a
+
+w8_element_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	VMOVAPD      Z1, Z7
+	VMOVAPD      Z1, Z8
+	JMP          w8_loaded_a
+
+w8_elements_a:
+	MOVQ         72(DX), R8
+	MOVQ         48(DX), CX
+	MOVQ         (SI)(CX*1), CX
+	ADDQ         (BX)(R8*1), CX
+	VBROADCASTSD (CX), Z1
+	VBROADCASTSD 8(CX), Z2
+	VBROADCASTSD 16(CX), Z3
+	VBROADCASTSD 24(CX), Z4
+	VBROADCASTSD 32(CX), Z5
+	VBROADCASTSD 40(CX), Z6
+	VBROADCASTSD 48(CX), Z7
+	VBROADCASTSD 56(CX), Z8
+	JMP          w8_loaded_a
+
+w8_constant_a:
+	VBROADCASTSD 96(DX), Z1
+	VMOVAPD      Z1, Z2
+	VMOVAPD      Z1, Z3
+	VMOVAPD      Z1, Z4
+	VMOVAPD      Z1, Z5
+	VMOVAPD      Z1, Z6
+	VMOVAPD      Z1, Z7
+	VMOVAPD      Z1, Z8
+
+w8_loaded_a:
+	MOVQ 8(DX), R8
+	CMPQ R8, $0x01
+	JLT  w8_muladd
+	JEQ  w8_mul
+	CMPQ R8, $0x03
+	JLT  w8_add
+	JEQ  w8_copy
+	CMPQ R8, $0x05
+	JLT  w8_sub
+	JEQ  w8_div
+	CMPQ R8, $0x07
+	JLT  w8_where
+	JEQ  w8_relu
+	CMPQ R8, $0x09
+	JLT  w8_step
+	JEQ  w8_sqrt
+	JMP  w8_rsqrt
+
+w8_muladd:
+	VMULPD Z9, Z1, Z1
+	VADDPD Z17, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VADDPD Z18, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VADDPD Z19, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VADDPD Z20, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	VADDPD Z21, Z5, Z5
+	VMULPD Z14, Z6, Z6
+	VADDPD Z22, Z6, Z6
+	VMULPD Z15, Z7, Z7
+	VADDPD Z23, Z7, Z7
+	VMULPD Z16, Z8, Z8
+	VADDPD Z24, Z8, Z8
+	JMP    w8_made
+
+w8_mul:
+	VMULPD Z9, Z1, Z1
+	VMULPD Z10, Z2, Z2
+	VMULPD Z11, Z3, Z3
+	VMULPD Z12, Z4, Z4
+	VMULPD Z13, Z5, Z5
+	VMULPD Z14, Z6, Z6
+	VMULPD Z15, Z7, Z7
+	VMULPD Z16, Z8, Z8
+	JMP    w8_made
+
+w8_add:
+	VADDPD Z9, Z1, Z1
+	VADDPD Z10, Z2, Z2
+	VADDPD Z11, Z3, Z3
+	VADDPD Z12, Z4, Z4
+	VADDPD Z13, Z5, Z5
+	VADDPD Z14, Z6, Z6
+	VADDPD Z15, Z7, Z7
+	VADDPD Z16, Z8, Z8
+	JMP    w8_made
+
+w8_copy:
+	JMP w8_made
+
+w8_sub:
+	VSUBPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VSUBPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VSUBPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VSUBPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VSUBPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	VSUBPD  Z14, Z6, Z6
+	VMOVAPD Z6, Z6
+	VSUBPD  Z15, Z7, Z7
+	VMOVAPD Z7, Z7
+	VSUBPD  Z16, Z8, Z8
+	VMOVAPD Z8, Z8
+	JMP     w8_made
+
+w8_div:
+	VDIVPD  Z9, Z1, Z1
+	VMOVAPD Z1, Z1
+	VDIVPD  Z10, Z2, Z2
+	VMOVAPD Z2, Z2
+	VDIVPD  Z11, Z3, Z3
+	VMOVAPD Z3, Z3
+	VDIVPD  Z12, Z4, Z4
+	VMOVAPD Z4, Z4
+	VDIVPD  Z13, Z5, Z5
+	VMOVAPD Z5, Z5
+	VDIVPD  Z14, Z6, Z6
+	VMOVAPD Z6, Z6
+	VDIVPD  Z15, Z7, Z7
+	VMOVAPD Z7, Z7
+	VDIVPD  Z16, Z8, Z8
+	VMOVAPD Z8, Z8
+	JMP     w8_made
+
+w8_where:
+	VCMPPD  $0x04, Z0, Z1, K1
+	VMOVUPS Z17, Z1
+	VMOVUPD Z9, K1, Z1
+	VMOVAPD Z1, Z1
+	VCMPPD  $0x04, Z0, Z2, K1
+	VMOVUPS Z18, Z2
+	VMOVUPD Z10, K1, Z2
+	VMOVAPD Z2, Z2
+	VCMPPD  $0x04, Z0, Z3, K1
+	VMOVUPS Z19, Z3
+	VMOVUPD Z11, K1, Z3
+	VMOVAPD Z3, Z3
+	VCMPPD  $0x04, Z0, Z4, K1
+	VMOVUPS Z20, Z4
+	VMOVUPD Z12, K1, Z4
+	VMOVAPD Z4, Z4
+	VCMPPD  $0x04, Z0, Z5, K1
+	VMOVUPS Z21, Z5
+	VMOVUPD Z13, K1, Z5
+	VMOVAPD Z5, Z5
+	VCMPPD  $0x04, Z0, Z6, K1
+	VMOVUPS Z22, Z6
+	VMOVUPD Z14, K1, Z6
+	VMOVAPD Z6, Z6
+	VCMPPD  $0x04, Z0, Z7, K1
+	VMOVUPS Z23, Z7
+	VMOVUPD Z15, K1, Z7
+	VMOVAPD Z7, Z7
+	VCMPPD  $0x04, Z0, Z8, K1
+	VMOVUPS Z24, Z8
+	VMOVUPD Z16, K1, Z8
+	VMOVAPD Z8, Z8
+	JMP     w8_made
+
+w8_relu:
+	VMAXPD  Z1, Z0, Z1
+	VMOVAPD Z1, Z1
+	VMAXPD  Z2, Z0, Z2
+	VMOVAPD Z2, Z2
+	VMAXPD  Z3, Z0, Z3
+	VMOVAPD Z3, Z3
+	VMAXPD  Z4, Z0, Z4
+	VMOVAPD Z4, Z4
+	VMAXPD  Z5, Z0, Z5
+	VMOVAPD Z5, Z5
+	VMAXPD  Z6, Z0, Z6
+	VMOVAPD Z6, Z6
+	VMAXPD  Z7, Z0, Z7
+	VMOVAPD Z7, Z7
+	VMAXPD  Z8, Z0, Z8
+	VMOVAPD Z8, Z8
+	JMP     w8_made
+
+w8_step:
+	VCMPPD  $0x1e, Z0, Z1, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z1
+	VMOVUPS Z0, Z25
+	VMOVUPD Z1, K1, Z25
+	VMOVAPD Z25, Z1
+	VCMPPD  $0x1e, Z0, Z2, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z2
+	VMOVUPS Z0, Z25
+	VMOVUPD Z2, K1, Z25
+	VMOVAPD Z25, Z2
+	VCMPPD  $0x1e, Z0, Z3, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z3
+	VMOVUPS Z0, Z25
+	VMOVUPD Z3, K1, Z25
+	VMOVAPD Z25, Z3
+	VCMPPD  $0x1e, Z0, Z4, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z4
+	VMOVUPS Z0, Z25
+	VMOVUPD Z4, K1, Z25
+	VMOVAPD Z25, Z4
+	VCMPPD  $0x1e, Z0, Z5, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z5
+	VMOVUPS Z0, Z25
+	VMOVUPD Z5, K1, Z25
+	VMOVAPD Z25, Z5
+	VCMPPD  $0x1e, Z0, Z6, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z6
+	VMOVUPS Z0, Z25
+	VMOVUPD Z6, K1, Z25
+	VMOVAPD Z25, Z6
+	VCMPPD  $0x1e, Z0, Z7, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z7
+	VMOVUPS Z0, Z25
+	VMOVUPD Z7, K1, Z25
+	VMOVAPD Z25, Z7
+	VCMPPD  $0x1e, Z0, Z8, K1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z8
+	VMOVUPS Z0, Z25
+	VMOVUPD Z8, K1, Z25
+	VMOVAPD Z25, Z8
+	JMP     w8_made
+
+w8_sqrt:
+	VSQRTPD Z1, Z1
+	VMOVAPD Z1, Z1
+	VSQRTPD Z2, Z2
+	VMOVAPD Z2, Z2
+	VSQRTPD Z3, Z3
+	VMOVAPD Z3, Z3
+	VSQRTPD Z4, Z4
+	VMOVAPD Z4, Z4
+	VSQRTPD Z5, Z5
+	VMOVAPD Z5, Z5
+	VSQRTPD Z6, Z6
+	VMOVAPD Z6, Z6
+	VSQRTPD Z7, Z7
+	VMOVAPD Z7, Z7
+	VSQRTPD Z8, Z8
+	VMOVAPD Z8, Z8
+	JMP     w8_made
+
+w8_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z1, Z1
+	VDIVPD  Z1, Z25, Z1
+	VMOVAPD Z1, Z1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z2, Z2
+	VDIVPD  Z2, Z25, Z2
+	VMOVAPD Z2, Z2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z3, Z3
+	VDIVPD  Z3, Z25, Z3
+	VMOVAPD Z3, Z3
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z4, Z4
+	VDIVPD  Z4, Z25, Z4
+	VMOVAPD Z4, Z4
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z5, Z5
+	VDIVPD  Z5, Z25, Z5
+	VMOVAPD Z5, Z5
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z6, Z6
+	VDIVPD  Z6, Z25, Z6
+	VMOVAPD Z6, Z6
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z7, Z7
+	VDIVPD  Z7, Z25, Z7
+	VMOVAPD Z7, Z7
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Z25
+	VSQRTPD Z8, Z8
+	VDIVPD  Z8, Z25, Z8
+	VMOVAPD Z8, Z8
+
+w8_made:
+	CMPQ    104(DX), $0x00
+	JEQ     w8_stored
+	MOVQ    40(DX), CX
+	MOVQ    (SI)(CX*1), CX
+	ADDQ    (BX), CX
+	VMOVUPD Z1, (CX)
+	VMOVUPD Z2, (CX)(R9*1)
+	VMOVUPD Z3, (CX)(R9*2)
+	VMOVUPD Z4, (CX)(R10*1)
+	VMOVUPD Z5, (CX)(R9*4)
+	VMOVUPD Z6, (CX)(R11*1)
+	VMOVUPD Z7, (CX)(R10*2)
+	VMOVUPD Z8, (CX)(R12*1)
+
+w8_stored:
+	ADDQ $0x70, DX
+	DECQ DI
+	JNZ  w8_next
+	JMP  next
+
+sums:
+	MOVQ (R8), DX
+	MOVQ 40(DX), CX
+	MOVQ (SI)(CX*1), CX
+	MOVQ 48(DX), BX
+	MOVQ (SI)(BX*1), BX
+	MOVQ 224(AX), R8
+
+sums_position:
+	VPXORD Z26, Z26, Z26
+	MOVQ   96(DX), DI
+
+sums_vector:
+	VADDPD        (BX), Z26, Z26
+	ADDQ          $0x40, BX
+	SUBQ          $0x40, DI
+	JNZ           sums_vector
+	VEXTRACTF64X4 $0x01, Z26, Y1
+	VADDPD        Y1, Y26, Y26
+	VEXTRACTF32X4 $0x01, Y26, X1
+	VADDPD        X1, X26, X26
+	VUNPCKHPD     X26, X26, X1
+	VADDSD        X1, X26, X26
+	VMOVSD        X26, (CX)
+	ADDQ          $0x08, CX
+	DECQ          R8
+	JNZ           sums_position
 	JMP           done
 
 DATA c64_3ff0000000000000<>+0(SB)/8, $0x3ff0000000000000
@@ -15586,806 +24875,2502 @@ loop:
 
 // func scriptF32AVX2(p *byte)
 // Requires: AVX, AVX2, FMA3
-TEXT ·scriptF32AVX2(SB), NOSPLIT, $0-8
+TEXT ·scriptF32AVX2(SB), NOSPLIT, $128-8
 	MOVQ   p+0(FP), AX
+	MOVQ   16(AX), BX
 	VXORPS Y0, Y0, Y0
-	MOVQ   (AX), CX
 
-instruction:
-	MOVQ 8(CX), SI
-	ADDQ 16(AX), SI
-	MOVQ (SI), SI
-	MOVQ 16(CX), DI
-	ADDQ 16(AX), DI
-	MOVQ (DI), DI
-	MOVQ 24(CX), R8
-	ADDQ 16(AX), R8
-	MOVQ (R8), R8
-	MOVQ 32(CX), R9
-	ADDQ 16(AX), R9
-	MOVQ (R9), R9
-	MOVQ 48(CX), DX
-	CMPQ DX, $0x02
-	JEQ  rows
-	MOVQ 32(AX)(DX*8), BX
-	MOVQ BX, 80(AX)
-	MOVQ 48(AX)(DX*8), BX
-	MOVQ BX, 104(AX)
-	MOVQ $0x00000020, BX
-	MOVQ BX, 88(AX)
-	MOVQ BX, R10
-	MOVQ BX, R11
-	MOVQ BX, R12
-	MOVQ BX, R13
-	MOVQ $0x00000001, BX
-	MOVQ BX, 96(AX)
-	JMP  choose
+pass:
+	MOVQ    (AX), R8
+	MOVQ    16(R8), SI
+	CMPQ    SI, $0x02
+	JEQ     sums
+	MOVQ    (R8), DI
+	MOVQ    DI, 248(AX)
+	MOVQ    8(R8), DI
+	MOVQ    DI, 256(AX)
+	IMUL3Q  $0x00000060, SI, SI
+	LEAQ    32(SI)(AX*1), SI
+	MOVQ    16(SI), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), CX
+	LEAQ    (R10)(R9*4), CX
+	VMOVAPS Y0, Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	VMOVAPS Y0, Y12
+	MOVQ    24(SI), R8
+	MOVQ    R8, 232(AX)
+	LEAQ    32(SI), R8
+	MOVQ    R8, 240(AX)
+	MOVQ    (SI), DX
+	MOVQ    8(SI), R11
+	TESTQ   R11, R11
+	JZ      more
 
-rows:
-	MOVQ 64(CX), BX
-	MOVQ BX, 80(AX)
-	MOVQ 56(CX), BX
-	MOVQ BX, 88(AX)
-	MOVQ 64(AX), BX
-	MOVQ BX, 96(AX)
-	XORQ BX, BX
-	MOVQ BX, 104(AX)
-	MOVQ 72(CX), R10
-	MOVQ 80(CX), R11
-	MOVQ 88(CX), R12
-	MOVQ 96(CX), R13
+strip:
+	MOVQ 248(AX), CX
+	MOVQ 256(AX), SI
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x04
+	JEQ  w4_instruction
+	CMPQ R8, $0x03
+	JEQ  w3_instruction
+	CMPQ R8, $0x02
+	JEQ  w2_instruction
+	CMPQ R8, $0x01
+	JEQ  w1_instruction
+	JMP  w0_instruction
 
-choose:
-	MOVQ (CX), DX
-	CMPQ DX, $0x00
-	JEQ  add
-	CMPQ DX, $0x01
-	JEQ  sub
-	CMPQ DX, $0x02
-	JEQ  mul
-	CMPQ DX, $0x03
-	JEQ  div
-	CMPQ DX, $0x04
-	JEQ  scale
-	CMPQ DX, $0x05
-	JEQ  addc
-	CMPQ DX, $0x06
-	JEQ  relu
-	CMPQ DX, $0x07
-	JEQ  step
-	CMPQ DX, $0x08
-	JEQ  recip
-	CMPQ DX, $0x09
-	JEQ  sqrt
-	CMPQ DX, $0x0a
-	JEQ  rsqrt
-	CMPQ DX, $0x0b
-	JEQ  where
-	CMPQ DX, $0x0c
-	JEQ  fill
-	CMPQ DX, $0x0d
-	JEQ  muladd
-	CMPQ DX, $0x0e
-	JEQ  exp
-	CMPQ DX, $0x0f
-	JEQ  tanh
-	CMPQ DX, $0x10
-	JEQ  sigmoid
-	CMPQ DX, $0x11
-	JEQ  erf
-	CMPQ DX, $0x12
-	JEQ  spread
-	CMPQ DX, $0x13
-	JEQ  sum
+next:
+	ADDQ $0x20, DX
+	DECQ R11
+	JNZ  strip
+
+more:
+	MOVQ  232(AX), R11
+	TESTQ R11, R11
+	JZ    done
+	XORQ  R8, R8
+	MOVQ  R8, 232(AX)
+	MOVQ  240(AX), DX
+	JMP   strip
 
 done:
-	ADDQ $0xb0, CX
+	ADDQ $0x18, (AX)
 	DECQ 8(AX)
-	JNZ  instruction
+	JNZ  pass
 	VZEROUPPER
 	RET
 
-add:
-add_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w0_instruction:
+	MOVQ    8(DX), DI
+	MOVQ    24(AX), R8
+	SHLQ    $0x02, DI
+	SUBQ    DI, R8
+	VMOVUPS 64(R8), Y13
 
-add_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    add_end
+w0_next:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_c
+	JEQ  w0_vectors_c
+	CMPQ R8, $0x03
+	JLT  w0_result_c
+	JEQ  w0_vector_c
+	CMPQ R8, $0x05
+	JLT  w0_element_c
+	JEQ  w0_elements_c
+	JMP  w0_constant_c
 
-add_time:
-	VMOVUPS (DI), Y1
-	VMOVUPS (R8), Y2
-	VADDPS  Y2, Y1, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     add_time
+w0_vectors_c:
+	MOVQ       88(CX), R8
+	MOVQ       64(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPS (DI), Y13, Y9
+	JMP        w0_loaded_c
 
-add_end:
-	CMPQ 104(AX), $0x00
-	JNE  add_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  add_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  add_row
-	JMP  done
+w0_result_c:
+	VMOVAPS Y1, Y9
+	JMP     w0_loaded_c
 
-add_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMASKMOVPS (R8), Y1, Y3
-	VADDPS     Y3, Y2, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
+w0_vector_c:
+	MOVQ       88(CX), R8
+	MOVQ       64(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPS (DI), Y13, Y9
+	JMP        w0_loaded_c
 
-sub:
-sub_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w0_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	JMP          w0_loaded_c
 
-sub_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    sub_end
+w0_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	JMP          w0_loaded_c
 
-sub_time:
-	VMOVUPS (DI), Y1
-	VMOVUPS (R8), Y2
-	VSUBPS  Y2, Y1, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     sub_time
+w0_constant_c:
+	VBROADCASTSS 96(CX), Y9
 
-sub_end:
-	CMPQ 104(AX), $0x00
-	JNE  sub_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  sub_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  sub_row
-	JMP  done
+w0_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_b
+	JEQ  w0_vectors_b
+	CMPQ R8, $0x03
+	JLT  w0_result_b
+	JEQ  w0_vector_b
+	CMPQ R8, $0x05
+	JLT  w0_element_b
+	JEQ  w0_elements_b
+	JMP  w0_constant_b
 
-sub_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMASKMOVPS (R8), Y1, Y3
-	VSUBPS     Y3, Y2, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
+w0_vectors_b:
+	MOVQ       80(CX), R8
+	MOVQ       56(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPS (DI), Y13, Y5
+	JMP        w0_loaded_b
 
-mul:
-mul_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w0_result_b:
+	VMOVAPS Y1, Y5
+	JMP     w0_loaded_b
 
-mul_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    mul_end
+w0_vector_b:
+	MOVQ       80(CX), R8
+	MOVQ       56(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPS (DI), Y13, Y5
+	JMP        w0_loaded_b
 
-mul_time:
-	VMOVUPS (DI), Y1
-	VMOVUPS (R8), Y2
-	VMULPS  Y2, Y1, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     mul_time
+w0_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	JMP          w0_loaded_b
 
-mul_end:
-	CMPQ 104(AX), $0x00
-	JNE  mul_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  mul_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  mul_row
-	JMP  done
+w0_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	JMP          w0_loaded_b
 
-mul_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMASKMOVPS (R8), Y1, Y3
-	VMULPS     Y3, Y2, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
+w0_constant_b:
+	VBROADCASTSS 96(CX), Y5
 
-div:
-div_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w0_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_a
+	JEQ  w0_vectors_a
+	CMPQ R8, $0x03
+	JLT  w0_result_a
+	JEQ  w0_vector_a
+	CMPQ R8, $0x05
+	JLT  w0_element_a
+	JEQ  w0_elements_a
+	JMP  w0_constant_a
 
-div_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    div_end
+w0_vectors_a:
+	MOVQ       72(CX), R8
+	MOVQ       48(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPS (DI), Y13, Y1
+	JMP        w0_loaded_a
 
-div_time:
-	VMOVUPS (DI), Y1
-	VMOVUPS (R8), Y2
-	VDIVPS  Y2, Y1, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     div_time
+w0_result_a:
+	VMOVAPS Y1, Y1
+	JMP     w0_loaded_a
 
-div_end:
-	CMPQ 104(AX), $0x00
-	JNE  div_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  div_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  div_row
-	JMP  done
+w0_vector_a:
+	MOVQ       72(CX), R8
+	MOVQ       48(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPS (DI), Y13, Y1
+	JMP        w0_loaded_a
 
-div_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMASKMOVPS (R8), Y1, Y3
-	VDIVPS     Y3, Y2, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
+w0_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	JMP          w0_loaded_a
 
-scale:
-	VBROADCASTSS 40(CX), Y1
+w0_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	JMP          w0_loaded_a
 
-scale_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w0_constant_a:
+	VBROADCASTSS 96(CX), Y1
 
-scale_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    scale_end
+w0_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_muladd
+	JEQ  w0_mul
+	CMPQ R8, $0x03
+	JLT  w0_add
+	JEQ  w0_copy
+	CMPQ R8, $0x05
+	JLT  w0_sub
+	JEQ  w0_div
+	CMPQ R8, $0x07
+	JLT  w0_where
+	JEQ  w0_relu
+	CMPQ R8, $0x09
+	JLT  w0_step
+	JEQ  w0_sqrt
+	CMPQ R8, $0x0b
+	JLT  w0_rsqrt
+	JEQ  w0_exp
+	CMPQ R8, $0x0d
+	JLT  w0_tanh
+	JEQ  w0_sigmoid
+	JMP  w0_erf
 
-scale_time:
-	VMOVUPS (DI), Y2
-	VMULPS  Y1, Y2, Y2
-	VMOVUPS Y2, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     scale_time
+w0_muladd:
+	VMULPS Y5, Y1, Y1
+	VADDPS Y9, Y1, Y1
+	JMP    w0_made
 
-scale_end:
-	CMPQ 104(AX), $0x00
-	JNE  scale_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  scale_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  scale_row
-	JMP  done
+w0_mul:
+	VMULPS Y5, Y1, Y1
+	JMP    w0_made
 
-scale_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y2
-	VMASKMOVPS (DI), Y2, Y3
-	VMULPS     Y1, Y3, Y1
-	VMASKMOVPS Y1, Y2, (SI)
-	JMP        done
+w0_add:
+	VADDPS Y5, Y1, Y1
+	JMP    w0_made
 
-addc:
-	VBROADCASTSS 40(CX), Y1
+w0_copy:
+	JMP w0_made
 
-addc_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w0_sub:
+	VSUBPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	JMP     w0_made
 
-addc_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    addc_end
+w0_div:
+	VDIVPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	JMP     w0_made
 
-addc_time:
-	VMOVUPS (DI), Y2
-	VADDPS  Y1, Y2, Y2
-	VMOVUPS Y2, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     addc_time
+w0_where:
+	VCMPPS    $0x04, Y0, Y1, Y1
+	VBLENDVPS Y1, Y5, Y9, Y1
+	VMOVAPS   Y1, Y1
+	JMP       w0_made
 
-addc_end:
-	CMPQ 104(AX), $0x00
-	JNE  addc_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  addc_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  addc_row
-	JMP  done
-
-addc_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y2
-	VMASKMOVPS (DI), Y2, Y3
-	VADDPS     Y1, Y3, Y1
-	VMASKMOVPS Y1, Y2, (SI)
-	JMP        done
-
-relu:
-relu_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-relu_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    relu_end
-
-relu_time:
-	VMOVUPS (DI), Y1
+w0_relu:
 	VMAXPS  Y1, Y0, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     relu_time
+	VMOVAPS Y1, Y1
+	JMP     w0_made
 
-relu_end:
-	CMPQ 104(AX), $0x00
-	JNE  relu_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  relu_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  relu_row
-	JMP  done
-
-relu_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMAXPS     Y2, Y0, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
-
-step:
-step_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-step_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    step_end
-
-step_time:
-	VMOVUPS   (DI), Y1
+w0_step:
 	VCMPPS    $0x1e, Y0, Y1, Y1
 	VMOVUPS   c32_3f800000<>+0(SB), Y2
 	VBLENDVPS Y1, Y2, Y0, Y1
-	VMOVUPS   Y1, (SI)
-	ADDQ      R10, SI
-	ADDQ      R11, DI
-	DECQ      BX
-	JNZ       step_time
+	VMOVAPS   Y1, Y1
+	JMP       w0_made
 
-step_end:
-	CMPQ 104(AX), $0x00
-	JNE  step_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  step_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  step_row
-	JMP  done
-
-step_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VCMPPS     $0x1e, Y0, Y2, Y2
-	VMOVUPS    c32_3f800000<>+0(SB), Y3
-	VBLENDVPS  Y2, Y3, Y0, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
-
-recip:
-recip_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-recip_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    recip_end
-
-recip_time:
-	VMOVUPS (DI), Y1
-	VMOVUPS c32_3f800000<>+0(SB), Y2
-	VDIVPS  Y1, Y2, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     recip_time
-
-recip_end:
-	CMPQ 104(AX), $0x00
-	JNE  recip_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  recip_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  recip_row
-	JMP  done
-
-recip_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMOVUPS    c32_3f800000<>+0(SB), Y3
-	VDIVPS     Y2, Y3, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
-
-sqrt:
-sqrt_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-sqrt_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    sqrt_end
-
-sqrt_time:
-	VMOVUPS (DI), Y1
+w0_sqrt:
 	VSQRTPS Y1, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     sqrt_time
+	VMOVAPS Y1, Y1
+	JMP     w0_made
 
-sqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  sqrt_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  sqrt_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  sqrt_row
-	JMP  done
-
-sqrt_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VSQRTPS    Y2, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
-
-rsqrt:
-rsqrt_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-rsqrt_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    rsqrt_end
-
-rsqrt_time:
-	VMOVUPS (DI), Y1
+w0_rsqrt:
 	VMOVUPS c32_3f800000<>+0(SB), Y2
 	VSQRTPS Y1, Y1
 	VDIVPS  Y1, Y2, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     rsqrt_time
+	VMOVAPS Y1, Y1
+	JMP     w0_made
 
-rsqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  rsqrt_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  rsqrt_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  rsqrt_row
+w0_exp:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     exp
+
+w0_tanh:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     tanh
+
+w0_sigmoid:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     sigmoid
+
+w0_erf:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     erf
+
+w0_function:
+	VMOVUPS (SP), Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	VMOVAPS Y0, Y12
+
+w0_made:
+	CMPQ       104(CX), $0x00
+	JEQ        w0_stored
+	MOVQ       40(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX), DI
+	VMASKMOVPS Y1, Y13, (DI)
+
+w0_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w0_next
 	JMP  done
 
-rsqrt_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMOVUPS    c32_3f800000<>+0(SB), Y3
-	VSQRTPS    Y2, Y2
-	VDIVPS     Y2, Y3, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
+w1_instruction:
+w1_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_muladd_vectors_vectors_result
+	JEQ  w1_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w1_mul_vectors_vectors
+	JEQ  w1_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w1_mul_result_vectors
+	JEQ  w1_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w1_add_result_vectors
+	JEQ  w1_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w1_muladd_result_vectors_vectors
+	JEQ  w1_copy_element
+	CMPQ R8, $0x0b
+	JLT  w1_mul_vectors_constant
+	JEQ  w1_mul_result_constant
+	JMP  w1_general
 
-where:
-where_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w1_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y5, Y5
+	VADDPS  Y5, Y1, Y1
+	JMP     w1_made
 
-where_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    where_end
+w1_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y5
+	VADDPS  Y5, Y1, Y1
+	JMP     w1_made
 
-where_time:
-	VMOVUPS   (DI), Y1
-	VMOVUPS   (R8), Y2
-	VMOVUPS   (R9), Y3
+w1_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y1, Y1
+	JMP     w1_made
+
+w1_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y1
+	JMP     w1_made
+
+w1_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	JMP    w1_made
+
+w1_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPS  (DI), Y1, Y1
+	JMP     w1_made
+
+w1_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	JMP    w1_made
+
+w1_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMULPS  Y9, Y1, Y1
+	JMP     w1_made
+
+w1_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	JMP    w1_made
+
+w1_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	JMP          w1_made
+
+w1_mul_vectors_constant:
+	VBROADCASTSS 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPS       (DI), Y9, Y1
+	JMP          w1_made
+
+w1_mul_result_constant:
+	VBROADCASTSS 96(CX), Y9
+	VMULPS       Y9, Y1, Y1
+	JMP          w1_made
+
+w1_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_c
+	JEQ  w1_vectors_c
+	CMPQ R8, $0x03
+	JLT  w1_result_c
+	JEQ  w1_vector_c
+	CMPQ R8, $0x05
+	JLT  w1_element_c
+	JEQ  w1_elements_c
+	JMP  w1_constant_c
+
+w1_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	JMP     w1_loaded_c
+
+w1_result_c:
+	VMOVAPS Y1, Y9
+	JMP     w1_loaded_c
+
+w1_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	JMP     w1_loaded_c
+
+w1_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	JMP          w1_loaded_c
+
+w1_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	JMP          w1_loaded_c
+
+w1_constant_c:
+	VBROADCASTSS 96(CX), Y9
+
+w1_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_b
+	JEQ  w1_vectors_b
+	CMPQ R8, $0x03
+	JLT  w1_result_b
+	JEQ  w1_vector_b
+	CMPQ R8, $0x05
+	JLT  w1_element_b
+	JEQ  w1_elements_b
+	JMP  w1_constant_b
+
+w1_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	JMP     w1_loaded_b
+
+w1_result_b:
+	VMOVAPS Y1, Y5
+	JMP     w1_loaded_b
+
+w1_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	JMP     w1_loaded_b
+
+w1_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	JMP          w1_loaded_b
+
+w1_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	JMP          w1_loaded_b
+
+w1_constant_b:
+	VBROADCASTSS 96(CX), Y5
+
+w1_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_a
+	JEQ  w1_vectors_a
+	CMPQ R8, $0x03
+	JLT  w1_result_a
+	JEQ  w1_vector_a
+	CMPQ R8, $0x05
+	JLT  w1_element_a
+	JEQ  w1_elements_a
+	JMP  w1_constant_a
+
+w1_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	JMP     w1_loaded_a
+
+w1_result_a:
+	VMOVAPS Y1, Y1
+	JMP     w1_loaded_a
+
+w1_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	JMP     w1_loaded_a
+
+w1_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	JMP          w1_loaded_a
+
+w1_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	JMP          w1_loaded_a
+
+w1_constant_a:
+	VBROADCASTSS 96(CX), Y1
+
+w1_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_muladd
+	JEQ  w1_mul
+	CMPQ R8, $0x03
+	JLT  w1_add
+	JEQ  w1_copy
+	CMPQ R8, $0x05
+	JLT  w1_sub
+	JEQ  w1_div
+	CMPQ R8, $0x07
+	JLT  w1_where
+	JEQ  w1_relu
+	CMPQ R8, $0x09
+	JLT  w1_step
+	JEQ  w1_sqrt
+	CMPQ R8, $0x0b
+	JLT  w1_rsqrt
+	JEQ  w1_exp
+	CMPQ R8, $0x0d
+	JLT  w1_tanh
+	JEQ  w1_sigmoid
+	JMP  w1_erf
+
+w1_muladd:
+	VMULPS Y5, Y1, Y1
+	VADDPS Y9, Y1, Y1
+	JMP    w1_made
+
+w1_mul:
+	VMULPS Y5, Y1, Y1
+	JMP    w1_made
+
+w1_add:
+	VADDPS Y5, Y1, Y1
+	JMP    w1_made
+
+w1_copy:
+	JMP w1_made
+
+w1_sub:
+	VSUBPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	JMP     w1_made
+
+w1_div:
+	VDIVPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	JMP     w1_made
+
+w1_where:
 	VCMPPS    $0x04, Y0, Y1, Y1
-	VBLENDVPS Y1, Y2, Y3, Y1
-	VMOVUPS   Y1, (SI)
-	ADDQ      R10, SI
-	ADDQ      R11, DI
-	ADDQ      R12, R8
-	ADDQ      R13, R9
-	DECQ      BX
-	JNZ       where_time
+	VBLENDVPS Y1, Y5, Y9, Y1
+	VMOVAPS   Y1, Y1
+	JMP       w1_made
 
-where_end:
-	CMPQ 104(AX), $0x00
-	JNE  where_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ 128(CX), R9
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	ADDQ $0x20, R9
-	SUBQ $0x20, 112(AX)
-	JNZ  where_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	ADDQ 160(CX), R9
-	DECQ 96(AX)
-	JNZ  where_row
-	JMP  done
+w1_relu:
+	VMAXPS  Y1, Y0, Y1
+	VMOVAPS Y1, Y1
+	JMP     w1_made
 
-where_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMASKMOVPS (R8), Y1, Y3
-	VMASKMOVPS (R9), Y1, Y4
-	VCMPPS     $0x04, Y0, Y2, Y2
-	VBLENDVPS  Y2, Y3, Y4, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
+w1_step:
+	VCMPPS    $0x1e, Y0, Y1, Y1
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y1, Y14, Y0, Y1
+	VMOVAPS   Y1, Y1
+	JMP       w1_made
 
-fill:
-	VBROADCASTSS 40(CX), Y1
+w1_sqrt:
+	VSQRTPS Y1, Y1
+	VMOVAPS Y1, Y1
+	JMP     w1_made
 
-fill_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w1_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y1, Y1
+	VDIVPS  Y1, Y14, Y1
+	VMOVAPS Y1, Y1
+	JMP     w1_made
 
-fill_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    fill_end
+w1_exp:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     exp
 
-fill_time:
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	DECQ    BX
-	JNZ     fill_time
+w1_tanh:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     tanh
 
-fill_end:
-	CMPQ 104(AX), $0x00
-	JNE  fill_tail
-	ADDQ 104(CX), SI
-	ADDQ $0x20, SI
-	SUBQ $0x20, 112(AX)
-	JNZ  fill_vector
-	ADDQ 136(CX), SI
-	DECQ 96(AX)
-	JNZ  fill_row
-	JMP  done
+w1_sigmoid:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     sigmoid
 
-fill_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y2
-	VMASKMOVPS Y1, Y2, (SI)
-	JMP        done
+w1_erf:
+	VMOVUPS Y1, (SP)
+	MOVQ    $0x00000001, R8
+	JMP     erf
 
-muladd:
-muladd_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+w1_function:
+	VMOVUPS (SP), Y1
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	VMOVAPS Y0, Y12
 
-muladd_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    muladd_end
+w1_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w1_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPS Y1, (DI)
 
-muladd_time:
+w1_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w1_next
+	JMP  next
+
+w2_instruction:
+w2_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_muladd_vectors_vectors_result
+	JEQ  w2_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w2_mul_vectors_vectors
+	JEQ  w2_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w2_mul_result_vectors
+	JEQ  w2_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w2_add_result_vectors
+	JEQ  w2_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w2_muladd_result_vectors_vectors
+	JEQ  w2_copy_element
+	CMPQ R8, $0x0b
+	JLT  w2_mul_vectors_constant
+	JEQ  w2_mul_result_constant
+	JMP  w2_general
+
+w2_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVUPS (DI)(R9*1), Y6
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y5, Y5
+	VMULPS  (DI)(R9*1), Y6, Y6
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	JMP     w2_made
+
+w2_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y5
+	VMULPS  (DI)(R9*1), Y9, Y6
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	JMP     w2_made
+
+w2_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
 	VMOVUPS (DI), Y1
-	VMOVUPS (R8), Y2
-	VMOVUPS (R9), Y3
-	VMULPS  Y2, Y1, Y1
-	VADDPS  Y3, Y1, Y1
-	VMOVUPS Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	ADDQ    R13, R9
-	DECQ    BX
-	JNZ     muladd_time
+	VMOVUPS (DI)(R9*1), Y2
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y1, Y1
+	VMULPS  (DI)(R9*1), Y2, Y2
+	JMP     w2_made
 
-muladd_end:
-	CMPQ 104(AX), $0x00
-	JNE  muladd_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ 128(CX), R9
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	ADDQ $0x20, R9
-	SUBQ $0x20, 112(AX)
-	JNZ  muladd_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	ADDQ 160(CX), R9
-	DECQ 96(AX)
-	JNZ  muladd_row
-	JMP  done
+w2_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y1
+	VMULPS  (DI)(R9*1), Y9, Y2
+	JMP     w2_made
 
-muladd_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x02, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPS (DI), Y1, Y2
-	VMASKMOVPS (R8), Y1, Y3
-	VMASKMOVPS (R9), Y1, Y4
-	VMULPS     Y3, Y2, Y2
-	VADDPS     Y4, Y2, Y2
-	VMASKMOVPS Y2, Y1, (SI)
-	JMP        done
+w2_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	VMULPS (DI)(R9*1), Y2, Y2
+	JMP    w2_made
+
+w2_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPS  (DI), Y1, Y1
+	VADDPS  (DI)(R9*1), Y2, Y2
+	JMP     w2_made
+
+w2_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	VADDPS (DI)(R9*1), Y2, Y2
+	JMP    w2_made
+
+w2_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMULPS  Y9, Y1, Y1
+	VMULPS  Y9, Y2, Y2
+	JMP     w2_made
+
+w2_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	VMULPS (DI)(R9*1), Y2, Y2
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	VADDPS (DI)(R9*1), Y2, Y2
+	JMP    w2_made
+
+w2_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VMOVAPS      Y1, Y2
+	JMP          w2_made
+
+w2_mul_vectors_constant:
+	VBROADCASTSS 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPS       (DI), Y9, Y1
+	VMULPS       (DI)(R9*1), Y9, Y2
+	JMP          w2_made
+
+w2_mul_result_constant:
+	VBROADCASTSS 96(CX), Y9
+	VMULPS       Y9, Y1, Y1
+	VMULPS       Y9, Y2, Y2
+	JMP          w2_made
+
+w2_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_c
+	JEQ  w2_vectors_c
+	CMPQ R8, $0x03
+	JLT  w2_result_c
+	JEQ  w2_vector_c
+	CMPQ R8, $0x05
+	JLT  w2_element_c
+	JEQ  w2_elements_c
+	JMP  w2_constant_c
+
+w2_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMOVUPS (DI)(R9*1), Y10
+	JMP     w2_loaded_c
+
+w2_result_c:
+	VMOVAPS Y1, Y9
+	VMOVAPS Y2, Y10
+	JMP     w2_loaded_c
+
+w2_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMOVAPS Y9, Y10
+	JMP     w2_loaded_c
+
+w2_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	VMOVAPS      Y9, Y10
+	JMP          w2_loaded_c
+
+w2_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	VBROADCASTSS 4(DI), Y10
+	JMP          w2_loaded_c
+
+w2_constant_c:
+	VBROADCASTSS 96(CX), Y9
+	VMOVAPS      Y9, Y10
+
+w2_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_b
+	JEQ  w2_vectors_b
+	CMPQ R8, $0x03
+	JLT  w2_result_b
+	JEQ  w2_vector_b
+	CMPQ R8, $0x05
+	JLT  w2_element_b
+	JEQ  w2_elements_b
+	JMP  w2_constant_b
+
+w2_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVUPS (DI)(R9*1), Y6
+	JMP     w2_loaded_b
+
+w2_result_b:
+	VMOVAPS Y1, Y5
+	VMOVAPS Y2, Y6
+	JMP     w2_loaded_b
+
+w2_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVAPS Y5, Y6
+	JMP     w2_loaded_b
+
+w2_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	VMOVAPS      Y5, Y6
+	JMP          w2_loaded_b
+
+w2_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	VBROADCASTSS 4(DI), Y6
+	JMP          w2_loaded_b
+
+w2_constant_b:
+	VBROADCASTSS 96(CX), Y5
+	VMOVAPS      Y5, Y6
+
+w2_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_a
+	JEQ  w2_vectors_a
+	CMPQ R8, $0x03
+	JLT  w2_result_a
+	JEQ  w2_vector_a
+	CMPQ R8, $0x05
+	JLT  w2_element_a
+	JEQ  w2_elements_a
+	JMP  w2_constant_a
+
+w2_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	JMP     w2_loaded_a
+
+w2_result_a:
+	VMOVAPS Y1, Y1
+	VMOVAPS Y2, Y2
+	JMP     w2_loaded_a
+
+w2_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVAPS Y1, Y2
+	JMP     w2_loaded_a
+
+w2_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VMOVAPS      Y1, Y2
+	JMP          w2_loaded_a
+
+w2_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VBROADCASTSS 4(DI), Y2
+	JMP          w2_loaded_a
+
+w2_constant_a:
+	VBROADCASTSS 96(CX), Y1
+	VMOVAPS      Y1, Y2
+
+w2_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_muladd
+	JEQ  w2_mul
+	CMPQ R8, $0x03
+	JLT  w2_add
+	JEQ  w2_copy
+	CMPQ R8, $0x05
+	JLT  w2_sub
+	JEQ  w2_div
+	CMPQ R8, $0x07
+	JLT  w2_where
+	JEQ  w2_relu
+	CMPQ R8, $0x09
+	JLT  w2_step
+	JEQ  w2_sqrt
+	CMPQ R8, $0x0b
+	JLT  w2_rsqrt
+	JEQ  w2_exp
+	CMPQ R8, $0x0d
+	JLT  w2_tanh
+	JEQ  w2_sigmoid
+	JMP  w2_erf
+
+w2_muladd:
+	VMULPS Y5, Y1, Y1
+	VADDPS Y9, Y1, Y1
+	VMULPS Y6, Y2, Y2
+	VADDPS Y10, Y2, Y2
+	JMP    w2_made
+
+w2_mul:
+	VMULPS Y5, Y1, Y1
+	VMULPS Y6, Y2, Y2
+	JMP    w2_made
+
+w2_add:
+	VADDPS Y5, Y1, Y1
+	VADDPS Y6, Y2, Y2
+	JMP    w2_made
+
+w2_copy:
+	JMP w2_made
+
+w2_sub:
+	VSUBPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	VSUBPS  Y6, Y2, Y2
+	VMOVAPS Y2, Y2
+	JMP     w2_made
+
+w2_div:
+	VDIVPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	VDIVPS  Y6, Y2, Y2
+	VMOVAPS Y2, Y2
+	JMP     w2_made
+
+w2_where:
+	VCMPPS    $0x04, Y0, Y1, Y1
+	VBLENDVPS Y1, Y5, Y9, Y1
+	VMOVAPS   Y1, Y1
+	VCMPPS    $0x04, Y0, Y2, Y2
+	VBLENDVPS Y2, Y6, Y10, Y2
+	VMOVAPS   Y2, Y2
+	JMP       w2_made
+
+w2_relu:
+	VMAXPS  Y1, Y0, Y1
+	VMOVAPS Y1, Y1
+	VMAXPS  Y2, Y0, Y2
+	VMOVAPS Y2, Y2
+	JMP     w2_made
+
+w2_step:
+	VCMPPS    $0x1e, Y0, Y1, Y1
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y1, Y14, Y0, Y1
+	VMOVAPS   Y1, Y1
+	VCMPPS    $0x1e, Y0, Y2, Y2
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y2, Y14, Y0, Y2
+	VMOVAPS   Y2, Y2
+	JMP       w2_made
+
+w2_sqrt:
+	VSQRTPS Y1, Y1
+	VMOVAPS Y1, Y1
+	VSQRTPS Y2, Y2
+	VMOVAPS Y2, Y2
+	JMP     w2_made
+
+w2_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y1, Y1
+	VDIVPS  Y1, Y14, Y1
+	VMOVAPS Y1, Y1
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y2, Y2
+	VDIVPS  Y2, Y14, Y2
+	VMOVAPS Y2, Y2
+	JMP     w2_made
+
+w2_exp:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	MOVQ    $0x00000002, R8
+	JMP     exp
+
+w2_tanh:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	MOVQ    $0x00000002, R8
+	JMP     tanh
+
+w2_sigmoid:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	MOVQ    $0x00000002, R8
+	JMP     sigmoid
+
+w2_erf:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	MOVQ    $0x00000002, R8
+	JMP     erf
+
+w2_function:
+	VMOVUPS (SP), Y1
+	VMOVUPS 32(SP), Y2
+	VMOVAPS Y0, Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	VMOVAPS Y0, Y12
+
+w2_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w2_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPS Y1, (DI)
+	VMOVUPS Y2, (DI)(R9*1)
+
+w2_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w2_next
+	JMP  next
+
+w3_instruction:
+w3_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_muladd_vectors_vectors_result
+	JEQ  w3_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w3_mul_vectors_vectors
+	JEQ  w3_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w3_mul_result_vectors
+	JEQ  w3_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w3_add_result_vectors
+	JEQ  w3_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w3_muladd_result_vectors_vectors
+	JEQ  w3_copy_element
+	CMPQ R8, $0x0b
+	JLT  w3_mul_vectors_constant
+	JEQ  w3_mul_result_constant
+	JMP  w3_general
+
+w3_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVUPS (DI)(R9*1), Y6
+	VMOVUPS (DI)(R9*2), Y7
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y5, Y5
+	VMULPS  (DI)(R9*1), Y6, Y6
+	VMULPS  (DI)(R9*2), Y7, Y7
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	JMP     w3_made
+
+w3_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y5
+	VMULPS  (DI)(R9*1), Y9, Y6
+	VMULPS  (DI)(R9*2), Y9, Y7
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	JMP     w3_made
+
+w3_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	VMOVUPS (DI)(R9*2), Y3
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y1, Y1
+	VMULPS  (DI)(R9*1), Y2, Y2
+	VMULPS  (DI)(R9*2), Y3, Y3
+	JMP     w3_made
+
+w3_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y1
+	VMULPS  (DI)(R9*1), Y9, Y2
+	VMULPS  (DI)(R9*2), Y9, Y3
+	JMP     w3_made
+
+w3_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	VMULPS (DI)(R9*1), Y2, Y2
+	VMULPS (DI)(R9*2), Y3, Y3
+	JMP    w3_made
+
+w3_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	VMOVUPS (DI)(R9*2), Y3
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPS  (DI), Y1, Y1
+	VADDPS  (DI)(R9*1), Y2, Y2
+	VADDPS  (DI)(R9*2), Y3, Y3
+	JMP     w3_made
+
+w3_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	VADDPS (DI)(R9*1), Y2, Y2
+	VADDPS (DI)(R9*2), Y3, Y3
+	JMP    w3_made
+
+w3_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMULPS  Y9, Y1, Y1
+	VMULPS  Y9, Y2, Y2
+	VMULPS  Y9, Y3, Y3
+	JMP     w3_made
+
+w3_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	VMULPS (DI)(R9*1), Y2, Y2
+	VMULPS (DI)(R9*2), Y3, Y3
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	VADDPS (DI)(R9*1), Y2, Y2
+	VADDPS (DI)(R9*2), Y3, Y3
+	JMP    w3_made
+
+w3_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VMOVAPS      Y1, Y2
+	VMOVAPS      Y1, Y3
+	JMP          w3_made
+
+w3_mul_vectors_constant:
+	VBROADCASTSS 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPS       (DI), Y9, Y1
+	VMULPS       (DI)(R9*1), Y9, Y2
+	VMULPS       (DI)(R9*2), Y9, Y3
+	JMP          w3_made
+
+w3_mul_result_constant:
+	VBROADCASTSS 96(CX), Y9
+	VMULPS       Y9, Y1, Y1
+	VMULPS       Y9, Y2, Y2
+	VMULPS       Y9, Y3, Y3
+	JMP          w3_made
+
+w3_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_c
+	JEQ  w3_vectors_c
+	CMPQ R8, $0x03
+	JLT  w3_result_c
+	JEQ  w3_vector_c
+	CMPQ R8, $0x05
+	JLT  w3_element_c
+	JEQ  w3_elements_c
+	JMP  w3_constant_c
+
+w3_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMOVUPS (DI)(R9*1), Y10
+	VMOVUPS (DI)(R9*2), Y11
+	JMP     w3_loaded_c
+
+w3_result_c:
+	VMOVAPS Y1, Y9
+	VMOVAPS Y2, Y10
+	VMOVAPS Y3, Y11
+	JMP     w3_loaded_c
+
+w3_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMOVAPS Y9, Y10
+	VMOVAPS Y9, Y11
+	JMP     w3_loaded_c
+
+w3_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+	JMP          w3_loaded_c
+
+w3_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	VBROADCASTSS 4(DI), Y10
+	VBROADCASTSS 8(DI), Y11
+	JMP          w3_loaded_c
+
+w3_constant_c:
+	VBROADCASTSS 96(CX), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+
+w3_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_b
+	JEQ  w3_vectors_b
+	CMPQ R8, $0x03
+	JLT  w3_result_b
+	JEQ  w3_vector_b
+	CMPQ R8, $0x05
+	JLT  w3_element_b
+	JEQ  w3_elements_b
+	JMP  w3_constant_b
+
+w3_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVUPS (DI)(R9*1), Y6
+	VMOVUPS (DI)(R9*2), Y7
+	JMP     w3_loaded_b
+
+w3_result_b:
+	VMOVAPS Y1, Y5
+	VMOVAPS Y2, Y6
+	VMOVAPS Y3, Y7
+	JMP     w3_loaded_b
+
+w3_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVAPS Y5, Y6
+	VMOVAPS Y5, Y7
+	JMP     w3_loaded_b
+
+w3_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	VMOVAPS      Y5, Y6
+	VMOVAPS      Y5, Y7
+	JMP          w3_loaded_b
+
+w3_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	VBROADCASTSS 4(DI), Y6
+	VBROADCASTSS 8(DI), Y7
+	JMP          w3_loaded_b
+
+w3_constant_b:
+	VBROADCASTSS 96(CX), Y5
+	VMOVAPS      Y5, Y6
+	VMOVAPS      Y5, Y7
+
+w3_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_a
+	JEQ  w3_vectors_a
+	CMPQ R8, $0x03
+	JLT  w3_result_a
+	JEQ  w3_vector_a
+	CMPQ R8, $0x05
+	JLT  w3_element_a
+	JEQ  w3_elements_a
+	JMP  w3_constant_a
+
+w3_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	VMOVUPS (DI)(R9*2), Y3
+	JMP     w3_loaded_a
+
+w3_result_a:
+	VMOVAPS Y1, Y1
+	VMOVAPS Y2, Y2
+	VMOVAPS Y3, Y3
+	JMP     w3_loaded_a
+
+w3_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVAPS Y1, Y2
+	VMOVAPS Y1, Y3
+	JMP     w3_loaded_a
+
+w3_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VMOVAPS      Y1, Y2
+	VMOVAPS      Y1, Y3
+	JMP          w3_loaded_a
+
+w3_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 8(DI), Y3
+	JMP          w3_loaded_a
+
+w3_constant_a:
+	VBROADCASTSS 96(CX), Y1
+	VMOVAPS      Y1, Y2
+	VMOVAPS      Y1, Y3
+
+w3_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_muladd
+	JEQ  w3_mul
+	CMPQ R8, $0x03
+	JLT  w3_add
+	JEQ  w3_copy
+	CMPQ R8, $0x05
+	JLT  w3_sub
+	JEQ  w3_div
+	CMPQ R8, $0x07
+	JLT  w3_where
+	JEQ  w3_relu
+	CMPQ R8, $0x09
+	JLT  w3_step
+	JEQ  w3_sqrt
+	CMPQ R8, $0x0b
+	JLT  w3_rsqrt
+	JEQ  w3_exp
+	CMPQ R8, $0x0d
+	JLT  w3_tanh
+	JEQ  w3_sigmoid
+	JMP  w3_erf
+
+w3_muladd:
+	VMULPS Y5, Y1, Y1
+	VADDPS Y9, Y1, Y1
+	VMULPS Y6, Y2, Y2
+	VADDPS Y10, Y2, Y2
+	VMULPS Y7, Y3, Y3
+	VADDPS Y11, Y3, Y3
+	JMP    w3_made
+
+w3_mul:
+	VMULPS Y5, Y1, Y1
+	VMULPS Y6, Y2, Y2
+	VMULPS Y7, Y3, Y3
+	JMP    w3_made
+
+w3_add:
+	VADDPS Y5, Y1, Y1
+	VADDPS Y6, Y2, Y2
+	VADDPS Y7, Y3, Y3
+	JMP    w3_made
+
+w3_copy:
+	JMP w3_made
+
+w3_sub:
+	VSUBPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	VSUBPS  Y6, Y2, Y2
+	VMOVAPS Y2, Y2
+	VSUBPS  Y7, Y3, Y3
+	VMOVAPS Y3, Y3
+	JMP     w3_made
+
+w3_div:
+	VDIVPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	VDIVPS  Y6, Y2, Y2
+	VMOVAPS Y2, Y2
+	VDIVPS  Y7, Y3, Y3
+	VMOVAPS Y3, Y3
+	JMP     w3_made
+
+w3_where:
+	VCMPPS    $0x04, Y0, Y1, Y1
+	VBLENDVPS Y1, Y5, Y9, Y1
+	VMOVAPS   Y1, Y1
+	VCMPPS    $0x04, Y0, Y2, Y2
+	VBLENDVPS Y2, Y6, Y10, Y2
+	VMOVAPS   Y2, Y2
+	VCMPPS    $0x04, Y0, Y3, Y3
+	VBLENDVPS Y3, Y7, Y11, Y3
+	VMOVAPS   Y3, Y3
+	JMP       w3_made
+
+w3_relu:
+	VMAXPS  Y1, Y0, Y1
+	VMOVAPS Y1, Y1
+	VMAXPS  Y2, Y0, Y2
+	VMOVAPS Y2, Y2
+	VMAXPS  Y3, Y0, Y3
+	VMOVAPS Y3, Y3
+	JMP     w3_made
+
+w3_step:
+	VCMPPS    $0x1e, Y0, Y1, Y1
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y1, Y14, Y0, Y1
+	VMOVAPS   Y1, Y1
+	VCMPPS    $0x1e, Y0, Y2, Y2
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y2, Y14, Y0, Y2
+	VMOVAPS   Y2, Y2
+	VCMPPS    $0x1e, Y0, Y3, Y3
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y3, Y14, Y0, Y3
+	VMOVAPS   Y3, Y3
+	JMP       w3_made
+
+w3_sqrt:
+	VSQRTPS Y1, Y1
+	VMOVAPS Y1, Y1
+	VSQRTPS Y2, Y2
+	VMOVAPS Y2, Y2
+	VSQRTPS Y3, Y3
+	VMOVAPS Y3, Y3
+	JMP     w3_made
+
+w3_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y1, Y1
+	VDIVPS  Y1, Y14, Y1
+	VMOVAPS Y1, Y1
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y2, Y2
+	VDIVPS  Y2, Y14, Y2
+	VMOVAPS Y2, Y2
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y3, Y3
+	VDIVPS  Y3, Y14, Y3
+	VMOVAPS Y3, Y3
+	JMP     w3_made
+
+w3_exp:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	MOVQ    $0x00000003, R8
+	JMP     exp
+
+w3_tanh:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	MOVQ    $0x00000003, R8
+	JMP     tanh
+
+w3_sigmoid:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	MOVQ    $0x00000003, R8
+	JMP     sigmoid
+
+w3_erf:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	MOVQ    $0x00000003, R8
+	JMP     erf
+
+w3_function:
+	VMOVUPS (SP), Y1
+	VMOVUPS 32(SP), Y2
+	VMOVUPS 64(SP), Y3
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	VMOVAPS Y0, Y12
+
+w3_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w3_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPS Y1, (DI)
+	VMOVUPS Y2, (DI)(R9*1)
+	VMOVUPS Y3, (DI)(R9*2)
+
+w3_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w3_next
+	JMP  next
+
+w4_instruction:
+w4_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_muladd_vectors_vectors_result
+	JEQ  w4_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w4_mul_vectors_vectors
+	JEQ  w4_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w4_mul_result_vectors
+	JEQ  w4_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w4_add_result_vectors
+	JEQ  w4_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w4_muladd_result_vectors_vectors
+	JEQ  w4_copy_element
+	CMPQ R8, $0x0b
+	JLT  w4_mul_vectors_constant
+	JEQ  w4_mul_result_constant
+	JMP  w4_general
+
+w4_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVUPS (DI)(R9*1), Y6
+	VMOVUPS (DI)(R9*2), Y7
+	VMOVUPS (DI)(R10*1), Y8
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y5, Y5
+	VMULPS  (DI)(R9*1), Y6, Y6
+	VMULPS  (DI)(R9*2), Y7, Y7
+	VMULPS  (DI)(R10*1), Y8, Y8
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	JMP     w4_made
+
+w4_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y5
+	VMULPS  (DI)(R9*1), Y9, Y6
+	VMULPS  (DI)(R9*2), Y9, Y7
+	VMULPS  (DI)(R10*1), Y9, Y8
+	VADDPS  Y5, Y1, Y1
+	VADDPS  Y6, Y2, Y2
+	VADDPS  Y7, Y3, Y3
+	VADDPS  Y8, Y4, Y4
+	JMP     w4_made
+
+w4_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	VMOVUPS (DI)(R9*2), Y3
+	VMOVUPS (DI)(R10*1), Y4
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y1, Y1
+	VMULPS  (DI)(R9*1), Y2, Y2
+	VMULPS  (DI)(R9*2), Y3, Y3
+	VMULPS  (DI)(R10*1), Y4, Y4
+	JMP     w4_made
+
+w4_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPS  (DI), Y9, Y1
+	VMULPS  (DI)(R9*1), Y9, Y2
+	VMULPS  (DI)(R9*2), Y9, Y3
+	VMULPS  (DI)(R10*1), Y9, Y4
+	JMP     w4_made
+
+w4_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	VMULPS (DI)(R9*1), Y2, Y2
+	VMULPS (DI)(R9*2), Y3, Y3
+	VMULPS (DI)(R10*1), Y4, Y4
+	JMP    w4_made
+
+w4_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	VMOVUPS (DI)(R9*2), Y3
+	VMOVUPS (DI)(R10*1), Y4
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPS  (DI), Y1, Y1
+	VADDPS  (DI)(R9*1), Y2, Y2
+	VADDPS  (DI)(R9*2), Y3, Y3
+	VADDPS  (DI)(R10*1), Y4, Y4
+	JMP     w4_made
+
+w4_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	VADDPS (DI)(R9*1), Y2, Y2
+	VADDPS (DI)(R9*2), Y3, Y3
+	VADDPS (DI)(R10*1), Y4, Y4
+	JMP    w4_made
+
+w4_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMULPS  Y9, Y1, Y1
+	VMULPS  Y9, Y2, Y2
+	VMULPS  Y9, Y3, Y3
+	VMULPS  Y9, Y4, Y4
+	JMP     w4_made
+
+w4_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPS (DI), Y1, Y1
+	VMULPS (DI)(R9*1), Y2, Y2
+	VMULPS (DI)(R9*2), Y3, Y3
+	VMULPS (DI)(R10*1), Y4, Y4
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPS (DI), Y1, Y1
+	VADDPS (DI)(R9*1), Y2, Y2
+	VADDPS (DI)(R9*2), Y3, Y3
+	VADDPS (DI)(R10*1), Y4, Y4
+	JMP    w4_made
+
+w4_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VMOVAPS      Y1, Y2
+	VMOVAPS      Y1, Y3
+	VMOVAPS      Y1, Y4
+	JMP          w4_made
+
+w4_mul_vectors_constant:
+	VBROADCASTSS 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPS       (DI), Y9, Y1
+	VMULPS       (DI)(R9*1), Y9, Y2
+	VMULPS       (DI)(R9*2), Y9, Y3
+	VMULPS       (DI)(R10*1), Y9, Y4
+	JMP          w4_made
+
+w4_mul_result_constant:
+	VBROADCASTSS 96(CX), Y9
+	VMULPS       Y9, Y1, Y1
+	VMULPS       Y9, Y2, Y2
+	VMULPS       Y9, Y3, Y3
+	VMULPS       Y9, Y4, Y4
+	JMP          w4_made
+
+w4_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_c
+	JEQ  w4_vectors_c
+	CMPQ R8, $0x03
+	JLT  w4_result_c
+	JEQ  w4_vector_c
+	CMPQ R8, $0x05
+	JLT  w4_element_c
+	JEQ  w4_elements_c
+	JMP  w4_constant_c
+
+w4_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMOVUPS (DI)(R9*1), Y10
+	VMOVUPS (DI)(R9*2), Y11
+	VMOVUPS (DI)(R10*1), Y12
+	JMP     w4_loaded_c
+
+w4_result_c:
+	VMOVAPS Y1, Y9
+	VMOVAPS Y2, Y10
+	VMOVAPS Y3, Y11
+	VMOVAPS Y4, Y12
+	JMP     w4_loaded_c
+
+w4_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y9
+	VMOVAPS Y9, Y10
+	VMOVAPS Y9, Y11
+	VMOVAPS Y9, Y12
+	JMP     w4_loaded_c
+
+w4_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+	VMOVAPS      Y9, Y12
+	JMP          w4_loaded_c
+
+w4_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y9
+	VBROADCASTSS 4(DI), Y10
+	VBROADCASTSS 8(DI), Y11
+	VBROADCASTSS 12(DI), Y12
+	JMP          w4_loaded_c
+
+w4_constant_c:
+	VBROADCASTSS 96(CX), Y9
+	VMOVAPS      Y9, Y10
+	VMOVAPS      Y9, Y11
+	VMOVAPS      Y9, Y12
+
+w4_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_b
+	JEQ  w4_vectors_b
+	CMPQ R8, $0x03
+	JLT  w4_result_b
+	JEQ  w4_vector_b
+	CMPQ R8, $0x05
+	JLT  w4_element_b
+	JEQ  w4_elements_b
+	JMP  w4_constant_b
+
+w4_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVUPS (DI)(R9*1), Y6
+	VMOVUPS (DI)(R9*2), Y7
+	VMOVUPS (DI)(R10*1), Y8
+	JMP     w4_loaded_b
+
+w4_result_b:
+	VMOVAPS Y1, Y5
+	VMOVAPS Y2, Y6
+	VMOVAPS Y3, Y7
+	VMOVAPS Y4, Y8
+	JMP     w4_loaded_b
+
+w4_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y5
+	VMOVAPS Y5, Y6
+	VMOVAPS Y5, Y7
+	VMOVAPS Y5, Y8
+	JMP     w4_loaded_b
+
+w4_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	VMOVAPS      Y5, Y6
+	VMOVAPS      Y5, Y7
+	VMOVAPS      Y5, Y8
+	JMP          w4_loaded_b
+
+w4_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y5
+	VBROADCASTSS 4(DI), Y6
+	VBROADCASTSS 8(DI), Y7
+	VBROADCASTSS 12(DI), Y8
+	JMP          w4_loaded_b
+
+w4_constant_b:
+	VBROADCASTSS 96(CX), Y5
+	VMOVAPS      Y5, Y6
+	VMOVAPS      Y5, Y7
+	VMOVAPS      Y5, Y8
+
+w4_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_a
+	JEQ  w4_vectors_a
+	CMPQ R8, $0x03
+	JLT  w4_result_a
+	JEQ  w4_vector_a
+	CMPQ R8, $0x05
+	JLT  w4_element_a
+	JEQ  w4_elements_a
+	JMP  w4_constant_a
+
+w4_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVUPS (DI)(R9*1), Y2
+	VMOVUPS (DI)(R9*2), Y3
+	VMOVUPS (DI)(R10*1), Y4
+	JMP     w4_loaded_a
+
+w4_result_a:
+	VMOVAPS Y1, Y1
+	VMOVAPS Y2, Y2
+	VMOVAPS Y3, Y3
+	VMOVAPS Y4, Y4
+	JMP     w4_loaded_a
+
+w4_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPS (DI), Y1
+	VMOVAPS Y1, Y2
+	VMOVAPS Y1, Y3
+	VMOVAPS Y1, Y4
+	JMP     w4_loaded_a
+
+w4_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VMOVAPS      Y1, Y2
+	VMOVAPS      Y1, Y3
+	VMOVAPS      Y1, Y4
+	JMP          w4_loaded_a
+
+w4_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSS (DI), Y1
+	VBROADCASTSS 4(DI), Y2
+	VBROADCASTSS 8(DI), Y3
+	VBROADCASTSS 12(DI), Y4
+	JMP          w4_loaded_a
+
+w4_constant_a:
+	VBROADCASTSS 96(CX), Y1
+	VMOVAPS      Y1, Y2
+	VMOVAPS      Y1, Y3
+	VMOVAPS      Y1, Y4
+
+w4_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_muladd
+	JEQ  w4_mul
+	CMPQ R8, $0x03
+	JLT  w4_add
+	JEQ  w4_copy
+	CMPQ R8, $0x05
+	JLT  w4_sub
+	JEQ  w4_div
+	CMPQ R8, $0x07
+	JLT  w4_where
+	JEQ  w4_relu
+	CMPQ R8, $0x09
+	JLT  w4_step
+	JEQ  w4_sqrt
+	CMPQ R8, $0x0b
+	JLT  w4_rsqrt
+	JEQ  w4_exp
+	CMPQ R8, $0x0d
+	JLT  w4_tanh
+	JEQ  w4_sigmoid
+	JMP  w4_erf
+
+w4_muladd:
+	VMULPS Y5, Y1, Y1
+	VADDPS Y9, Y1, Y1
+	VMULPS Y6, Y2, Y2
+	VADDPS Y10, Y2, Y2
+	VMULPS Y7, Y3, Y3
+	VADDPS Y11, Y3, Y3
+	VMULPS Y8, Y4, Y4
+	VADDPS Y12, Y4, Y4
+	JMP    w4_made
+
+w4_mul:
+	VMULPS Y5, Y1, Y1
+	VMULPS Y6, Y2, Y2
+	VMULPS Y7, Y3, Y3
+	VMULPS Y8, Y4, Y4
+	JMP    w4_made
+
+w4_add:
+	VADDPS Y5, Y1, Y1
+	VADDPS Y6, Y2, Y2
+	VADDPS Y7, Y3, Y3
+	VADDPS Y8, Y4, Y4
+	JMP    w4_made
+
+w4_copy:
+	JMP w4_made
+
+w4_sub:
+	VSUBPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	VSUBPS  Y6, Y2, Y2
+	VMOVAPS Y2, Y2
+	VSUBPS  Y7, Y3, Y3
+	VMOVAPS Y3, Y3
+	VSUBPS  Y8, Y4, Y4
+	VMOVAPS Y4, Y4
+	JMP     w4_made
+
+w4_div:
+	VDIVPS  Y5, Y1, Y1
+	VMOVAPS Y1, Y1
+	VDIVPS  Y6, Y2, Y2
+	VMOVAPS Y2, Y2
+	VDIVPS  Y7, Y3, Y3
+	VMOVAPS Y3, Y3
+	VDIVPS  Y8, Y4, Y4
+	VMOVAPS Y4, Y4
+	JMP     w4_made
+
+w4_where:
+	VCMPPS    $0x04, Y0, Y1, Y1
+	VBLENDVPS Y1, Y5, Y9, Y1
+	VMOVAPS   Y1, Y1
+	VCMPPS    $0x04, Y0, Y2, Y2
+	VBLENDVPS Y2, Y6, Y10, Y2
+	VMOVAPS   Y2, Y2
+	VCMPPS    $0x04, Y0, Y3, Y3
+	VBLENDVPS Y3, Y7, Y11, Y3
+	VMOVAPS   Y3, Y3
+	VCMPPS    $0x04, Y0, Y4, Y4
+	VBLENDVPS Y4, Y8, Y12, Y4
+	VMOVAPS   Y4, Y4
+	JMP       w4_made
+
+w4_relu:
+	VMAXPS  Y1, Y0, Y1
+	VMOVAPS Y1, Y1
+	VMAXPS  Y2, Y0, Y2
+	VMOVAPS Y2, Y2
+	VMAXPS  Y3, Y0, Y3
+	VMOVAPS Y3, Y3
+	VMAXPS  Y4, Y0, Y4
+	VMOVAPS Y4, Y4
+	JMP     w4_made
+
+w4_step:
+	VCMPPS    $0x1e, Y0, Y1, Y1
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y1, Y14, Y0, Y1
+	VMOVAPS   Y1, Y1
+	VCMPPS    $0x1e, Y0, Y2, Y2
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y2, Y14, Y0, Y2
+	VMOVAPS   Y2, Y2
+	VCMPPS    $0x1e, Y0, Y3, Y3
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y3, Y14, Y0, Y3
+	VMOVAPS   Y3, Y3
+	VCMPPS    $0x1e, Y0, Y4, Y4
+	VMOVUPS   c32_3f800000<>+0(SB), Y14
+	VBLENDVPS Y4, Y14, Y0, Y4
+	VMOVAPS   Y4, Y4
+	JMP       w4_made
+
+w4_sqrt:
+	VSQRTPS Y1, Y1
+	VMOVAPS Y1, Y1
+	VSQRTPS Y2, Y2
+	VMOVAPS Y2, Y2
+	VSQRTPS Y3, Y3
+	VMOVAPS Y3, Y3
+	VSQRTPS Y4, Y4
+	VMOVAPS Y4, Y4
+	JMP     w4_made
+
+w4_rsqrt:
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y1, Y1
+	VDIVPS  Y1, Y14, Y1
+	VMOVAPS Y1, Y1
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y2, Y2
+	VDIVPS  Y2, Y14, Y2
+	VMOVAPS Y2, Y2
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y3, Y3
+	VDIVPS  Y3, Y14, Y3
+	VMOVAPS Y3, Y3
+	VMOVUPS c32_3f800000<>+0(SB), Y14
+	VSQRTPS Y4, Y4
+	VDIVPS  Y4, Y14, Y4
+	VMOVAPS Y4, Y4
+	JMP     w4_made
+
+w4_exp:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	VMOVUPS Y4, 96(SP)
+	MOVQ    $0x00000004, R8
+	JMP     exp
+
+w4_tanh:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	VMOVUPS Y4, 96(SP)
+	MOVQ    $0x00000004, R8
+	JMP     tanh
+
+w4_sigmoid:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	VMOVUPS Y4, 96(SP)
+	MOVQ    $0x00000004, R8
+	JMP     sigmoid
+
+w4_erf:
+	VMOVUPS Y1, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	VMOVUPS Y4, 96(SP)
+	MOVQ    $0x00000004, R8
+	JMP     erf
+
+w4_function:
+	VMOVUPS (SP), Y1
+	VMOVUPS 32(SP), Y2
+	VMOVUPS 64(SP), Y3
+	VMOVUPS 96(SP), Y4
+	VMOVAPS Y0, Y5
+	VMOVAPS Y0, Y6
+	VMOVAPS Y0, Y7
+	VMOVAPS Y0, Y8
+	VMOVAPS Y0, Y9
+	VMOVAPS Y0, Y10
+	VMOVAPS Y0, Y11
+	VMOVAPS Y0, Y12
+
+w4_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w4_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPS Y1, (DI)
+	VMOVUPS Y2, (DI)(R9*1)
+	VMOVUPS Y3, (DI)(R9*2)
+	VMOVUPS Y4, (DI)(R10*1)
+
+w4_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w4_next
+	JMP  next
 
 exp:
-exp_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+	LEAQ (SP), DI
 
 exp_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    exp_end
-
-exp_time:
 	VMOVUPS      (DI), Y1
 	VMOVUPS      c32_42b20000<>+0(SB), Y2
 	VMINPS       Y1, Y2, Y1
@@ -16415,76 +27400,25 @@ exp_time:
 	VPADDD       c32_7f<>+0(SB), Y2, Y2
 	VPSLLD       $0x17, Y2, Y2
 	VMULPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (SI)
-	ADDQ         R10, SI
-	ADDQ         R11, DI
-	DECQ         BX
-	JNZ          exp_time
-
-exp_end:
-	CMPQ 104(AX), $0x00
-	JNE  exp_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  exp_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  exp_row
-	JMP  done
-
-exp_tail:
-	MOVQ         104(AX), BX
-	MOVQ         24(AX), DX
-	SHLQ         $0x02, BX
-	SUBQ         BX, DX
-	VMOVUPS      64(DX), Y1
-	VMASKMOVPS   (DI), Y1, Y2
-	VMOVUPS      c32_42b20000<>+0(SB), Y3
-	VMINPS       Y2, Y3, Y2
-	VMOVUPS      c32_c2d00000<>+0(SB), Y3
-	VMAXPS       Y2, Y3, Y2
-	VMOVUPS      c32_4b400000<>+0(SB), Y3
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y4
-	VFMADD231PS  Y2, Y4, Y3
-	VSUBPS       c32_4b400000<>+0(SB), Y3, Y4
-	VMOVUPS      Y2, Y2
-	VFNMADD231PS c32_3f317200<>+0(SB), Y4, Y2
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y4, Y2
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y4
-	VFMADD213PS  c32_3c090600<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3f000000<>+0(SB), Y2, Y4
-	VMULPS       Y2, Y2, Y5
-	VFMADD213PS  Y2, Y5, Y4
-	VADDPS       c32_3f800000<>+0(SB), Y4, Y2
-	VPSUBD       c32_4b400000<>+0(SB), Y3, Y3
-	VPSRAD       $0x01, Y3, Y4
-	VPSUBD       Y4, Y3, Y3
-	VPADDD       c32_7f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y2, Y2
-	VPADDD       c32_7f<>+0(SB), Y3, Y3
-	VPSLLD       $0x17, Y3, Y3
-	VMULPS       Y3, Y2, Y2
-	VMASKMOVPS   Y2, Y1, (SI)
-	JMP          done
+	VMOVUPS      Y1, (DI)
+	ADDQ         $0x20, DI
+	DECQ         R8
+	JNZ          exp_vector
+	MOVQ         24(DX), R8
+	CMPQ         R8, $0x04
+	JEQ          w4_function
+	CMPQ         R8, $0x03
+	JEQ          w3_function
+	CMPQ         R8, $0x02
+	JEQ          w2_function
+	CMPQ         R8, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
 tanh:
-tanh_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+	LEAQ (SP), DI
 
 tanh_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    tanh_end
-
-tanh_time:
 	VMOVUPS      (DI), Y1
 	VANDPS       c32_80000000<>+0(SB), Y1, Y2
 	VANDPS       c32_7fffffff<>+0(SB), Y1, Y1
@@ -16512,74 +27446,25 @@ tanh_time:
 	VADDPS       c32_40000000<>+0(SB), Y3, Y1
 	VDIVPS       Y1, Y3, Y1
 	VORPS        Y1, Y2, Y1
-	VMOVUPS      Y1, (SI)
-	ADDQ         R10, SI
-	ADDQ         R11, DI
-	DECQ         BX
-	JNZ          tanh_time
-
-tanh_end:
-	CMPQ 104(AX), $0x00
-	JNE  tanh_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  tanh_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  tanh_row
-	JMP  done
-
-tanh_tail:
-	MOVQ         104(AX), BX
-	MOVQ         24(AX), DX
-	SHLQ         $0x02, BX
-	SUBQ         BX, DX
-	VMOVUPS      64(DX), Y1
-	VMASKMOVPS   (DI), Y1, Y2
-	VANDPS       c32_80000000<>+0(SB), Y2, Y3
-	VANDPS       c32_7fffffff<>+0(SB), Y2, Y2
-	VMOVUPS      c32_41180000<>+0(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VADDPS       Y2, Y2, Y2
-	VMOVUPS      c32_4b400000<>+0(SB), Y4
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y5
-	VFMADD231PS  Y2, Y5, Y4
-	VSUBPS       c32_4b400000<>+0(SB), Y4, Y5
-	VMOVUPS      Y2, Y2
-	VFNMADD231PS c32_3f317200<>+0(SB), Y5, Y2
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y5, Y2
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y5
-	VFMADD213PS  c32_3c090600<>+0(SB), Y2, Y5
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y2, Y5
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y2, Y5
-	VFMADD213PS  c32_3f000000<>+0(SB), Y2, Y5
-	VMULPS       Y2, Y2, Y6
-	VFMADD213PS  Y2, Y6, Y5
-	VPADDD       c32_7f<>+0(SB), Y4, Y2
-	VPSLLD       $0x17, Y2, Y2
-	VSUBPS       c32_3f800000<>+0(SB), Y2, Y4
-	VFMADD231PS  Y2, Y5, Y4
-	VADDPS       c32_40000000<>+0(SB), Y4, Y2
-	VDIVPS       Y2, Y4, Y2
-	VORPS        Y2, Y3, Y2
-	VMASKMOVPS   Y2, Y1, (SI)
-	JMP          done
+	VMOVUPS      Y1, (DI)
+	ADDQ         $0x20, DI
+	DECQ         R8
+	JNZ          tanh_vector
+	MOVQ         24(DX), R8
+	CMPQ         R8, $0x04
+	JEQ          w4_function
+	CMPQ         R8, $0x03
+	JEQ          w3_function
+	CMPQ         R8, $0x02
+	JEQ          w2_function
+	CMPQ         R8, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
 sigmoid:
-sigmoid_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+	LEAQ (SP), DI
 
 sigmoid_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    sigmoid_end
-
-sigmoid_time:
 	VMOVUPS      (DI), Y1
 	VORPS        c32_80000000<>+0(SB), Y1, Y2
 	VMOVUPS      c32_42b20000<>+0(SB), Y3
@@ -16615,82 +27500,25 @@ sigmoid_time:
 	VBLENDVPS    Y1, Y2, Y3, Y1
 	VADDPS       c32_3f800000<>+0(SB), Y2, Y2
 	VDIVPS       Y2, Y1, Y1
-	VMOVUPS      Y1, (SI)
-	ADDQ         R10, SI
-	ADDQ         R11, DI
-	DECQ         BX
-	JNZ          sigmoid_time
-
-sigmoid_end:
-	CMPQ 104(AX), $0x00
-	JNE  sigmoid_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  sigmoid_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  sigmoid_row
-	JMP  done
-
-sigmoid_tail:
-	MOVQ         104(AX), BX
-	MOVQ         24(AX), DX
-	SHLQ         $0x02, BX
-	SUBQ         BX, DX
-	VMOVUPS      64(DX), Y1
-	VMASKMOVPS   (DI), Y1, Y2
-	VORPS        c32_80000000<>+0(SB), Y2, Y3
-	VMOVUPS      c32_42b20000<>+0(SB), Y4
-	VMINPS       Y3, Y4, Y3
-	VMOVUPS      c32_c2d00000<>+0(SB), Y4
-	VMAXPS       Y3, Y4, Y3
-	VMOVUPS      c32_4b400000<>+0(SB), Y4
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y5
-	VFMADD231PS  Y3, Y5, Y4
-	VSUBPS       c32_4b400000<>+0(SB), Y4, Y5
-	VMOVUPS      Y3, Y3
-	VFNMADD231PS c32_3f317200<>+0(SB), Y5, Y3
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y5, Y3
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y5
-	VFMADD213PS  c32_3c090600<>+0(SB), Y3, Y5
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y3, Y5
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y3, Y5
-	VFMADD213PS  c32_3f000000<>+0(SB), Y3, Y5
-	VMULPS       Y3, Y3, Y6
-	VFMADD213PS  Y3, Y6, Y5
-	VADDPS       c32_3f800000<>+0(SB), Y5, Y3
-	VPSUBD       c32_4b400000<>+0(SB), Y4, Y4
-	VPSRAD       $0x01, Y4, Y5
-	VPSUBD       Y5, Y4, Y4
-	VPADDD       c32_7f<>+0(SB), Y5, Y5
-	VPSLLD       $0x17, Y5, Y5
-	VMULPS       Y5, Y3, Y3
-	VPADDD       c32_7f<>+0(SB), Y4, Y4
-	VPSLLD       $0x17, Y4, Y4
-	VMULPS       Y4, Y3, Y3
-	VCMPPS       $0x01, Y0, Y2, Y2
-	VMOVUPS      c32_3f800000<>+0(SB), Y4
-	VBLENDVPS    Y2, Y3, Y4, Y2
-	VADDPS       c32_3f800000<>+0(SB), Y3, Y3
-	VDIVPS       Y3, Y2, Y2
-	VMASKMOVPS   Y2, Y1, (SI)
-	JMP          done
+	VMOVUPS      Y1, (DI)
+	ADDQ         $0x20, DI
+	DECQ         R8
+	JNZ          sigmoid_vector
+	MOVQ         24(DX), R8
+	CMPQ         R8, $0x04
+	JEQ          w4_function
+	CMPQ         R8, $0x03
+	JEQ          w3_function
+	CMPQ         R8, $0x02
+	JEQ          w2_function
+	CMPQ         R8, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
 erf:
-erf_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
+	LEAQ (SP), DI
 
 erf_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    erf_end
-
-erf_time:
 	VMOVUPS      (DI), Y1
 	VANDPS       c32_80000000<>+0(SB), Y1, Y2
 	VANDPS       c32_7fffffff<>+0(SB), Y1, Y1
@@ -16737,121 +27565,48 @@ erf_time:
 	VCMPPS       $0x01, c32_3f6b851f<>+0(SB), Y1, Y1
 	VBLENDVPS    Y1, Y4, Y3, Y1
 	VORPS        Y1, Y2, Y1
-	VMOVUPS      Y1, (SI)
-	ADDQ         R10, SI
-	ADDQ         R11, DI
-	DECQ         BX
-	JNZ          erf_time
+	VMOVUPS      Y1, (DI)
+	ADDQ         $0x20, DI
+	DECQ         R8
+	JNZ          erf_vector
+	MOVQ         24(DX), R8
+	CMPQ         R8, $0x04
+	JEQ          w4_function
+	CMPQ         R8, $0x03
+	JEQ          w3_function
+	CMPQ         R8, $0x02
+	JEQ          w2_function
+	CMPQ         R8, $0x01
+	JEQ          w1_function
+	JMP          w0_function
 
-erf_end:
-	CMPQ 104(AX), $0x00
-	JNE  erf_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  erf_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  erf_row
-	JMP  done
+sums:
+	MOVQ (R8), CX
+	MOVQ 40(CX), DX
+	MOVQ (BX)(DX*1), DX
+	MOVQ 48(CX), SI
+	MOVQ (BX)(SI*1), SI
+	MOVQ 224(AX), R8
 
-erf_tail:
-	MOVQ         104(AX), BX
-	MOVQ         24(AX), DX
-	SHLQ         $0x02, BX
-	SUBQ         BX, DX
-	VMOVUPS      64(DX), Y1
-	VMASKMOVPS   (DI), Y1, Y2
-	VANDPS       c32_80000000<>+0(SB), Y2, Y3
-	VANDPS       c32_7fffffff<>+0(SB), Y2, Y2
-	VMOVUPS      c32_40800000<>+0(SB), Y4
-	VMINPS       Y2, Y4, Y2
-	VMULPS       Y2, Y2, Y4
-	VMOVUPS      c32_38afe3c3<>+0(SB), Y5
-	VFMADD213PS  c32_ba559223<>+0(SB), Y4, Y5
-	VFMADD213PS  c32_3baa70fa<>+0(SB), Y4, Y5
-	VFMADD213PS  c32_bcdc08a4<>+0(SB), Y4, Y5
-	VFMADD213PS  c32_3de71715<>+0(SB), Y4, Y5
-	VFMADD213PS  c32_bec093a2<>+0(SB), Y4, Y5
-	VFMADD213PS  c32_3e0375d4<>+0(SB), Y4, Y5
-	VFMADD213PS  Y2, Y2, Y5
-	VMOVUPS      c32_b5dc873d<>+0(SB), Y4
-	VFMADD213PS  c32_3841a011<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_ba1ca74d<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3b9c0fcd<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_bcd87ec6<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3de17561<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3f21bf36<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_3f90ab69<>+0(SB), Y2, Y4
-	VFMADD213PS  c32_b9a701ab<>+0(SB), Y2, Y4
-	VXORPS       c32_80000000<>+0(SB), Y4, Y4
-	VMOVUPS      c32_4b400000<>+0(SB), Y6
-	VMOVUPS      c32_3fb8aa3b<>+0(SB), Y7
-	VFMADD231PS  Y4, Y7, Y6
-	VSUBPS       c32_4b400000<>+0(SB), Y6, Y7
-	VMOVUPS      Y4, Y4
-	VFNMADD231PS c32_3f317200<>+0(SB), Y7, Y4
-	VFNMADD231PS c32_35bfbe8e<>+0(SB), Y7, Y4
-	VMOVUPS      c32_3ab688cd<>+0(SB), Y7
-	VFMADD213PS  c32_3c090600<>+0(SB), Y4, Y7
-	VFMADD213PS  c32_3d2aaa8c<>+0(SB), Y4, Y7
-	VFMADD213PS  c32_3e2aaa6e<>+0(SB), Y4, Y7
-	VFMADD213PS  c32_3f000000<>+0(SB), Y4, Y7
-	VMULPS       Y4, Y4, Y8
-	VFMADD213PS  Y4, Y8, Y7
-	VADDPS       c32_3f800000<>+0(SB), Y7, Y4
-	VPSLLD       $0x17, Y6, Y6
-	VPADDD       Y6, Y4, Y4
-	VMOVUPS      c32_3f800000<>+0(SB), Y6
-	VSUBPS       Y4, Y6, Y4
-	VCMPPS       $0x01, c32_3f6b851f<>+0(SB), Y2, Y2
-	VBLENDVPS    Y2, Y5, Y4, Y2
-	VORPS        Y2, Y3, Y2
-	VMASKMOVPS   Y2, Y1, (SI)
-	JMP          done
-
-spread:
-	MOVQ 72(AX), DX
-
-spread_position:
-	VBROADCASTSS (DI), Y1
-	ADDQ         $0x04, DI
-	MOVQ         56(CX), BX
-
-spread_vector:
-	VMOVUPS Y1, (SI)
-	ADDQ    $0x20, SI
-	SUBQ    $0x20, BX
-	JNZ     spread_vector
-	DECQ    DX
-	JNZ     spread_position
-	JMP     done
-
-sum:
-	MOVQ 72(AX), DX
-
-sum_position:
+sums_position:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
 	VXORPS Y4, Y4, Y4
-	MOVQ   56(CX), BX
+	MOVQ   96(CX), DI
 
-sum_vector:
-	VCVTPS2PD    (DI), Y5
+sums_vector:
+	VCVTPS2PD    (SI), Y5
 	VADDPD       Y5, Y1, Y1
-	VCVTPS2PD    16(DI), Y5
+	VCVTPS2PD    16(SI), Y5
 	VADDPD       Y5, Y2, Y2
-	VCVTPS2PD    32(DI), Y5
+	VCVTPS2PD    32(SI), Y5
 	VADDPD       Y5, Y3, Y3
-	VCVTPS2PD    48(DI), Y5
+	VCVTPS2PD    48(SI), Y5
 	VADDPD       Y5, Y4, Y4
-	ADDQ         $0x40, DI
-	SUBQ         $0x40, BX
-	JNZ          sum_vector
+	ADDQ         $0x40, SI
+	SUBQ         $0x40, DI
+	JNZ          sums_vector
 	VADDPD       Y3, Y1, Y1
 	VADDPD       Y4, Y2, Y2
 	VADDPD       Y2, Y1, Y1
@@ -16860,10 +27615,10 @@ sum_vector:
 	VUNPCKHPD    X1, X1, X2
 	VADDSD       X2, X1, X1
 	VCVTSD2SS    X1, X1, X1
-	VMOVSS       X1, (SI)
-	ADDQ         $0x04, SI
-	DECQ         DX
-	JNZ          sum_position
+	VMOVSS       X1, (DX)
+	ADDQ         $0x04, DX
+	DECQ         R8
+	JNZ          sums_position
 	JMP          done
 
 // func repeatF32AVX2(p *byte)
@@ -23053,827 +33808,2297 @@ loop:
 
 // func scriptF64AVX2(p *byte)
 // Requires: AVX
-TEXT ·scriptF64AVX2(SB), NOSPLIT, $0-8
+TEXT ·scriptF64AVX2(SB), NOSPLIT, $128-8
 	MOVQ   p+0(FP), AX
+	MOVQ   16(AX), BX
 	VXORPS Y0, Y0, Y0
-	MOVQ   (AX), CX
 
-instruction:
-	MOVQ 8(CX), SI
-	ADDQ 16(AX), SI
-	MOVQ (SI), SI
-	MOVQ 16(CX), DI
-	ADDQ 16(AX), DI
-	MOVQ (DI), DI
-	MOVQ 24(CX), R8
-	ADDQ 16(AX), R8
-	MOVQ (R8), R8
-	MOVQ 32(CX), R9
-	ADDQ 16(AX), R9
-	MOVQ (R9), R9
-	MOVQ 48(CX), DX
-	CMPQ DX, $0x02
-	JEQ  rows
-	MOVQ 32(AX)(DX*8), BX
-	MOVQ BX, 80(AX)
-	MOVQ 48(AX)(DX*8), BX
-	MOVQ BX, 104(AX)
-	MOVQ $0x00000020, BX
-	MOVQ BX, 88(AX)
-	MOVQ BX, R10
-	MOVQ BX, R11
-	MOVQ BX, R12
-	MOVQ BX, R13
-	MOVQ $0x00000001, BX
-	MOVQ BX, 96(AX)
-	JMP  choose
+pass:
+	MOVQ    (AX), R8
+	MOVQ    16(R8), SI
+	CMPQ    SI, $0x02
+	JEQ     sums
+	MOVQ    (R8), DI
+	MOVQ    DI, 248(AX)
+	MOVQ    8(R8), DI
+	MOVQ    DI, 256(AX)
+	IMUL3Q  $0x00000060, SI, SI
+	LEAQ    32(SI)(AX*1), SI
+	MOVQ    16(SI), R9
+	LEAQ    (R9)(R9*2), R10
+	LEAQ    (R9)(R9*4), CX
+	LEAQ    (R10)(R9*4), CX
+	VMOVAPD Y0, Y1
+	VMOVAPD Y0, Y2
+	VMOVAPD Y0, Y3
+	VMOVAPD Y0, Y4
+	VMOVAPD Y0, Y5
+	VMOVAPD Y0, Y6
+	VMOVAPD Y0, Y7
+	VMOVAPD Y0, Y8
+	VMOVAPD Y0, Y9
+	VMOVAPD Y0, Y10
+	VMOVAPD Y0, Y11
+	VMOVAPD Y0, Y12
+	MOVQ    24(SI), R8
+	MOVQ    R8, 232(AX)
+	LEAQ    32(SI), R8
+	MOVQ    R8, 240(AX)
+	MOVQ    (SI), DX
+	MOVQ    8(SI), R11
+	TESTQ   R11, R11
+	JZ      more
 
-rows:
-	MOVQ 64(CX), BX
-	MOVQ BX, 80(AX)
-	MOVQ 56(CX), BX
-	MOVQ BX, 88(AX)
-	MOVQ 64(AX), BX
-	MOVQ BX, 96(AX)
-	XORQ BX, BX
-	MOVQ BX, 104(AX)
-	MOVQ 72(CX), R10
-	MOVQ 80(CX), R11
-	MOVQ 88(CX), R12
-	MOVQ 96(CX), R13
+strip:
+	MOVQ 248(AX), CX
+	MOVQ 256(AX), SI
+	MOVQ 24(DX), R8
+	CMPQ R8, $0x04
+	JEQ  w4_instruction
+	CMPQ R8, $0x03
+	JEQ  w3_instruction
+	CMPQ R8, $0x02
+	JEQ  w2_instruction
+	CMPQ R8, $0x01
+	JEQ  w1_instruction
+	JMP  w0_instruction
 
-choose:
-	MOVQ (CX), DX
-	CMPQ DX, $0x00
-	JEQ  add
-	CMPQ DX, $0x01
-	JEQ  sub
-	CMPQ DX, $0x02
-	JEQ  mul
-	CMPQ DX, $0x03
-	JEQ  div
-	CMPQ DX, $0x04
-	JEQ  scale
-	CMPQ DX, $0x05
-	JEQ  addc
-	CMPQ DX, $0x06
-	JEQ  relu
-	CMPQ DX, $0x07
-	JEQ  step
-	CMPQ DX, $0x08
-	JEQ  recip
-	CMPQ DX, $0x09
-	JEQ  sqrt
-	CMPQ DX, $0x0a
-	JEQ  rsqrt
-	CMPQ DX, $0x0b
-	JEQ  where
-	CMPQ DX, $0x0c
-	JEQ  fill
-	CMPQ DX, $0x0d
-	JEQ  muladd
-	CMPQ DX, $0x12
-	JEQ  spread
-	CMPQ DX, $0x13
-	JEQ  sum
+next:
+	ADDQ $0x20, DX
+	DECQ R11
+	JNZ  strip
+
+more:
+	MOVQ  232(AX), R11
+	TESTQ R11, R11
+	JZ    done
+	XORQ  R8, R8
+	MOVQ  R8, 232(AX)
+	MOVQ  240(AX), DX
+	JMP   strip
 
 done:
-	ADDQ $0xb0, CX
+	ADDQ $0x18, (AX)
 	DECQ 8(AX)
-	JNZ  instruction
+	JNZ  pass
 	VZEROUPPER
 	RET
 
-add:
-add_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-add_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    add_end
-
-add_time:
-	VMOVUPD (DI), Y1
-	VMOVUPD (R8), Y2
-	VADDPD  Y2, Y1, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     add_time
-
-add_end:
-	CMPQ 104(AX), $0x00
-	JNE  add_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  add_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  add_row
-	JMP  done
-
-add_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMASKMOVPD (R8), Y1, Y3
-	VADDPD     Y3, Y2, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-sub:
-sub_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-sub_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    sub_end
-
-sub_time:
-	VMOVUPD (DI), Y1
-	VMOVUPD (R8), Y2
-	VSUBPD  Y2, Y1, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     sub_time
-
-sub_end:
-	CMPQ 104(AX), $0x00
-	JNE  sub_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  sub_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  sub_row
-	JMP  done
-
-sub_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMASKMOVPD (R8), Y1, Y3
-	VSUBPD     Y3, Y2, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-mul:
-mul_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-mul_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    mul_end
-
-mul_time:
-	VMOVUPD (DI), Y1
-	VMOVUPD (R8), Y2
-	VMULPD  Y2, Y1, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     mul_time
-
-mul_end:
-	CMPQ 104(AX), $0x00
-	JNE  mul_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  mul_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  mul_row
-	JMP  done
-
-mul_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMASKMOVPD (R8), Y1, Y3
-	VMULPD     Y3, Y2, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-div:
-div_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-div_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    div_end
-
-div_time:
-	VMOVUPD (DI), Y1
-	VMOVUPD (R8), Y2
-	VDIVPD  Y2, Y1, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	DECQ    BX
-	JNZ     div_time
-
-div_end:
-	CMPQ 104(AX), $0x00
-	JNE  div_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	SUBQ $0x20, 112(AX)
-	JNZ  div_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	DECQ 96(AX)
-	JNZ  div_row
-	JMP  done
-
-div_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMASKMOVPD (R8), Y1, Y3
-	VDIVPD     Y3, Y2, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-scale:
-	VBROADCASTSD 40(CX), Y1
-
-scale_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-scale_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    scale_end
-
-scale_time:
-	VMOVUPD (DI), Y2
-	VMULPD  Y1, Y2, Y2
-	VMOVUPD Y2, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     scale_time
-
-scale_end:
-	CMPQ 104(AX), $0x00
-	JNE  scale_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  scale_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  scale_row
-	JMP  done
-
-scale_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y2
-	VMASKMOVPD (DI), Y2, Y3
-	VMULPD     Y1, Y3, Y1
-	VMASKMOVPD Y1, Y2, (SI)
-	JMP        done
-
-addc:
-	VBROADCASTSD 40(CX), Y1
-
-addc_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-addc_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    addc_end
-
-addc_time:
-	VMOVUPD (DI), Y2
-	VADDPD  Y1, Y2, Y2
-	VMOVUPD Y2, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     addc_time
-
-addc_end:
-	CMPQ 104(AX), $0x00
-	JNE  addc_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  addc_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  addc_row
-	JMP  done
-
-addc_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y2
-	VMASKMOVPD (DI), Y2, Y3
-	VADDPD     Y1, Y3, Y1
-	VMASKMOVPD Y1, Y2, (SI)
-	JMP        done
-
-relu:
-relu_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-relu_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    relu_end
-
-relu_time:
-	VMOVUPD (DI), Y1
-	VMAXPD  Y1, Y0, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     relu_time
-
-relu_end:
-	CMPQ 104(AX), $0x00
-	JNE  relu_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  relu_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  relu_row
-	JMP  done
-
-relu_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMAXPD     Y2, Y0, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-step:
-step_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-step_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    step_end
-
-step_time:
-	VMOVUPD   (DI), Y1
-	VCMPPD    $0x1e, Y0, Y1, Y1
-	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y2
-	VBLENDVPD Y1, Y2, Y0, Y1
-	VMOVUPD   Y1, (SI)
-	ADDQ      R10, SI
-	ADDQ      R11, DI
-	DECQ      BX
-	JNZ       step_time
-
-step_end:
-	CMPQ 104(AX), $0x00
-	JNE  step_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  step_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  step_row
-	JMP  done
-
-step_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VCMPPD     $0x1e, Y0, Y2, Y2
-	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y3
-	VBLENDVPD  Y2, Y3, Y0, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-recip:
-recip_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-recip_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    recip_end
-
-recip_time:
-	VMOVUPD (DI), Y1
-	VMOVUPD c64_3ff0000000000000<>+0(SB), Y2
-	VDIVPD  Y1, Y2, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     recip_time
-
-recip_end:
-	CMPQ 104(AX), $0x00
-	JNE  recip_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  recip_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  recip_row
-	JMP  done
-
-recip_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y3
-	VDIVPD     Y2, Y3, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-sqrt:
-sqrt_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-sqrt_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    sqrt_end
-
-sqrt_time:
-	VMOVUPD (DI), Y1
-	VSQRTPD Y1, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     sqrt_time
-
-sqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  sqrt_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  sqrt_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  sqrt_row
-	JMP  done
-
-sqrt_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VSQRTPD    Y2, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-rsqrt:
-rsqrt_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-rsqrt_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    rsqrt_end
-
-rsqrt_time:
-	VMOVUPD (DI), Y1
-	VMOVUPD c64_3ff0000000000000<>+0(SB), Y2
-	VSQRTPD Y1, Y1
-	VDIVPD  Y1, Y2, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	DECQ    BX
-	JNZ     rsqrt_time
-
-rsqrt_end:
-	CMPQ 104(AX), $0x00
-	JNE  rsqrt_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	SUBQ $0x20, 112(AX)
-	JNZ  rsqrt_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	DECQ 96(AX)
-	JNZ  rsqrt_row
-	JMP  done
-
-rsqrt_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMOVUPD    c64_3ff0000000000000<>+0(SB), Y3
-	VSQRTPD    Y2, Y2
-	VDIVPD     Y2, Y3, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-where:
-where_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-where_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    where_end
-
-where_time:
-	VMOVUPD   (DI), Y1
-	VMOVUPD   (R8), Y2
-	VMOVUPD   (R9), Y3
-	VCMPPD    $0x04, Y0, Y1, Y1
-	VBLENDVPD Y1, Y2, Y3, Y1
-	VMOVUPD   Y1, (SI)
-	ADDQ      R10, SI
-	ADDQ      R11, DI
-	ADDQ      R12, R8
-	ADDQ      R13, R9
-	DECQ      BX
-	JNZ       where_time
-
-where_end:
-	CMPQ 104(AX), $0x00
-	JNE  where_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ 128(CX), R9
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	ADDQ $0x20, R9
-	SUBQ $0x20, 112(AX)
-	JNZ  where_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	ADDQ 160(CX), R9
-	DECQ 96(AX)
-	JNZ  where_row
-	JMP  done
-
-where_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMASKMOVPD (R8), Y1, Y3
-	VMASKMOVPD (R9), Y1, Y4
-	VCMPPD     $0x04, Y0, Y2, Y2
-	VBLENDVPD  Y2, Y3, Y4, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-fill:
-	VBROADCASTSD 40(CX), Y1
-
-fill_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-fill_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    fill_end
-
-fill_time:
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	DECQ    BX
-	JNZ     fill_time
-
-fill_end:
-	CMPQ 104(AX), $0x00
-	JNE  fill_tail
-	ADDQ 104(CX), SI
-	ADDQ $0x20, SI
-	SUBQ $0x20, 112(AX)
-	JNZ  fill_vector
-	ADDQ 136(CX), SI
-	DECQ 96(AX)
-	JNZ  fill_row
-	JMP  done
-
-fill_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y2
-	VMASKMOVPD Y1, Y2, (SI)
-	JMP        done
-
-muladd:
-muladd_row:
-	MOVQ 88(AX), DX
-	MOVQ DX, 112(AX)
-
-muladd_vector:
-	MOVQ  80(AX), BX
-	TESTQ BX, BX
-	JZ    muladd_end
-
-muladd_time:
-	VMOVUPD (DI), Y1
-	VMOVUPD (R8), Y2
-	VMOVUPD (R9), Y3
-	VMULPD  Y2, Y1, Y1
-	VADDPD  Y3, Y1, Y1
-	VMOVUPD Y1, (SI)
-	ADDQ    R10, SI
-	ADDQ    R11, DI
-	ADDQ    R12, R8
-	ADDQ    R13, R9
-	DECQ    BX
-	JNZ     muladd_time
-
-muladd_end:
-	CMPQ 104(AX), $0x00
-	JNE  muladd_tail
-	ADDQ 104(CX), SI
-	ADDQ 112(CX), DI
-	ADDQ 120(CX), R8
-	ADDQ 128(CX), R9
-	ADDQ $0x20, SI
-	ADDQ $0x20, DI
-	ADDQ $0x20, R8
-	ADDQ $0x20, R9
-	SUBQ $0x20, 112(AX)
-	JNZ  muladd_vector
-	ADDQ 136(CX), SI
-	ADDQ 144(CX), DI
-	ADDQ 152(CX), R8
-	ADDQ 160(CX), R9
-	DECQ 96(AX)
-	JNZ  muladd_row
-	JMP  done
-
-muladd_tail:
-	MOVQ       104(AX), BX
-	MOVQ       24(AX), DX
-	SHLQ       $0x03, BX
-	SUBQ       BX, DX
-	VMOVUPS    64(DX), Y1
-	VMASKMOVPD (DI), Y1, Y2
-	VMASKMOVPD (R8), Y1, Y3
-	VMASKMOVPD (R9), Y1, Y4
-	VMULPD     Y3, Y2, Y2
-	VADDPD     Y4, Y2, Y2
-	VMASKMOVPD Y2, Y1, (SI)
-	JMP        done
-
-spread:
-	MOVQ 72(AX), DX
-
-spread_position:
+w0_instruction:
+	MOVQ    8(DX), DI
+	MOVQ    24(AX), R8
+	SHLQ    $0x03, DI
+	SUBQ    DI, R8
+	VMOVUPS 64(R8), Y2
+
+w0_next:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_c
+	JEQ  w0_vectors_c
+	CMPQ R8, $0x03
+	JLT  w0_result_c
+	JEQ  w0_vector_c
+	CMPQ R8, $0x05
+	JLT  w0_element_c
+	JEQ  w0_elements_c
+	JMP  w0_constant_c
+
+w0_vectors_c:
+	MOVQ       88(CX), R8
+	MOVQ       64(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPD (DI), Y2, Y9
+	JMP        w0_loaded_c
+
+w0_result_c:
+	VMOVAPD Y1, Y9
+	JMP     w0_loaded_c
+
+w0_vector_c:
+	MOVQ       88(CX), R8
+	MOVQ       64(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPD (DI), Y2, Y9
+	JMP        w0_loaded_c
+
+w0_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	JMP          w0_loaded_c
+
+w0_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	JMP          w0_loaded_c
+
+w0_constant_c:
+	VBROADCASTSD 96(CX), Y9
+
+w0_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_b
+	JEQ  w0_vectors_b
+	CMPQ R8, $0x03
+	JLT  w0_result_b
+	JEQ  w0_vector_b
+	CMPQ R8, $0x05
+	JLT  w0_element_b
+	JEQ  w0_elements_b
+	JMP  w0_constant_b
+
+w0_vectors_b:
+	MOVQ       80(CX), R8
+	MOVQ       56(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPD (DI), Y2, Y5
+	JMP        w0_loaded_b
+
+w0_result_b:
+	VMOVAPD Y1, Y5
+	JMP     w0_loaded_b
+
+w0_vector_b:
+	MOVQ       80(CX), R8
+	MOVQ       56(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPD (DI), Y2, Y5
+	JMP        w0_loaded_b
+
+w0_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	JMP          w0_loaded_b
+
+w0_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	JMP          w0_loaded_b
+
+w0_constant_b:
+	VBROADCASTSD 96(CX), Y5
+
+w0_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_loaded_a
+	JEQ  w0_vectors_a
+	CMPQ R8, $0x03
+	JLT  w0_result_a
+	JEQ  w0_vector_a
+	CMPQ R8, $0x05
+	JLT  w0_element_a
+	JEQ  w0_elements_a
+	JMP  w0_constant_a
+
+w0_vectors_a:
+	MOVQ       72(CX), R8
+	MOVQ       48(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPD (DI), Y2, Y1
+	JMP        w0_loaded_a
+
+w0_result_a:
+	VMOVAPD Y1, Y1
+	JMP     w0_loaded_a
+
+w0_vector_a:
+	MOVQ       72(CX), R8
+	MOVQ       48(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX)(R8*1), DI
+	VMASKMOVPD (DI), Y2, Y1
+	JMP        w0_loaded_a
+
+w0_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
 	VBROADCASTSD (DI), Y1
-	ADDQ         $0x08, DI
-	MOVQ         56(CX), BX
+	JMP          w0_loaded_a
 
-spread_vector:
-	VMOVUPD Y1, (SI)
-	ADDQ    $0x20, SI
-	SUBQ    $0x20, BX
-	JNZ     spread_vector
-	DECQ    DX
-	JNZ     spread_position
-	JMP     done
+w0_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	JMP          w0_loaded_a
 
-sum:
-	MOVQ 72(AX), DX
+w0_constant_a:
+	VBROADCASTSD 96(CX), Y1
 
-sum_position:
+w0_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w0_muladd
+	JEQ  w0_mul
+	CMPQ R8, $0x03
+	JLT  w0_add
+	JEQ  w0_copy
+	CMPQ R8, $0x05
+	JLT  w0_sub
+	JEQ  w0_div
+	CMPQ R8, $0x07
+	JLT  w0_where
+	JEQ  w0_relu
+	CMPQ R8, $0x09
+	JLT  w0_step
+	JEQ  w0_sqrt
+	JMP  w0_rsqrt
+
+w0_muladd:
+	VMULPD Y5, Y1, Y1
+	VADDPD Y9, Y1, Y1
+	JMP    w0_made
+
+w0_mul:
+	VMULPD Y5, Y1, Y1
+	JMP    w0_made
+
+w0_add:
+	VADDPD Y5, Y1, Y1
+	JMP    w0_made
+
+w0_copy:
+	JMP w0_made
+
+w0_sub:
+	VSUBPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	JMP     w0_made
+
+w0_div:
+	VDIVPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	JMP     w0_made
+
+w0_where:
+	VCMPPD    $0x04, Y0, Y1, Y1
+	VBLENDVPD Y1, Y5, Y9, Y1
+	VMOVAPD   Y1, Y1
+	JMP       w0_made
+
+w0_relu:
+	VMAXPD  Y1, Y0, Y1
+	VMOVAPD Y1, Y1
+	JMP     w0_made
+
+w0_step:
+	VCMPPD    $0x1e, Y0, Y1, Y1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y3
+	VBLENDVPD Y1, Y3, Y0, Y1
+	VMOVAPD   Y1, Y1
+	JMP       w0_made
+
+w0_sqrt:
+	VSQRTPD Y1, Y1
+	VMOVAPD Y1, Y1
+	JMP     w0_made
+
+w0_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y3
+	VSQRTPD Y1, Y1
+	VDIVPD  Y1, Y3, Y1
+	VMOVAPD Y1, Y1
+
+w0_made:
+	CMPQ       104(CX), $0x00
+	JEQ        w0_stored
+	MOVQ       40(CX), DI
+	MOVQ       (BX)(DI*1), DI
+	ADDQ       (DX), DI
+	VMASKMOVPD Y1, Y2, (DI)
+
+w0_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w0_next
+	JMP  done
+
+w1_instruction:
+w1_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_muladd_vectors_vectors_result
+	JEQ  w1_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w1_mul_vectors_vectors
+	JEQ  w1_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w1_mul_result_vectors
+	JEQ  w1_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w1_add_result_vectors
+	JEQ  w1_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w1_muladd_result_vectors_vectors
+	JEQ  w1_copy_element
+	CMPQ R8, $0x0b
+	JLT  w1_mul_vectors_constant
+	JEQ  w1_mul_result_constant
+	JMP  w1_general
+
+w1_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y5, Y5
+	VADDPD  Y5, Y1, Y1
+	JMP     w1_made
+
+w1_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y5
+	VADDPD  Y5, Y1, Y1
+	JMP     w1_made
+
+w1_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y1, Y1
+	JMP     w1_made
+
+w1_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y1
+	JMP     w1_made
+
+w1_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	JMP    w1_made
+
+w1_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPD  (DI), Y1, Y1
+	JMP     w1_made
+
+w1_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	JMP    w1_made
+
+w1_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMULPD  Y9, Y1, Y1
+	JMP     w1_made
+
+w1_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	JMP    w1_made
+
+w1_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	JMP          w1_made
+
+w1_mul_vectors_constant:
+	VBROADCASTSD 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPD       (DI), Y9, Y1
+	JMP          w1_made
+
+w1_mul_result_constant:
+	VBROADCASTSD 96(CX), Y9
+	VMULPD       Y9, Y1, Y1
+	JMP          w1_made
+
+w1_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_c
+	JEQ  w1_vectors_c
+	CMPQ R8, $0x03
+	JLT  w1_result_c
+	JEQ  w1_vector_c
+	CMPQ R8, $0x05
+	JLT  w1_element_c
+	JEQ  w1_elements_c
+	JMP  w1_constant_c
+
+w1_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	JMP     w1_loaded_c
+
+w1_result_c:
+	VMOVAPD Y1, Y9
+	JMP     w1_loaded_c
+
+w1_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	JMP     w1_loaded_c
+
+w1_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	JMP          w1_loaded_c
+
+w1_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	JMP          w1_loaded_c
+
+w1_constant_c:
+	VBROADCASTSD 96(CX), Y9
+
+w1_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_b
+	JEQ  w1_vectors_b
+	CMPQ R8, $0x03
+	JLT  w1_result_b
+	JEQ  w1_vector_b
+	CMPQ R8, $0x05
+	JLT  w1_element_b
+	JEQ  w1_elements_b
+	JMP  w1_constant_b
+
+w1_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	JMP     w1_loaded_b
+
+w1_result_b:
+	VMOVAPD Y1, Y5
+	JMP     w1_loaded_b
+
+w1_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	JMP     w1_loaded_b
+
+w1_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	JMP          w1_loaded_b
+
+w1_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	JMP          w1_loaded_b
+
+w1_constant_b:
+	VBROADCASTSD 96(CX), Y5
+
+w1_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_loaded_a
+	JEQ  w1_vectors_a
+	CMPQ R8, $0x03
+	JLT  w1_result_a
+	JEQ  w1_vector_a
+	CMPQ R8, $0x05
+	JLT  w1_element_a
+	JEQ  w1_elements_a
+	JMP  w1_constant_a
+
+w1_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	JMP     w1_loaded_a
+
+w1_result_a:
+	VMOVAPD Y1, Y1
+	JMP     w1_loaded_a
+
+w1_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	JMP     w1_loaded_a
+
+w1_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	JMP          w1_loaded_a
+
+w1_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	JMP          w1_loaded_a
+
+w1_constant_a:
+	VBROADCASTSD 96(CX), Y1
+
+w1_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w1_muladd
+	JEQ  w1_mul
+	CMPQ R8, $0x03
+	JLT  w1_add
+	JEQ  w1_copy
+	CMPQ R8, $0x05
+	JLT  w1_sub
+	JEQ  w1_div
+	CMPQ R8, $0x07
+	JLT  w1_where
+	JEQ  w1_relu
+	CMPQ R8, $0x09
+	JLT  w1_step
+	JEQ  w1_sqrt
+	JMP  w1_rsqrt
+
+w1_muladd:
+	VMULPD Y5, Y1, Y1
+	VADDPD Y9, Y1, Y1
+	JMP    w1_made
+
+w1_mul:
+	VMULPD Y5, Y1, Y1
+	JMP    w1_made
+
+w1_add:
+	VADDPD Y5, Y1, Y1
+	JMP    w1_made
+
+w1_copy:
+	JMP w1_made
+
+w1_sub:
+	VSUBPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	JMP     w1_made
+
+w1_div:
+	VDIVPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	JMP     w1_made
+
+w1_where:
+	VCMPPD    $0x04, Y0, Y1, Y1
+	VBLENDVPD Y1, Y5, Y9, Y1
+	VMOVAPD   Y1, Y1
+	JMP       w1_made
+
+w1_relu:
+	VMAXPD  Y1, Y0, Y1
+	VMOVAPD Y1, Y1
+	JMP     w1_made
+
+w1_step:
+	VCMPPD    $0x1e, Y0, Y1, Y1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y1, Y13, Y0, Y1
+	VMOVAPD   Y1, Y1
+	JMP       w1_made
+
+w1_sqrt:
+	VSQRTPD Y1, Y1
+	VMOVAPD Y1, Y1
+	JMP     w1_made
+
+w1_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y1, Y1
+	VDIVPD  Y1, Y13, Y1
+	VMOVAPD Y1, Y1
+
+w1_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w1_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPD Y1, (DI)
+
+w1_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w1_next
+	JMP  next
+
+w2_instruction:
+w2_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_muladd_vectors_vectors_result
+	JEQ  w2_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w2_mul_vectors_vectors
+	JEQ  w2_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w2_mul_result_vectors
+	JEQ  w2_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w2_add_result_vectors
+	JEQ  w2_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w2_muladd_result_vectors_vectors
+	JEQ  w2_copy_element
+	CMPQ R8, $0x0b
+	JLT  w2_mul_vectors_constant
+	JEQ  w2_mul_result_constant
+	JMP  w2_general
+
+w2_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVUPD (DI)(R9*1), Y6
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y5, Y5
+	VMULPD  (DI)(R9*1), Y6, Y6
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	JMP     w2_made
+
+w2_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y5
+	VMULPD  (DI)(R9*1), Y9, Y6
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	JMP     w2_made
+
+w2_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y1, Y1
+	VMULPD  (DI)(R9*1), Y2, Y2
+	JMP     w2_made
+
+w2_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y1
+	VMULPD  (DI)(R9*1), Y9, Y2
+	JMP     w2_made
+
+w2_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	VMULPD (DI)(R9*1), Y2, Y2
+	JMP    w2_made
+
+w2_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPD  (DI), Y1, Y1
+	VADDPD  (DI)(R9*1), Y2, Y2
+	JMP     w2_made
+
+w2_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	VADDPD (DI)(R9*1), Y2, Y2
+	JMP    w2_made
+
+w2_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMULPD  Y9, Y1, Y1
+	VMULPD  Y9, Y2, Y2
+	JMP     w2_made
+
+w2_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	VMULPD (DI)(R9*1), Y2, Y2
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	VADDPD (DI)(R9*1), Y2, Y2
+	JMP    w2_made
+
+w2_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VMOVAPD      Y1, Y2
+	JMP          w2_made
+
+w2_mul_vectors_constant:
+	VBROADCASTSD 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPD       (DI), Y9, Y1
+	VMULPD       (DI)(R9*1), Y9, Y2
+	JMP          w2_made
+
+w2_mul_result_constant:
+	VBROADCASTSD 96(CX), Y9
+	VMULPD       Y9, Y1, Y1
+	VMULPD       Y9, Y2, Y2
+	JMP          w2_made
+
+w2_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_c
+	JEQ  w2_vectors_c
+	CMPQ R8, $0x03
+	JLT  w2_result_c
+	JEQ  w2_vector_c
+	CMPQ R8, $0x05
+	JLT  w2_element_c
+	JEQ  w2_elements_c
+	JMP  w2_constant_c
+
+w2_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMOVUPD (DI)(R9*1), Y10
+	JMP     w2_loaded_c
+
+w2_result_c:
+	VMOVAPD Y1, Y9
+	VMOVAPD Y2, Y10
+	JMP     w2_loaded_c
+
+w2_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMOVAPD Y9, Y10
+	JMP     w2_loaded_c
+
+w2_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	VMOVAPD      Y9, Y10
+	JMP          w2_loaded_c
+
+w2_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	VBROADCASTSD 8(DI), Y10
+	JMP          w2_loaded_c
+
+w2_constant_c:
+	VBROADCASTSD 96(CX), Y9
+	VMOVAPD      Y9, Y10
+
+w2_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_b
+	JEQ  w2_vectors_b
+	CMPQ R8, $0x03
+	JLT  w2_result_b
+	JEQ  w2_vector_b
+	CMPQ R8, $0x05
+	JLT  w2_element_b
+	JEQ  w2_elements_b
+	JMP  w2_constant_b
+
+w2_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVUPD (DI)(R9*1), Y6
+	JMP     w2_loaded_b
+
+w2_result_b:
+	VMOVAPD Y1, Y5
+	VMOVAPD Y2, Y6
+	JMP     w2_loaded_b
+
+w2_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVAPD Y5, Y6
+	JMP     w2_loaded_b
+
+w2_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	VMOVAPD      Y5, Y6
+	JMP          w2_loaded_b
+
+w2_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	VBROADCASTSD 8(DI), Y6
+	JMP          w2_loaded_b
+
+w2_constant_b:
+	VBROADCASTSD 96(CX), Y5
+	VMOVAPD      Y5, Y6
+
+w2_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_loaded_a
+	JEQ  w2_vectors_a
+	CMPQ R8, $0x03
+	JLT  w2_result_a
+	JEQ  w2_vector_a
+	CMPQ R8, $0x05
+	JLT  w2_element_a
+	JEQ  w2_elements_a
+	JMP  w2_constant_a
+
+w2_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	JMP     w2_loaded_a
+
+w2_result_a:
+	VMOVAPD Y1, Y1
+	VMOVAPD Y2, Y2
+	JMP     w2_loaded_a
+
+w2_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVAPD Y1, Y2
+	JMP     w2_loaded_a
+
+w2_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VMOVAPD      Y1, Y2
+	JMP          w2_loaded_a
+
+w2_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VBROADCASTSD 8(DI), Y2
+	JMP          w2_loaded_a
+
+w2_constant_a:
+	VBROADCASTSD 96(CX), Y1
+	VMOVAPD      Y1, Y2
+
+w2_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w2_muladd
+	JEQ  w2_mul
+	CMPQ R8, $0x03
+	JLT  w2_add
+	JEQ  w2_copy
+	CMPQ R8, $0x05
+	JLT  w2_sub
+	JEQ  w2_div
+	CMPQ R8, $0x07
+	JLT  w2_where
+	JEQ  w2_relu
+	CMPQ R8, $0x09
+	JLT  w2_step
+	JEQ  w2_sqrt
+	JMP  w2_rsqrt
+
+w2_muladd:
+	VMULPD Y5, Y1, Y1
+	VADDPD Y9, Y1, Y1
+	VMULPD Y6, Y2, Y2
+	VADDPD Y10, Y2, Y2
+	JMP    w2_made
+
+w2_mul:
+	VMULPD Y5, Y1, Y1
+	VMULPD Y6, Y2, Y2
+	JMP    w2_made
+
+w2_add:
+	VADDPD Y5, Y1, Y1
+	VADDPD Y6, Y2, Y2
+	JMP    w2_made
+
+w2_copy:
+	JMP w2_made
+
+w2_sub:
+	VSUBPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	VSUBPD  Y6, Y2, Y2
+	VMOVAPD Y2, Y2
+	JMP     w2_made
+
+w2_div:
+	VDIVPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	VDIVPD  Y6, Y2, Y2
+	VMOVAPD Y2, Y2
+	JMP     w2_made
+
+w2_where:
+	VCMPPD    $0x04, Y0, Y1, Y1
+	VBLENDVPD Y1, Y5, Y9, Y1
+	VMOVAPD   Y1, Y1
+	VCMPPD    $0x04, Y0, Y2, Y2
+	VBLENDVPD Y2, Y6, Y10, Y2
+	VMOVAPD   Y2, Y2
+	JMP       w2_made
+
+w2_relu:
+	VMAXPD  Y1, Y0, Y1
+	VMOVAPD Y1, Y1
+	VMAXPD  Y2, Y0, Y2
+	VMOVAPD Y2, Y2
+	JMP     w2_made
+
+w2_step:
+	VCMPPD    $0x1e, Y0, Y1, Y1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y1, Y13, Y0, Y1
+	VMOVAPD   Y1, Y1
+	VCMPPD    $0x1e, Y0, Y2, Y2
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y2, Y13, Y0, Y2
+	VMOVAPD   Y2, Y2
+	JMP       w2_made
+
+w2_sqrt:
+	VSQRTPD Y1, Y1
+	VMOVAPD Y1, Y1
+	VSQRTPD Y2, Y2
+	VMOVAPD Y2, Y2
+	JMP     w2_made
+
+w2_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y1, Y1
+	VDIVPD  Y1, Y13, Y1
+	VMOVAPD Y1, Y1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y2, Y2
+	VDIVPD  Y2, Y13, Y2
+	VMOVAPD Y2, Y2
+
+w2_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w2_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPD Y1, (DI)
+	VMOVUPD Y2, (DI)(R9*1)
+
+w2_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w2_next
+	JMP  next
+
+w3_instruction:
+w3_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_muladd_vectors_vectors_result
+	JEQ  w3_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w3_mul_vectors_vectors
+	JEQ  w3_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w3_mul_result_vectors
+	JEQ  w3_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w3_add_result_vectors
+	JEQ  w3_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w3_muladd_result_vectors_vectors
+	JEQ  w3_copy_element
+	CMPQ R8, $0x0b
+	JLT  w3_mul_vectors_constant
+	JEQ  w3_mul_result_constant
+	JMP  w3_general
+
+w3_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVUPD (DI)(R9*1), Y6
+	VMOVUPD (DI)(R9*2), Y7
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y5, Y5
+	VMULPD  (DI)(R9*1), Y6, Y6
+	VMULPD  (DI)(R9*2), Y7, Y7
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	VADDPD  Y7, Y3, Y3
+	JMP     w3_made
+
+w3_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y5
+	VMULPD  (DI)(R9*1), Y9, Y6
+	VMULPD  (DI)(R9*2), Y9, Y7
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	VADDPD  Y7, Y3, Y3
+	JMP     w3_made
+
+w3_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	VMOVUPD (DI)(R9*2), Y3
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y1, Y1
+	VMULPD  (DI)(R9*1), Y2, Y2
+	VMULPD  (DI)(R9*2), Y3, Y3
+	JMP     w3_made
+
+w3_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y1
+	VMULPD  (DI)(R9*1), Y9, Y2
+	VMULPD  (DI)(R9*2), Y9, Y3
+	JMP     w3_made
+
+w3_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	VMULPD (DI)(R9*1), Y2, Y2
+	VMULPD (DI)(R9*2), Y3, Y3
+	JMP    w3_made
+
+w3_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	VMOVUPD (DI)(R9*2), Y3
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPD  (DI), Y1, Y1
+	VADDPD  (DI)(R9*1), Y2, Y2
+	VADDPD  (DI)(R9*2), Y3, Y3
+	JMP     w3_made
+
+w3_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	VADDPD (DI)(R9*1), Y2, Y2
+	VADDPD (DI)(R9*2), Y3, Y3
+	JMP    w3_made
+
+w3_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMULPD  Y9, Y1, Y1
+	VMULPD  Y9, Y2, Y2
+	VMULPD  Y9, Y3, Y3
+	JMP     w3_made
+
+w3_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	VMULPD (DI)(R9*1), Y2, Y2
+	VMULPD (DI)(R9*2), Y3, Y3
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	VADDPD (DI)(R9*1), Y2, Y2
+	VADDPD (DI)(R9*2), Y3, Y3
+	JMP    w3_made
+
+w3_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VMOVAPD      Y1, Y2
+	VMOVAPD      Y1, Y3
+	JMP          w3_made
+
+w3_mul_vectors_constant:
+	VBROADCASTSD 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPD       (DI), Y9, Y1
+	VMULPD       (DI)(R9*1), Y9, Y2
+	VMULPD       (DI)(R9*2), Y9, Y3
+	JMP          w3_made
+
+w3_mul_result_constant:
+	VBROADCASTSD 96(CX), Y9
+	VMULPD       Y9, Y1, Y1
+	VMULPD       Y9, Y2, Y2
+	VMULPD       Y9, Y3, Y3
+	JMP          w3_made
+
+w3_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_c
+	JEQ  w3_vectors_c
+	CMPQ R8, $0x03
+	JLT  w3_result_c
+	JEQ  w3_vector_c
+	CMPQ R8, $0x05
+	JLT  w3_element_c
+	JEQ  w3_elements_c
+	JMP  w3_constant_c
+
+w3_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMOVUPD (DI)(R9*1), Y10
+	VMOVUPD (DI)(R9*2), Y11
+	JMP     w3_loaded_c
+
+w3_result_c:
+	VMOVAPD Y1, Y9
+	VMOVAPD Y2, Y10
+	VMOVAPD Y3, Y11
+	JMP     w3_loaded_c
+
+w3_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMOVAPD Y9, Y10
+	VMOVAPD Y9, Y11
+	JMP     w3_loaded_c
+
+w3_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	VMOVAPD      Y9, Y10
+	VMOVAPD      Y9, Y11
+	JMP          w3_loaded_c
+
+w3_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	VBROADCASTSD 8(DI), Y10
+	VBROADCASTSD 16(DI), Y11
+	JMP          w3_loaded_c
+
+w3_constant_c:
+	VBROADCASTSD 96(CX), Y9
+	VMOVAPD      Y9, Y10
+	VMOVAPD      Y9, Y11
+
+w3_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_b
+	JEQ  w3_vectors_b
+	CMPQ R8, $0x03
+	JLT  w3_result_b
+	JEQ  w3_vector_b
+	CMPQ R8, $0x05
+	JLT  w3_element_b
+	JEQ  w3_elements_b
+	JMP  w3_constant_b
+
+w3_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVUPD (DI)(R9*1), Y6
+	VMOVUPD (DI)(R9*2), Y7
+	JMP     w3_loaded_b
+
+w3_result_b:
+	VMOVAPD Y1, Y5
+	VMOVAPD Y2, Y6
+	VMOVAPD Y3, Y7
+	JMP     w3_loaded_b
+
+w3_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVAPD Y5, Y6
+	VMOVAPD Y5, Y7
+	JMP     w3_loaded_b
+
+w3_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	VMOVAPD      Y5, Y6
+	VMOVAPD      Y5, Y7
+	JMP          w3_loaded_b
+
+w3_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	VBROADCASTSD 8(DI), Y6
+	VBROADCASTSD 16(DI), Y7
+	JMP          w3_loaded_b
+
+w3_constant_b:
+	VBROADCASTSD 96(CX), Y5
+	VMOVAPD      Y5, Y6
+	VMOVAPD      Y5, Y7
+
+w3_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_loaded_a
+	JEQ  w3_vectors_a
+	CMPQ R8, $0x03
+	JLT  w3_result_a
+	JEQ  w3_vector_a
+	CMPQ R8, $0x05
+	JLT  w3_element_a
+	JEQ  w3_elements_a
+	JMP  w3_constant_a
+
+w3_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	VMOVUPD (DI)(R9*2), Y3
+	JMP     w3_loaded_a
+
+w3_result_a:
+	VMOVAPD Y1, Y1
+	VMOVAPD Y2, Y2
+	VMOVAPD Y3, Y3
+	JMP     w3_loaded_a
+
+w3_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVAPD Y1, Y2
+	VMOVAPD Y1, Y3
+	JMP     w3_loaded_a
+
+w3_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VMOVAPD      Y1, Y2
+	VMOVAPD      Y1, Y3
+	JMP          w3_loaded_a
+
+w3_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VBROADCASTSD 8(DI), Y2
+	VBROADCASTSD 16(DI), Y3
+	JMP          w3_loaded_a
+
+w3_constant_a:
+	VBROADCASTSD 96(CX), Y1
+	VMOVAPD      Y1, Y2
+	VMOVAPD      Y1, Y3
+
+w3_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w3_muladd
+	JEQ  w3_mul
+	CMPQ R8, $0x03
+	JLT  w3_add
+	JEQ  w3_copy
+	CMPQ R8, $0x05
+	JLT  w3_sub
+	JEQ  w3_div
+	CMPQ R8, $0x07
+	JLT  w3_where
+	JEQ  w3_relu
+	CMPQ R8, $0x09
+	JLT  w3_step
+	JEQ  w3_sqrt
+	JMP  w3_rsqrt
+
+w3_muladd:
+	VMULPD Y5, Y1, Y1
+	VADDPD Y9, Y1, Y1
+	VMULPD Y6, Y2, Y2
+	VADDPD Y10, Y2, Y2
+	VMULPD Y7, Y3, Y3
+	VADDPD Y11, Y3, Y3
+	JMP    w3_made
+
+w3_mul:
+	VMULPD Y5, Y1, Y1
+	VMULPD Y6, Y2, Y2
+	VMULPD Y7, Y3, Y3
+	JMP    w3_made
+
+w3_add:
+	VADDPD Y5, Y1, Y1
+	VADDPD Y6, Y2, Y2
+	VADDPD Y7, Y3, Y3
+	JMP    w3_made
+
+w3_copy:
+	JMP w3_made
+
+w3_sub:
+	VSUBPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	VSUBPD  Y6, Y2, Y2
+	VMOVAPD Y2, Y2
+	VSUBPD  Y7, Y3, Y3
+	VMOVAPD Y3, Y3
+	JMP     w3_made
+
+w3_div:
+	VDIVPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	VDIVPD  Y6, Y2, Y2
+	VMOVAPD Y2, Y2
+	VDIVPD  Y7, Y3, Y3
+	VMOVAPD Y3, Y3
+	JMP     w3_made
+
+w3_where:
+	VCMPPD    $0x04, Y0, Y1, Y1
+	VBLENDVPD Y1, Y5, Y9, Y1
+	VMOVAPD   Y1, Y1
+	VCMPPD    $0x04, Y0, Y2, Y2
+	VBLENDVPD Y2, Y6, Y10, Y2
+	VMOVAPD   Y2, Y2
+	VCMPPD    $0x04, Y0, Y3, Y3
+	VBLENDVPD Y3, Y7, Y11, Y3
+	VMOVAPD   Y3, Y3
+	JMP       w3_made
+
+w3_relu:
+	VMAXPD  Y1, Y0, Y1
+	VMOVAPD Y1, Y1
+	VMAXPD  Y2, Y0, Y2
+	VMOVAPD Y2, Y2
+	VMAXPD  Y3, Y0, Y3
+	VMOVAPD Y3, Y3
+	JMP     w3_made
+
+w3_step:
+	VCMPPD    $0x1e, Y0, Y1, Y1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y1, Y13, Y0, Y1
+	VMOVAPD   Y1, Y1
+	VCMPPD    $0x1e, Y0, Y2, Y2
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y2, Y13, Y0, Y2
+	VMOVAPD   Y2, Y2
+	VCMPPD    $0x1e, Y0, Y3, Y3
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y3, Y13, Y0, Y3
+	VMOVAPD   Y3, Y3
+	JMP       w3_made
+
+w3_sqrt:
+	VSQRTPD Y1, Y1
+	VMOVAPD Y1, Y1
+	VSQRTPD Y2, Y2
+	VMOVAPD Y2, Y2
+	VSQRTPD Y3, Y3
+	VMOVAPD Y3, Y3
+	JMP     w3_made
+
+w3_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y1, Y1
+	VDIVPD  Y1, Y13, Y1
+	VMOVAPD Y1, Y1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y2, Y2
+	VDIVPD  Y2, Y13, Y2
+	VMOVAPD Y2, Y2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y3, Y3
+	VDIVPD  Y3, Y13, Y3
+	VMOVAPD Y3, Y3
+
+w3_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w3_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPD Y1, (DI)
+	VMOVUPD Y2, (DI)(R9*1)
+	VMOVUPD Y3, (DI)(R9*2)
+
+w3_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w3_next
+	JMP  next
+
+w4_instruction:
+w4_next:
+	MOVQ (CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_muladd_vectors_vectors_result
+	JEQ  w4_muladd_vector_vectors_result
+	CMPQ R8, $0x03
+	JLT  w4_mul_vectors_vectors
+	JEQ  w4_mul_vector_vectors
+	CMPQ R8, $0x05
+	JLT  w4_mul_result_vectors
+	JEQ  w4_add_vectors_vectors
+	CMPQ R8, $0x07
+	JLT  w4_add_result_vectors
+	JEQ  w4_mul_result_vector
+	CMPQ R8, $0x09
+	JLT  w4_muladd_result_vectors_vectors
+	JEQ  w4_copy_element
+	CMPQ R8, $0x0b
+	JLT  w4_mul_vectors_constant
+	JEQ  w4_mul_result_constant
+	JMP  w4_general
+
+w4_muladd_vectors_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVUPD (DI)(R9*1), Y6
+	VMOVUPD (DI)(R9*2), Y7
+	VMOVUPD (DI)(R10*1), Y8
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y5, Y5
+	VMULPD  (DI)(R9*1), Y6, Y6
+	VMULPD  (DI)(R9*2), Y7, Y7
+	VMULPD  (DI)(R10*1), Y8, Y8
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	VADDPD  Y7, Y3, Y3
+	VADDPD  Y8, Y4, Y4
+	JMP     w4_made
+
+w4_muladd_vector_vectors_result:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y5
+	VMULPD  (DI)(R9*1), Y9, Y6
+	VMULPD  (DI)(R9*2), Y9, Y7
+	VMULPD  (DI)(R10*1), Y9, Y8
+	VADDPD  Y5, Y1, Y1
+	VADDPD  Y6, Y2, Y2
+	VADDPD  Y7, Y3, Y3
+	VADDPD  Y8, Y4, Y4
+	JMP     w4_made
+
+w4_mul_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	VMOVUPD (DI)(R9*2), Y3
+	VMOVUPD (DI)(R10*1), Y4
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y1, Y1
+	VMULPD  (DI)(R9*1), Y2, Y2
+	VMULPD  (DI)(R9*2), Y3, Y3
+	VMULPD  (DI)(R10*1), Y4, Y4
+	JMP     w4_made
+
+w4_mul_vector_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMULPD  (DI), Y9, Y1
+	VMULPD  (DI)(R9*1), Y9, Y2
+	VMULPD  (DI)(R9*2), Y9, Y3
+	VMULPD  (DI)(R10*1), Y9, Y4
+	JMP     w4_made
+
+w4_mul_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	VMULPD (DI)(R9*1), Y2, Y2
+	VMULPD (DI)(R9*2), Y3, Y3
+	VMULPD (DI)(R10*1), Y4, Y4
+	JMP    w4_made
+
+w4_add_vectors_vectors:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	VMOVUPD (DI)(R9*2), Y3
+	VMOVUPD (DI)(R10*1), Y4
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VADDPD  (DI), Y1, Y1
+	VADDPD  (DI)(R9*1), Y2, Y2
+	VADDPD  (DI)(R9*2), Y3, Y3
+	VADDPD  (DI)(R10*1), Y4, Y4
+	JMP     w4_made
+
+w4_add_result_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	VADDPD (DI)(R9*1), Y2, Y2
+	VADDPD (DI)(R9*2), Y3, Y3
+	VADDPD (DI)(R10*1), Y4, Y4
+	JMP    w4_made
+
+w4_mul_result_vector:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMULPD  Y9, Y1, Y1
+	VMULPD  Y9, Y2, Y2
+	VMULPD  Y9, Y3, Y3
+	VMULPD  Y9, Y4, Y4
+	JMP     w4_made
+
+w4_muladd_result_vectors_vectors:
+	MOVQ   80(CX), R8
+	MOVQ   56(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VMULPD (DI), Y1, Y1
+	VMULPD (DI)(R9*1), Y2, Y2
+	VMULPD (DI)(R9*2), Y3, Y3
+	VMULPD (DI)(R10*1), Y4, Y4
+	MOVQ   88(CX), R8
+	MOVQ   64(CX), DI
+	MOVQ   (BX)(DI*1), DI
+	ADDQ   (DX)(R8*1), DI
+	VADDPD (DI), Y1, Y1
+	VADDPD (DI)(R9*1), Y2, Y2
+	VADDPD (DI)(R9*2), Y3, Y3
+	VADDPD (DI)(R10*1), Y4, Y4
+	JMP    w4_made
+
+w4_copy_element:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VMOVAPD      Y1, Y2
+	VMOVAPD      Y1, Y3
+	VMOVAPD      Y1, Y4
+	JMP          w4_made
+
+w4_mul_vectors_constant:
+	VBROADCASTSD 96(CX), Y9
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VMULPD       (DI), Y9, Y1
+	VMULPD       (DI)(R9*1), Y9, Y2
+	VMULPD       (DI)(R9*2), Y9, Y3
+	VMULPD       (DI)(R10*1), Y9, Y4
+	JMP          w4_made
+
+w4_mul_result_constant:
+	VBROADCASTSD 96(CX), Y9
+	VMULPD       Y9, Y1, Y1
+	VMULPD       Y9, Y2, Y2
+	VMULPD       Y9, Y3, Y3
+	VMULPD       Y9, Y4, Y4
+	JMP          w4_made
+
+w4_general:
+	MOVQ 32(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_c
+	JEQ  w4_vectors_c
+	CMPQ R8, $0x03
+	JLT  w4_result_c
+	JEQ  w4_vector_c
+	CMPQ R8, $0x05
+	JLT  w4_element_c
+	JEQ  w4_elements_c
+	JMP  w4_constant_c
+
+w4_vectors_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMOVUPD (DI)(R9*1), Y10
+	VMOVUPD (DI)(R9*2), Y11
+	VMOVUPD (DI)(R10*1), Y12
+	JMP     w4_loaded_c
+
+w4_result_c:
+	VMOVAPD Y1, Y9
+	VMOVAPD Y2, Y10
+	VMOVAPD Y3, Y11
+	VMOVAPD Y4, Y12
+	JMP     w4_loaded_c
+
+w4_vector_c:
+	MOVQ    88(CX), R8
+	MOVQ    64(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y9
+	VMOVAPD Y9, Y10
+	VMOVAPD Y9, Y11
+	VMOVAPD Y9, Y12
+	JMP     w4_loaded_c
+
+w4_element_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	VMOVAPD      Y9, Y10
+	VMOVAPD      Y9, Y11
+	VMOVAPD      Y9, Y12
+	JMP          w4_loaded_c
+
+w4_elements_c:
+	MOVQ         88(CX), R8
+	MOVQ         64(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y9
+	VBROADCASTSD 8(DI), Y10
+	VBROADCASTSD 16(DI), Y11
+	VBROADCASTSD 24(DI), Y12
+	JMP          w4_loaded_c
+
+w4_constant_c:
+	VBROADCASTSD 96(CX), Y9
+	VMOVAPD      Y9, Y10
+	VMOVAPD      Y9, Y11
+	VMOVAPD      Y9, Y12
+
+w4_loaded_c:
+	MOVQ 24(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_b
+	JEQ  w4_vectors_b
+	CMPQ R8, $0x03
+	JLT  w4_result_b
+	JEQ  w4_vector_b
+	CMPQ R8, $0x05
+	JLT  w4_element_b
+	JEQ  w4_elements_b
+	JMP  w4_constant_b
+
+w4_vectors_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVUPD (DI)(R9*1), Y6
+	VMOVUPD (DI)(R9*2), Y7
+	VMOVUPD (DI)(R10*1), Y8
+	JMP     w4_loaded_b
+
+w4_result_b:
+	VMOVAPD Y1, Y5
+	VMOVAPD Y2, Y6
+	VMOVAPD Y3, Y7
+	VMOVAPD Y4, Y8
+	JMP     w4_loaded_b
+
+w4_vector_b:
+	MOVQ    80(CX), R8
+	MOVQ    56(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y5
+	VMOVAPD Y5, Y6
+	VMOVAPD Y5, Y7
+	VMOVAPD Y5, Y8
+	JMP     w4_loaded_b
+
+w4_element_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	VMOVAPD      Y5, Y6
+	VMOVAPD      Y5, Y7
+	VMOVAPD      Y5, Y8
+	JMP          w4_loaded_b
+
+w4_elements_b:
+	MOVQ         80(CX), R8
+	MOVQ         56(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y5
+	VBROADCASTSD 8(DI), Y6
+	VBROADCASTSD 16(DI), Y7
+	VBROADCASTSD 24(DI), Y8
+	JMP          w4_loaded_b
+
+w4_constant_b:
+	VBROADCASTSD 96(CX), Y5
+	VMOVAPD      Y5, Y6
+	VMOVAPD      Y5, Y7
+	VMOVAPD      Y5, Y8
+
+w4_loaded_b:
+	MOVQ 16(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_loaded_a
+	JEQ  w4_vectors_a
+	CMPQ R8, $0x03
+	JLT  w4_result_a
+	JEQ  w4_vector_a
+	CMPQ R8, $0x05
+	JLT  w4_element_a
+	JEQ  w4_elements_a
+	JMP  w4_constant_a
+
+w4_vectors_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVUPD (DI)(R9*1), Y2
+	VMOVUPD (DI)(R9*2), Y3
+	VMOVUPD (DI)(R10*1), Y4
+	JMP     w4_loaded_a
+
+w4_result_a:
+	VMOVAPD Y1, Y1
+	VMOVAPD Y2, Y2
+	VMOVAPD Y3, Y3
+	VMOVAPD Y4, Y4
+	JMP     w4_loaded_a
+
+w4_vector_a:
+	MOVQ    72(CX), R8
+	MOVQ    48(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX)(R8*1), DI
+	VMOVUPD (DI), Y1
+	VMOVAPD Y1, Y2
+	VMOVAPD Y1, Y3
+	VMOVAPD Y1, Y4
+	JMP     w4_loaded_a
+
+w4_element_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VMOVAPD      Y1, Y2
+	VMOVAPD      Y1, Y3
+	VMOVAPD      Y1, Y4
+	JMP          w4_loaded_a
+
+w4_elements_a:
+	MOVQ         72(CX), R8
+	MOVQ         48(CX), DI
+	MOVQ         (BX)(DI*1), DI
+	ADDQ         (DX)(R8*1), DI
+	VBROADCASTSD (DI), Y1
+	VBROADCASTSD 8(DI), Y2
+	VBROADCASTSD 16(DI), Y3
+	VBROADCASTSD 24(DI), Y4
+	JMP          w4_loaded_a
+
+w4_constant_a:
+	VBROADCASTSD 96(CX), Y1
+	VMOVAPD      Y1, Y2
+	VMOVAPD      Y1, Y3
+	VMOVAPD      Y1, Y4
+
+w4_loaded_a:
+	MOVQ 8(CX), R8
+	CMPQ R8, $0x01
+	JLT  w4_muladd
+	JEQ  w4_mul
+	CMPQ R8, $0x03
+	JLT  w4_add
+	JEQ  w4_copy
+	CMPQ R8, $0x05
+	JLT  w4_sub
+	JEQ  w4_div
+	CMPQ R8, $0x07
+	JLT  w4_where
+	JEQ  w4_relu
+	CMPQ R8, $0x09
+	JLT  w4_step
+	JEQ  w4_sqrt
+	JMP  w4_rsqrt
+
+w4_muladd:
+	VMULPD Y5, Y1, Y1
+	VADDPD Y9, Y1, Y1
+	VMULPD Y6, Y2, Y2
+	VADDPD Y10, Y2, Y2
+	VMULPD Y7, Y3, Y3
+	VADDPD Y11, Y3, Y3
+	VMULPD Y8, Y4, Y4
+	VADDPD Y12, Y4, Y4
+	JMP    w4_made
+
+w4_mul:
+	VMULPD Y5, Y1, Y1
+	VMULPD Y6, Y2, Y2
+	VMULPD Y7, Y3, Y3
+	VMULPD Y8, Y4, Y4
+	JMP    w4_made
+
+w4_add:
+	VADDPD Y5, Y1, Y1
+	VADDPD Y6, Y2, Y2
+	VADDPD Y7, Y3, Y3
+	VADDPD Y8, Y4, Y4
+	JMP    w4_made
+
+w4_copy:
+	JMP w4_made
+
+w4_sub:
+	VSUBPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	VSUBPD  Y6, Y2, Y2
+	VMOVAPD Y2, Y2
+	VSUBPD  Y7, Y3, Y3
+	VMOVAPD Y3, Y3
+	VSUBPD  Y8, Y4, Y4
+	VMOVAPD Y4, Y4
+	JMP     w4_made
+
+w4_div:
+	VDIVPD  Y5, Y1, Y1
+	VMOVAPD Y1, Y1
+	VDIVPD  Y6, Y2, Y2
+	VMOVAPD Y2, Y2
+	VDIVPD  Y7, Y3, Y3
+	VMOVAPD Y3, Y3
+	VDIVPD  Y8, Y4, Y4
+	VMOVAPD Y4, Y4
+	JMP     w4_made
+
+w4_where:
+	VCMPPD    $0x04, Y0, Y1, Y1
+	VBLENDVPD Y1, Y5, Y9, Y1
+	VMOVAPD   Y1, Y1
+	VCMPPD    $0x04, Y0, Y2, Y2
+	VBLENDVPD Y2, Y6, Y10, Y2
+	VMOVAPD   Y2, Y2
+	VCMPPD    $0x04, Y0, Y3, Y3
+	VBLENDVPD Y3, Y7, Y11, Y3
+	VMOVAPD   Y3, Y3
+	VCMPPD    $0x04, Y0, Y4, Y4
+	VBLENDVPD Y4, Y8, Y12, Y4
+	VMOVAPD   Y4, Y4
+	JMP       w4_made
+
+w4_relu:
+	VMAXPD  Y1, Y0, Y1
+	VMOVAPD Y1, Y1
+	VMAXPD  Y2, Y0, Y2
+	VMOVAPD Y2, Y2
+	VMAXPD  Y3, Y0, Y3
+	VMOVAPD Y3, Y3
+	VMAXPD  Y4, Y0, Y4
+	VMOVAPD Y4, Y4
+	JMP     w4_made
+
+w4_step:
+	VCMPPD    $0x1e, Y0, Y1, Y1
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y1, Y13, Y0, Y1
+	VMOVAPD   Y1, Y1
+	VCMPPD    $0x1e, Y0, Y2, Y2
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y2, Y13, Y0, Y2
+	VMOVAPD   Y2, Y2
+	VCMPPD    $0x1e, Y0, Y3, Y3
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y3, Y13, Y0, Y3
+	VMOVAPD   Y3, Y3
+	VCMPPD    $0x1e, Y0, Y4, Y4
+	VMOVUPD   c64_3ff0000000000000<>+0(SB), Y13
+	VBLENDVPD Y4, Y13, Y0, Y4
+	VMOVAPD   Y4, Y4
+	JMP       w4_made
+
+w4_sqrt:
+	VSQRTPD Y1, Y1
+	VMOVAPD Y1, Y1
+	VSQRTPD Y2, Y2
+	VMOVAPD Y2, Y2
+	VSQRTPD Y3, Y3
+	VMOVAPD Y3, Y3
+	VSQRTPD Y4, Y4
+	VMOVAPD Y4, Y4
+	JMP     w4_made
+
+w4_rsqrt:
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y1, Y1
+	VDIVPD  Y1, Y13, Y1
+	VMOVAPD Y1, Y1
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y2, Y2
+	VDIVPD  Y2, Y13, Y2
+	VMOVAPD Y2, Y2
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y3, Y3
+	VDIVPD  Y3, Y13, Y3
+	VMOVAPD Y3, Y3
+	VMOVUPD c64_3ff0000000000000<>+0(SB), Y13
+	VSQRTPD Y4, Y4
+	VDIVPD  Y4, Y13, Y4
+	VMOVAPD Y4, Y4
+
+w4_made:
+	CMPQ    104(CX), $0x00
+	JEQ     w4_stored
+	MOVQ    40(CX), DI
+	MOVQ    (BX)(DI*1), DI
+	ADDQ    (DX), DI
+	VMOVUPD Y1, (DI)
+	VMOVUPD Y2, (DI)(R9*1)
+	VMOVUPD Y3, (DI)(R9*2)
+	VMOVUPD Y4, (DI)(R10*1)
+
+w4_stored:
+	ADDQ $0x70, CX
+	DECQ SI
+	JNZ  w4_next
+	JMP  next
+
+sums:
+	MOVQ (R8), CX
+	MOVQ 40(CX), DX
+	MOVQ (BX)(DX*1), DX
+	MOVQ 48(CX), SI
+	MOVQ (BX)(SI*1), SI
+	MOVQ 224(AX), R8
+
+sums_position:
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
-	MOVQ   56(CX), BX
+	MOVQ   96(CX), DI
 
-sum_vector:
-	VADDPD       (DI), Y1, Y1
-	VADDPD       32(DI), Y2, Y2
-	ADDQ         $0x40, DI
-	SUBQ         $0x40, BX
-	JNZ          sum_vector
+sums_vector:
+	VADDPD       (SI), Y1, Y1
+	VADDPD       32(SI), Y2, Y2
+	ADDQ         $0x40, SI
+	SUBQ         $0x40, DI
+	JNZ          sums_vector
 	VADDPD       Y2, Y1, Y1
 	VEXTRACTF128 $0x01, Y1, X2
 	VADDPD       X2, X1, X1
 	VUNPCKHPD    X1, X1, X2
 	VADDSD       X2, X1, X1
-	VMOVSD       X1, (SI)
-	ADDQ         $0x08, SI
-	DECQ         DX
-	JNZ          sum_position
+	VMOVSD       X1, (DX)
+	ADDQ         $0x08, DX
+	DECQ         R8
+	JNZ          sums_position
 	JMP          done
 
 // func repeatF64AVX2(p *byte)

@@ -52,7 +52,7 @@ func pairs4F32AVX512(p *byte)
 // peakF32AVX512 runs n rounds of 12 vector multiply-adds.
 func peakF32AVX512(n int)
 
-// scriptF32AVX512 does the instructions of a script on a block; p points to a scriptArgs.
+// scriptF32AVX512 does the passes of a script over a block; p points to a scriptArgs.
 //
 //go:noescape
 func scriptF32AVX512(p *byte)
@@ -195,7 +195,7 @@ func pairs4F64AVX512(p *byte)
 // peakF64AVX512 runs n rounds of 12 vector multiply-adds.
 func peakF64AVX512(n int)
 
-// scriptF64AVX512 does the instructions of a script on a block; p points to a scriptArgs.
+// scriptF64AVX512 does the passes of a script over a block; p points to a scriptArgs.
 //
 //go:noescape
 func scriptF64AVX512(p *byte)
@@ -353,7 +353,7 @@ func pairs4F32AVX2(p *byte)
 // peakF32AVX2 runs n rounds of 12 vector multiply-adds.
 func peakF32AVX2(n int)
 
-// scriptF32AVX2 does the instructions of a script on a block; p points to a scriptArgs.
+// scriptF32AVX2 does the passes of a script over a block; p points to a scriptArgs.
 //
 //go:noescape
 func scriptF32AVX2(p *byte)
@@ -456,7 +456,7 @@ func pairs4F64AVX2(p *byte)
 // peakF64AVX2 runs n rounds of 12 vector multiply-adds.
 func peakF64AVX2(n int)
 
-// scriptF64AVX2 does the instructions of a script on a block; p points to a scriptArgs.
+// scriptF64AVX2 does the passes of a script over a block; p points to a scriptArgs.
 //
 //go:noescape
 func scriptF64AVX2(p *byte)

@@ -33,7 +33,9 @@ func peakRounds[T Float](n int) (flops float64) {
 	return flops
 }
 
-func (s *Script[T]) kernels(_ [][]T, _, _ int) int { return 0 }
+func kernels[T Float]([]pass, *[2]strips, [][]T, int, int) {}
+
+func vectorWidth() int { return line }
 
 func mulSparse[T Float](d *Sparse, c, a, b []T) { mulSparseGeneric(d, c, a, b) }
 

@@ -4,42 +4,58 @@ package kernel
 
 import "unsafe"
 
-// scriptArgs is read by the kernels of scripts; _asm/vector.go repeats the offsets.
+// scriptArgs is read by the kernels of scripts; _asm/script.go repeats the offsets.
 type scriptArgs struct {
-	code       unsafe.Pointer // the first instruction
-	count      int
-	slots      unsafe.Pointer // the header of the first slot
-	lanes      unsafe.Pointer // the masks of vectors, see laneMasks
-	full, rest [2]int         // vectors of a slot, and elements that are left, by extent
-	rows       int
-	positions  int
+	passes    unsafe.Pointer // the first
+	count     int
+	slots     unsafe.Pointer // the header of the first
+	lanes     unsafe.Pointer // the masks of vectors, see laneMasks
+	lists     [2]stripList   // by kind of pass
+	positions int
 
-	state [5]int // the kernels' own
+	state [4]int // the kernels' own
+}
+
+// stripList is the strips of a block: some of a list, and then what is left.
+type stripList struct {
+	first unsafe.Pointer
+	count int
+	step  int
+	left  int // how many of more
+	more  [2]strip
 }
 
 var (
-	_ = [1]struct{}{}[unsafe.Offsetof(scriptArgs{}.state)-80]
-	_ = [1]struct{}{}[unsafe.Sizeof(instruction{})-176]
+	_ = [1]struct{}{}[unsafe.Offsetof(scriptArgs{}.state)-232]
+	_ = [1]struct{}{}[unsafe.Sizeof(stripList{})-96]
+	_ = [1]struct{}{}[unsafe.Sizeof(instruction{})-112]
 )
 
-// kernels does the steps from at on for which there are kernels, and returns how many.
-func (s *Script[T]) kernels(slots [][]T, n, at int) int {
-	if path == pathGeneric || !s.code[at].fast {
-		return 0
-	}
-	count := 1
-	for at+count < len(s.code) && s.code[at+count].fast {
-		count++
-	}
-	p := scriptArgs{code: unsafe.Pointer(&s.code[at]), count: count, slots: unsafe.Pointer(&slots[0]), lanes: unsafe.Pointer(&laneMasks)}
+// kernels does passes over a block of n elements and their positions.
+func kernels[T Float](passes []pass, lists *[2]strips, slots [][]T, n, positions int) {
+	p := scriptArgs{passes: unsafe.Pointer(&passes[0]), count: len(passes), slots: unsafe.Pointer(&slots[0]), lanes: unsafe.Pointer(&laneMasks), positions: positions}
 	lanes := vectorWidth() / sizeOf[T]()
-	p.full[Whole], p.rest[Whole] = n/lanes, n%lanes
-	if c := s.shape.Channels; c > 0 {
-		p.positions = n / c
-		p.full[Positions], p.rest[Positions] = p.positions/lanes, p.positions%lanes
-	}
-	if row := s.shape.Inner * s.shape.Times; row > 0 {
-		p.rows = n / row
+	for i, n := range [...]int{passWhole: n, passPositions: positions} {
+		s, l := &lists[i], &p.lists[i]
+		if s.unit == 0 {
+			continue
+		}
+		l.count, l.step = n/s.unit*s.per, s.step
+		l.first = unsafe.Pointer(unsafe.SliceData(s.list))
+		if !s.rest {
+			continue
+		}
+		size := sizeOf[T]()
+		at := n / s.unit * s.unit
+		if w := (n - at) / lanes; w > 0 {
+			l.more[0] = strip{off: at * size, width: w}
+			at += w * lanes
+			l.left++
+		}
+		if at < n {
+			l.more[l.left] = strip{off: at * size, row: n - at}
+			l.left++
+		}
 	}
 	args := (*byte)(unsafe.Pointer(&p))
 	switch double := sizeOf[T]() == 8; {
@@ -52,5 +68,4 @@ func (s *Script[T]) kernels(slots [][]T, n, at int) int {
 	default:
 		scriptF32AVX2(args)
 	}
-	return count
 }

@@ -13,11 +13,17 @@ func testScript[T Float](t *testing.T) {
 	rng := rand.New(rand.NewPCG(9, 9))
 	for trial := range 400 {
 		shape := Shape{Channels: 1 + rng.IntN(40)}
-		if rng.IntN(2) == 0 {
-			shape.Channels = line / sizeOf[T]() * (1 + rng.IntN(3))
+		if rng.IntN(3) > 0 {
+			shape.Channels = line / sizeOf[T]() * (1 + rng.IntN(19))
 		}
-		shape.Inner, shape.Times = shape.Channels, 1+rng.IntN(6)
-		n := shape.Channels * shape.Times * (1 + rng.IntN(4))
+		shape.Inner, shape.Times = shape.Channels, 1+rng.IntN(12)
+		switch rng.IntN(4) {
+		case 0:
+			shape.Inner *= 1 + rng.IntN(3)
+		case 1:
+			shape.Channels *= 1 + rng.IntN(3)
+		}
+		n := max(shape.Inner, shape.Channels) * shape.Times * (1 + rng.IntN(4))
 		what := fmt.Sprintf("trial %d, %d channels, %d times, %d elements", trial, shape.Channels, shape.Times, n)
 
 		length := [...]int{Whole: n, Positions: n / shape.Channels, Rows: n / shape.Times}
@@ -37,11 +43,17 @@ func testScript[T Float](t *testing.T) {
 		}
 		one := func(e ...Extent) int {
 			of := by[e[rng.IntN(len(e))]]
+			if rng.IntN(2) == 0 {
+				return of[len(of)-1]
+			}
 			return of[rng.IntN(len(of))]
 		}
 		var steps []Step[T]
-		for range 1 + rng.IntN(8) {
-			s := Step[T]{Op: VectorOp(rng.IntN(int(numVectorOps))), K: T(rng.NormFloat64())}
+		for range 1 + rng.IntN(12) {
+			s := Step[T]{Op: VectorOp(rng.IntN(int(numVectorOps))), K: T(rng.NormFloat64()), Local: rng.IntN(2) == 0}
+			if rng.IntN(2) == 0 { // most of a network
+				s.Op = []VectorOp{VectorMul, VectorMulAdd, VectorAdd, VectorScale}[rng.IntN(4)]
+			}
 			switch rng.IntN(6) {
 			case 0:
 				s.Op, s.A, s.Dst = VectorSpread, one(Positions), slot(Whole)
@@ -88,9 +100,13 @@ func testScript[T Float](t *testing.T) {
 		for _, b := range guarded {
 			before = append(before, b.clone())
 		}
-		NewScript(steps, shape).Run(slots, n)
+		NewScript(steps, shape, n*(1+rng.IntN(2))).Run(slots, n)
+		local := map[int]bool{}
+		for _, s := range steps {
+			local[s.Dst] = s.Local
+		}
 		for i, b := range guarded {
-			if !same(b.v, want[i]) {
+			if !local[i] && !same(b.v, want[i]) {
 				t.Fatalf("%s: slot %d is %v, want %v", what, i, b.v, want[i])
 			}
 			copy(before[i].v, b.v)
@@ -119,9 +135,9 @@ func TestScriptShapes(t *testing.T) {
 		"a sum of rows":                 {Op: VectorSum, Dst: 1, A: 2},
 		"a spread of all":               {Op: VectorSpread, Dst: 0, A: 0},
 	} {
-		refused(what, func() { NewScript([]Step[float64]{s}, shape) })
+		refused(what, func() { NewScript([]Step[float64]{s}, shape, 16) })
 	}
-	s := NewScript([]Step[float64]{{Op: VectorAdd, B: 2}}, shape)
+	s := NewScript([]Step[float64]{{Op: VectorAdd, B: 2}}, shape, 16)
 	of := func(lengths ...int) (slots [][]float64) {
 		for _, n := range lengths {
 			slots = append(slots, make([]float64, n))
@@ -130,5 +146,6 @@ func TestScriptShapes(t *testing.T) {
 	}
 	s.Run(of(16, 4, 8), 16)
 	refused("a part of a row", func() { s.Run(of(16, 4, 8), 12) })
+	refused("a larger block", func() { s.Run(of(32, 8, 16), 32) })
 	refused("a short slot", func() { s.Run(of(16, 4, 7), 16) })
 }

@@ -52,18 +52,29 @@ func Vector[T Float](op VectorOp, dst, a, b, c []T, k T) {
 			panic(badVector)
 		}
 	}
-	slots := [...][]T{dst, a, b, c}
-	step := Step[T]{Op: op, A: 1, B: 2, C: 3, K: k}
-	script := Script[T]{shape: alone}
-	code := [...]instruction{script.instruction(step)}
-	script.code = code[:]
-	if script.kernels(slots[:], n, 0) == 0 {
+	if path == pathGeneric || sizeOf[T]() == 8 && op >= VectorExp && op <= VectorErf {
 		vectorGeneric(op, dst, a, b, c, k)
+		return
+	}
+	step := Step[T]{Op: op, A: 1, B: 2, C: 3, K: k}
+	code := step.instruction()
+	passes := [1]pass{{code: &code, count: 1}}
+	lists := [2]strips{plain[T](alone[widest()])}
+	most := aloneBytes / sizeOf[T]()
+	for at := 0; at < n; at += most {
+		slots := [4][]T{dst, a, b, c}
+		m := min(n-at, most)
+		for i := range slots[:1+operands[op]] {
+			slots[i] = slots[i][at : at+m]
+		}
+		kernels(passes[:], &lists, slots[:], m, 0)
 	}
 }
 
-// alone is the shape of a step by itself.
-var alone = Shape{Extents: []Extent{Whole, Whole, Whole, Whole}}
+const aloneBytes = 16 << 10 // of a block of a step by itself
+
+// alone are the strips of such a block, by how many vectors they have.
+var alone = [...][]strip{4: stripsOf(aloneBytes, 4, 32), 8: stripsOf(aloneBytes, 8, 64)}
 
 // AddTo adds src, at least as long as dst, to dst in float64.
 func AddTo[T Float](dst []float64, src []T) {

@@ -9,247 +9,6 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets of the fields of scriptArgs (see script_amd64.go),
-const (
-	scCode, scCount, scSlots, scLanes, scFull, scRest, scRows, scPositions = 0, 8, 16, 24, 32, 48, 64, 72
-	scTimes, scRow, scRowsLeft, scTail, scRowLeft                          = 80, 88, 96, 104, 112
-)
-
-// and of instruction (see script.go).
-const iOp, iSlots, iK, iExtent, iRow, iTimes, iNext, iBack, iToRow, iSize = 0, 8, 40, 48, 56, 64, 72, 104, 136, 176
-
-// extentRows is Rows.
-const extentRows = 2
-
-// A vectorOp is an operation on blocks; the order is that of VectorOp in vector.go, where spread and sum follow.
-type vectorOp struct {
-	name     string
-	operands int
-	constant bool // reads the constant of the call
-	single   bool // float32 only
-	eval     func(w writer, x []VecVirtual, k VecVirtual) VecVirtual
-	held     []uint32 // constants that are worth a register
-}
-
-var vectorOps = []vectorOp{
-	{name: "add", operands: 2, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.add(x[0], x[1]) }},
-	{name: "sub", operands: 2, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.sub(x[0], x[1]) }},
-	{name: "mul", operands: 2, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.mul(x[0], x[1]) }},
-	{name: "div", operands: 2, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.div(x[0], x[1]) }},
-	{name: "scale", operands: 1, constant: true, eval: func(w writer, x []VecVirtual, k VecVirtual) VecVirtual { return w.mul(x[0], k) }},
-	{name: "addc", operands: 1, constant: true, eval: func(w writer, x []VecVirtual, k VecVirtual) VecVirtual { return w.add(x[0], k) }},
-	{name: "relu", operands: 1, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.relu(x[0]) }},
-	{name: "step", operands: 1, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.step(x[0]) }},
-	{name: "recip", operands: 1, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.div(w.one(), x[0]) }},
-	{name: "sqrt", operands: 1, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.sqrt(x[0]) }},
-	{name: "rsqrt", operands: 1, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.div(w.one(), w.sqrt(x[0])) }},
-	{name: "where", operands: 3, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.where(x[0], x[1], x[2]) }},
-	{name: "fill", constant: true, eval: func(_ writer, _ []VecVirtual, k VecVirtual) VecVirtual { return k }},
-	{name: "muladd", operands: 3, eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.add(w.mul(x[0], x[1]), x[2]) }},
-	{name: "exp", operands: 1, single: true, held: bitsOf(reduction, expC, []float64{89, -104}),
-		eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.exp(x[0]) }},
-	{name: "tanh", operands: 1, single: true, held: append(bitsOf(reduction, expC, []float64{9.5, 2}), 1<<31, 1<<31-1, 127),
-		eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.tanh(x[0]) }},
-	{name: "sigmoid", operands: 1, single: true, held: append(bitsOf(reduction, expC, []float64{89, -104}), 1<<31),
-		eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.sigmoid(x[0]) }},
-	{name: "erf", operands: 1, single: true, held: append(bitsOf(reduction, expC, []float64{4, .92}, erfC[:4]), 1<<31, 1<<31-1),
-		eval: func(w writer, x []VecVirtual, _ VecVirtual) VecVirtual { return w.erf(x[0]) }},
-}
-
-// script generates one function that does instructions one after the other. Three loops go over rows, the vectors of a row, and the times
-// that it is there; what has no rows is one vector that is there many times, each next to the last, and what is left under a mask,
-// so that an element's bits do not depend on where in a block it stands.
-func (f isa) script() {
-	TEXT("script"+f.name(), NOSPLIT, "func(p *byte)")
-	Pragma("noescape")
-	Doc("script" + f.name() + " does the instructions of a script on a block; p points to a scriptArgs.")
-	p := Load(Param("p"), GP64())
-	at := func(off int) Mem { return Mem{Base: p, Disp: off} }
-	code, x, t := GP64(), GP64(), GP64()
-	of := func(off int) Mem { return Mem{Base: code, Disp: off} }
-	ptr := [4]GPVirtual{GP64(), GP64(), GP64(), GP64()} // dst, a, b and c
-	next := [4]GPVirtual{GP64(), GP64(), GP64(), GP64()}
-	width := Imm(uint64(f.width()))
-	zero := f.vec()
-	f.zero(zero)
-	MOVQ(at(scCode), code)
-
-	Label("instruction")
-	for o, r := range ptr {
-		MOVQ(of(iSlots+8*o), r)
-		ADDQ(at(scSlots), r)
-		MOVQ(Mem{Base: r}, r)
-	}
-	MOVQ(of(iExtent), x)
-	CMPQ(x, Imm(extentRows))
-	JEQ(LabelRef("rows"))
-	MOVQ(Mem{Base: p, Index: x, Scale: 8, Disp: scFull}, t)
-	MOVQ(t, at(scTimes))
-	MOVQ(Mem{Base: p, Index: x, Scale: 8, Disp: scRest}, t)
-	MOVQ(t, at(scTail))
-	MOVQ(U32(uint32(f.width())), t)
-	MOVQ(t, at(scRow))
-	for _, r := range next {
-		MOVQ(t, r)
-	}
-	MOVQ(U32(1), t)
-	MOVQ(t, at(scRowsLeft))
-	JMP(LabelRef("choose"))
-	Label("rows")
-	for _, c := range [][2]int{{iTimes, scTimes}, {iRow, scRow}} {
-		MOVQ(of(c[0]), t)
-		MOVQ(t, at(c[1]))
-	}
-	MOVQ(at(scRows), t)
-	MOVQ(t, at(scRowsLeft))
-	XORQ(t, t)
-	MOVQ(t, at(scTail))
-	for o, r := range next {
-		MOVQ(of(iNext+8*o), r)
-	}
-
-	Label("choose")
-	MOVQ(of(iOp), x)
-	for i, o := range vectorOps {
-		if o.single && f.double {
-			continue
-		}
-		CMPQ(x, Imm(uint64(i)))
-		JEQ(LabelRef(o.name))
-	}
-	CMPQ(x, Imm(uint64(len(vectorOps))))
-	JEQ(LabelRef("spread"))
-	CMPQ(x, Imm(uint64(len(vectorOps)+1)))
-	JEQ(LabelRef("sum"))
-	Label("done")
-	ADDQ(Imm(iSize), code)
-	DECQ(at(scCount))
-	JNZ(LabelRef("instruction"))
-	VZEROUPPER()
-	RET()
-
-	for _, o := range vectorOps {
-		if o.single && f.double {
-			continue
-		}
-		label := func(s string) string { return o.name + "_" + s }
-		used := []int{0}
-		for i := range o.operands {
-			used = append(used, i+1)
-		}
-		advance := func(by func(operand int) Op) {
-			for _, i := range used {
-				ADDQ(by(i), ptr[i])
-			}
-		}
-		Label(o.name)
-		w := writer{f, map[uint32]VecVirtual{}, zero}
-		w.hold(o.held)
-		var k VecVirtual
-		if o.constant {
-			k = f.vec()
-			if f.double {
-				VBROADCASTSD(of(iK), k)
-			} else {
-				VBROADCASTSS(of(iK), k)
-			}
-		}
-		operands := func(load func(m Mem, v Op)) (x []VecVirtual) {
-			for _, i := range used[1:] {
-				v := f.vec()
-				load(Mem{Base: ptr[i]}, v)
-				x = append(x, v)
-			}
-			return x
-		}
-		Label(label("row"))
-		MOVQ(at(scRow), x)
-		MOVQ(x, at(scRowLeft))
-		Label(label("vector"))
-		MOVQ(at(scTimes), t)
-		TESTQ(t, t)
-		JZ(LabelRef(label("end")))
-		Label(label("time"))
-		f.store(o.eval(w, operands(f.load), k), Mem{Base: ptr[0]})
-		advance(func(i int) Op { return next[i] })
-		DECQ(t)
-		JNZ(LabelRef(label("time")))
-		Label(label("end"))
-		CMPQ(at(scTail), Imm(0))
-		JNE(LabelRef(label("tail")))
-		advance(func(i int) Op { return of(iBack + 8*i) })
-		advance(func(int) Op { return width })
-		SUBQ(width, at(scRowLeft))
-		JNZ(LabelRef(label("vector")))
-		advance(func(i int) Op { return of(iToRow + 8*i) })
-		DECQ(at(scRowsLeft))
-		JNZ(LabelRef(label("row")))
-		JMP(LabelRef("done"))
-		Label(label("tail"))
-		MOVQ(at(scTail), t)
-		mask := f.tailMask(t, at(scLanes))
-		f.storeMasked(o.eval(w, operands(func(m Mem, v Op) { f.loadMasked(m, mask, v) }), k), mask, Mem{Base: ptr[0]})
-		JMP(LabelRef("done"))
-	}
-
-	Label("spread")
-	MOVQ(at(scPositions), x)
-	Label("spread_position")
-	v := f.vec()
-	if f.double {
-		VBROADCASTSD(Mem{Base: ptr[1]}, v)
-	} else {
-		VBROADCASTSS(Mem{Base: ptr[1]}, v)
-	}
-	ADDQ(Imm(uint64(f.size())), ptr[1])
-	MOVQ(of(iRow), t)
-	Label("spread_vector")
-	f.store(v, Mem{Base: ptr[0]})
-	ADDQ(width, ptr[0])
-	SUBQ(width, t)
-	JNZ(LabelRef("spread_vector"))
-	DECQ(x)
-	JNZ(LabelRef("spread_position"))
-	JMP(LabelRef("done"))
-
-	// As many sums in float64 as a line of a cache has elements, and then their halves, as in Sum.
-	Label("sum")
-	MOVQ(at(scPositions), x)
-	Label("sum_position")
-	acc := f.accumulators(64/f.size()*8/f.width(), 1)
-	MOVQ(of(iRow), t)
-	Label("sum_vector")
-	for i, a := range acc {
-		m := Mem{Base: ptr[1], Disp: i * f.width() / 8 * f.size()}
-		if f.double {
-			VADDPD(m, a[0], a[0])
-		} else {
-			y := f.vec()
-			VCVTPS2PD(m, y)
-			VADDPD(y, a[0], a[0])
-		}
-	}
-	ADDQ(Imm(64), ptr[1])
-	SUBQ(Imm(64), t)
-	JNZ(LabelRef("sum_vector"))
-	for n := len(acc); n > 1; n /= 2 {
-		for i := range n / 2 {
-			VADDPD(acc[i+n/2][0], acc[i][0], acc[i][0])
-		}
-	}
-	sum := f.sumLanes(acc[0][0])
-	if f.double {
-		VMOVSD(sum, Mem{Base: ptr[0]})
-	} else {
-		VCVTSD2SS(sum, sum, sum)
-		VMOVSS(sum, Mem{Base: ptr[0]})
-	}
-	ADDQ(Imm(uint64(f.size())), ptr[0])
-	DECQ(x)
-	JNZ(LabelRef("sum_position"))
-	JMP(LabelRef("done"))
-}
-
 // tailMask is the mask of the first rest elements of a vector; lanes is where the address of laneMasks lies.
 func (f isa) tailMask(rest Register, lanes Mem) Op {
 	if f.wide {
@@ -353,6 +112,35 @@ func (w writer) copied(o Op) VecVirtual {
 	return r
 }
 
+func (w writer) move(from, to VecVirtual) {
+	if w.double {
+		VMOVAPD(from, to)
+	} else {
+		VMOVAPS(from, to)
+	}
+}
+
+// mulTo makes a the product of a and b.
+func (w writer) mulTo(a, b VecVirtual) {
+	if w.double {
+		VMULPD(b, a, a)
+	} else {
+		VMULPS(b, a, a)
+	}
+}
+
+// repeatTo makes all elements of the vectors the one in memory.
+func (w writer) repeatTo(m Mem, vs []VecVirtual) {
+	if w.double {
+		VBROADCASTSD(m, vs[0])
+	} else {
+		VBROADCASTSS(m, vs[0])
+	}
+	for _, v := range vs[1:] {
+		w.move(vs[0], v)
+	}
+}
+
 func (w writer) add(a, b Op) VecVirtual {
 	r := w.vec()
 	w.isa.add(b, w.reg(a), r)
@@ -450,14 +238,6 @@ func (w writer) pick(mask, x Op, y VecVirtual) VecVirtual {
 		VBLENDVPS(mask, x, y, r)
 	}
 	return r
-}
-
-func (w writer) step(x VecVirtual) VecVirtual {
-	return w.pick(w.compare(greaterThan, x, w.none), w.one(), w.none)
-}
-
-func (w writer) where(mask, x, y VecVirtual) VecVirtual {
-	return w.pick(w.compare(notEqual, mask, w.none), x, y)
 }
 
 // The rest is single precision.
