@@ -37157,7 +37157,7 @@ block:
 	RET
 
 // func copyRows64(p *byte)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copyRows64(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	MOVQ (AX), CX
@@ -37166,19 +37166,20 @@ TEXT ·copyRows64(SB), NOSPLIT, $0-8
 	MOVQ 24(AX), AX
 
 row:
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (CX)
-	VMOVUPS 32(DX), Y0
-	VMOVUPS Y0, 32(CX)
-	ADDQ    BX, DX
-	ADDQ    $0x40, CX
-	DECQ    AX
-	JNZ     row
+	PREFETCHT0 64(DX)
+	VMOVUPS    (DX), Y0
+	VMOVUPS    Y0, (CX)
+	VMOVUPS    32(DX), Y0
+	VMOVUPS    Y0, 32(CX)
+	ADDQ       BX, DX
+	ADDQ       $0x40, CX
+	DECQ       AX
+	JNZ        row
 	VZEROUPPER
 	RET
 
 // func copyRows48(p *byte)
-// Requires: AVX
+// Requires: AVX, MMX+
 TEXT ·copyRows48(SB), NOSPLIT, $0-8
 	MOVQ p+0(FP), AX
 	MOVQ (AX), CX
@@ -37187,14 +37188,15 @@ TEXT ·copyRows48(SB), NOSPLIT, $0-8
 	MOVQ 24(AX), AX
 
 row:
-	VMOVUPS (DX), Y0
-	VMOVUPS Y0, (CX)
-	VMOVUPS 32(DX), X0
-	VMOVUPS X0, 32(CX)
-	ADDQ    BX, DX
-	ADDQ    $0x30, CX
-	DECQ    AX
-	JNZ     row
+	PREFETCHT0 64(DX)
+	VMOVUPS    (DX), Y0
+	VMOVUPS    Y0, (CX)
+	VMOVUPS    32(DX), X0
+	VMOVUPS    X0, 32(CX)
+	ADDQ       BX, DX
+	ADDQ       $0x30, CX
+	DECQ       AX
+	JNZ        row
 	VZEROUPPER
 	RET
 

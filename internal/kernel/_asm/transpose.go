@@ -94,6 +94,7 @@ func copyRows(bytes int) {
 	MOVQ(Mem{Base: p, Disp: tStep}, step)
 	MOVQ(Mem{Base: p, Disp: tBlocks}, rows)
 	Label("row")
+	PREFETCHT0(Mem{Base: src, Disp: 64}) // where the next columns are
 	a := YMM()
 	VMOVUPS(Mem{Base: src}, a)
 	VMOVUPS(a, Mem{Base: dst})
