@@ -220,8 +220,7 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		shape.Channels = channels // of which blocks have whole positions then
 	}
 	var scripts [][]kernel.Step[T] // of pieces, nil of those that kernels do not have
-	begin := true
-	free := map[int][]int{} // scratch indices, by how many elements one stands for: strips of a block do not go through all in step
+	free := map[int][]int{}        // scratch indices, by how many elements one stands for: strips of a block do not go through all in step
 	at := map[int]int{}
 	readers := map[int][]int{} // pieces that read a slot
 	for i, m := range steps {
@@ -256,14 +255,15 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 			op, vector = kernel.VectorMulAdd, true
 		}
 		if vector {
-			if begin {
-				c.pieces, scripts, begin = append(c.pieces, piece[T]{}), append(scripts, nil), false
-			}
 			p := len(scripts) - 1
+			if p < 0 || scripts[p] == nil {
+				c.pieces, scripts = append(c.pieces, piece[T]{}), append(scripts, nil)
+				p++
+			}
 			scripts[p] = append(scripts[p], kernel.Step[T]{Op: op, Dst: slot[m], A: of[0], B: of[1], C: of[2], K: T(attr)})
 		} else {
 			c.pieces = append(c.pieces, piece[T]{micro: micro[T]{m.op, slot[m], of[0], of[1], of[2], attr}})
-			scripts, begin = append(scripts, nil), true
+			scripts = append(scripts, nil)
 		}
 		for _, x := range in {
 			readers[slot[x]] = append(readers[slot[x]], len(scripts)-1)

@@ -274,7 +274,7 @@ func (s *Script[T]) fast(t *Step[T]) bool {
 		return lines[T](s.shape.Channels)
 	case t.Op == VectorSpread:
 		return lines[T](s.shape.Channels) && s.shape.Inner%s.shape.Channels == 0
-	case sizeOf[T]() == 8 && t.Op >= VectorExp && t.Op <= VectorErf:
+	case !vectorised[T](t.Op):
 		return false
 	}
 	for _, slot := range t.reads() {

@@ -52,7 +52,7 @@ func Vector[T Float](op VectorOp, dst, a, b, c []T, k T) {
 			panic(badVector)
 		}
 	}
-	if path == pathGeneric || sizeOf[T]() == 8 && op >= VectorExp && op <= VectorErf {
+	if path == pathGeneric || !vectorised[T](op) {
 		vectorGeneric(op, dst, a, b, c, k)
 		return
 	}
@@ -69,6 +69,11 @@ func Vector[T Float](op VectorOp, dst, a, b, c []T, k T) {
 		}
 		kernels(passes[:], &lists, slots[:], m, 0)
 	}
+}
+
+// vectorised says whether there are kernels for op: functions of float64 are those of package math.
+func vectorised[T Float](op VectorOp) bool {
+	return sizeOf[T]() == 4 || op < VectorExp || op > VectorErf
 }
 
 const aloneBytes = 16 << 10 // of a block of a step by itself

@@ -196,6 +196,14 @@ func (f isa) add(x, y, dst Op) {
 	}
 }
 
+func (f isa) mul(x, y, dst Op) {
+	if f.double {
+		VMULPD(x, y, dst)
+	} else {
+		VMULPS(x, y, dst)
+	}
+}
+
 func (f isa) fma(x, y, acc Op) {
 	if f.double {
 		VFMADD231PD(x, y, acc)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
@@ -47,8 +48,8 @@ type stripOp struct {
 }
 
 var stripOps = []stripOp{
-	{name: "muladd", do: func(w writer, a, b, c VecVirtual) { w.mulTo(a, b); w.isa.add(c, a, a) }},
-	{name: "mul", do: func(w writer, a, b, _ VecVirtual) { w.mulTo(a, b) }},
+	{name: "muladd", do: func(w writer, a, b, c VecVirtual) { w.isa.mul(b, a, a); w.isa.add(c, a, a) }},
+	{name: "mul", do: func(w writer, a, b, _ VecVirtual) { w.isa.mul(b, a, a) }},
 	{name: "add", do: func(w writer, a, b, _ VecVirtual) { w.isa.add(b, a, a) }},
 	{name: "copy", do: func(writer, VecVirtual, VecVirtual, VecVirtual) {}},
 	{name: "sub", do: func(w writer, a, b, _ VecVirtual) { w.move(w.sub(a, b), a) }},
@@ -82,7 +83,7 @@ var forms = []form{
 	}},
 	{"muladd_vector_vectors_result", func(s *scriptWriter, a, b []VecVirtual, one VecVirtual) {
 		s.load(s.operand(0), one)
-		s.withVectors(1, s.mul, same(one, len(b)), b)
+		s.withVectors(1, s.mul, slices.Repeat([]VecVirtual{one}, len(b)), b)
 		s.add(b, a)
 	}},
 	{"mul_vectors_vectors", func(s *scriptWriter, a, _ []VecVirtual, _ VecVirtual) {
@@ -91,7 +92,7 @@ var forms = []form{
 	}},
 	{"mul_vector_vectors", func(s *scriptWriter, a, _ []VecVirtual, one VecVirtual) {
 		s.load(s.operand(0), one)
-		s.withVectors(1, s.mul, same(one, len(a)), a)
+		s.withVectors(1, s.mul, slices.Repeat([]VecVirtual{one}, len(a)), a)
 	}},
 	{"mul_result_vectors", func(s *scriptWriter, a, _ []VecVirtual, _ VecVirtual) { s.withVectors(1, s.mul, a, a) }},
 	{"add_vectors_vectors", func(s *scriptWriter, a, _ []VecVirtual, _ VecVirtual) {
@@ -110,7 +111,7 @@ var forms = []form{
 	{"copy_element", func(s *scriptWriter, a, _ []VecVirtual, _ VecVirtual) { s.w.repeatTo(s.operand(0), a) }},
 	{"mul_vectors_constant", func(s *scriptWriter, a, _ []VecVirtual, one VecVirtual) {
 		s.w.repeatTo(s.of(iK), []VecVirtual{one})
-		s.withVectors(0, s.mul, same(one, len(a)), a)
+		s.withVectors(0, s.mul, slices.Repeat([]VecVirtual{one}, len(a)), a)
 	}},
 	{"mul_result_constant", func(s *scriptWriter, a, _ []VecVirtual, one VecVirtual) {
 		s.w.repeatTo(s.of(iK), []VecVirtual{one})
@@ -284,14 +285,6 @@ func (s *scriptWriter) withVectors(o int, op func(x, y, to Op), with, to []VecVi
 	}
 }
 
-func (s *scriptWriter) mul(x, y, to Op) {
-	if s.double {
-		VMULPD(x, y, to)
-	} else {
-		VMULPS(x, y, to)
-	}
-}
-
 func (s *scriptWriter) add(x, to []VecVirtual) {
 	for i, v := range to {
 		s.isa.add(x[i], v, v)
@@ -302,13 +295,6 @@ func (s *scriptWriter) scale(one VecVirtual, a []VecVirtual) {
 	for _, v := range a {
 		s.mul(one, v, v)
 	}
-}
-
-func same(v VecVirtual, n int) (vs []VecVirtual) {
-	for range n {
-		vs = append(vs, v)
-	}
-	return vs
 }
 
 // instructions is the code for strips of some width, 0 for what is less than a vector.

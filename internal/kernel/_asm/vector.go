@@ -120,15 +120,6 @@ func (w writer) move(from, to VecVirtual) {
 	}
 }
 
-// mulTo makes a the product of a and b.
-func (w writer) mulTo(a, b VecVirtual) {
-	if w.double {
-		VMULPD(b, a, a)
-	} else {
-		VMULPS(b, a, a)
-	}
-}
-
 // repeatTo makes all elements of the vectors the one in memory.
 func (w writer) repeatTo(m Mem, vs []VecVirtual) {
 	if w.double {
@@ -159,11 +150,7 @@ func (w writer) sub(a, b Op) VecVirtual {
 
 func (w writer) mul(a, b Op) VecVirtual {
 	r := w.vec()
-	if w.double {
-		VMULPD(b, w.reg(a), r)
-	} else {
-		VMULPS(b, w.reg(a), r)
-	}
+	w.isa.mul(b, w.reg(a), r)
 	return r
 }
 
