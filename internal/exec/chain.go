@@ -441,10 +441,12 @@ func (c *chain[T]) sum(o *sumOut, x []T, part, lo int) {
 	for at := lo; len(x) > 0; {
 		column := at % o.width
 		n := min(len(x), o.width-column) // of a row
+		rows := 1
 		if column == 0 && n == o.width {
-			n = len(x) / n * n // of whole ones
+			rows = len(x) / n
 		}
-		kernel.AddRows(y[column:min(column+n, o.width)], x[:n])
+		kernel.AddRows(y[column:column+n], x, rows, n)
+		n *= rows
 		x = x[n:]
 		at += n
 	}

@@ -159,7 +159,7 @@ func (c *phased[T]) run(wi, part int) {
 	for ; lo < hi; lo++ {
 		dst := y[lo/len(ph.at)*c.yStep+ph.at[lo%len(ph.at)]*c.each:][:c.each]
 		if c.add {
-			kernel.AddRows(dst, tile[:c.each])
+			kernel.AddRows(dst, tile, 1, c.each)
 		} else {
 			copy(dst, tile)
 		}

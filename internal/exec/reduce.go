@@ -112,12 +112,7 @@ func (t *sum[T]) run(wi, part int) {
 		clear(sums)
 		for r := 0; r < t.r; r += sumRows {
 			clear(dst)
-			for q := r; q < min(r+sumRows, t.r); q++ {
-				row := in[(a*t.r+q)*t.b+lo:][:len(dst)]
-				for i, x := range row {
-					dst[i] += x
-				}
-			}
+			kernel.AddRows(dst, in[(a*t.r+r)*t.b+lo:], min(sumRows, t.r-r), t.b)
 			for i, x := range dst {
 				sums[i] += float64(x)
 			}

@@ -643,6 +643,110 @@ panel:
 	MOVQ DX, 224(AX)
 
 block:
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JZ    ahead0
+	MOVQ  256(AX), DX
+	MOVQ  232(AX), BX
+
+row0:
+	MOVQ BX, SI
+	MOVQ 240(AX), DI
+
+line0:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line0
+	ADDQ       248(AX), BX
+	DECQ       CX
+	JZ         rows0
+	DECQ       DX
+	JNZ        row0
+
+rows0:
+	MOVQ BX, 232(AX)
+	MOVQ CX, 264(AX)
+
+ahead0:
+	MOVQ  304(AX), CX
+	TESTQ CX, CX
+	JZ    ahead1
+	MOVQ  296(AX), DX
+	MOVQ  272(AX), BX
+
+row1:
+	MOVQ BX, SI
+	MOVQ 280(AX), DI
+
+line1:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line1
+	ADDQ       288(AX), BX
+	DECQ       CX
+	JZ         rows1
+	DECQ       DX
+	JNZ        row1
+
+rows1:
+	MOVQ BX, 272(AX)
+	MOVQ CX, 304(AX)
+
+ahead1:
+	MOVQ  344(AX), CX
+	TESTQ CX, CX
+	JZ    ahead2
+	MOVQ  336(AX), DX
+	MOVQ  312(AX), BX
+
+row2:
+	MOVQ BX, SI
+	MOVQ 320(AX), DI
+
+line2:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line2
+	ADDQ       328(AX), BX
+	DECQ       CX
+	JZ         rows2
+	DECQ       DX
+	JNZ        row2
+
+rows2:
+	MOVQ BX, 312(AX)
+	MOVQ CX, 344(AX)
+
+ahead2:
+	MOVQ  384(AX), CX
+	TESTQ CX, CX
+	JZ    ahead3
+	MOVQ  376(AX), DX
+	MOVQ  352(AX), BX
+
+row3:
+	MOVQ BX, SI
+	MOVQ 360(AX), DI
+
+line3:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line3
+	ADDQ       368(AX), BX
+	DECQ       CX
+	JZ         rows3
+	DECQ       DX
+	JNZ        row3
+
+rows3:
+	MOVQ BX, 352(AX)
+	MOVQ CX, 384(AX)
+
+ahead3:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -903,6 +1007,110 @@ panel:
 	MOVQ DX, 224(AX)
 
 block:
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JZ    ahead0
+	MOVQ  256(AX), DX
+	MOVQ  232(AX), BX
+
+row0:
+	MOVQ BX, SI
+	MOVQ 240(AX), DI
+
+line0:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line0
+	ADDQ       248(AX), BX
+	DECQ       CX
+	JZ         rows0
+	DECQ       DX
+	JNZ        row0
+
+rows0:
+	MOVQ BX, 232(AX)
+	MOVQ CX, 264(AX)
+
+ahead0:
+	MOVQ  304(AX), CX
+	TESTQ CX, CX
+	JZ    ahead1
+	MOVQ  296(AX), DX
+	MOVQ  272(AX), BX
+
+row1:
+	MOVQ BX, SI
+	MOVQ 280(AX), DI
+
+line1:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line1
+	ADDQ       288(AX), BX
+	DECQ       CX
+	JZ         rows1
+	DECQ       DX
+	JNZ        row1
+
+rows1:
+	MOVQ BX, 272(AX)
+	MOVQ CX, 304(AX)
+
+ahead1:
+	MOVQ  344(AX), CX
+	TESTQ CX, CX
+	JZ    ahead2
+	MOVQ  336(AX), DX
+	MOVQ  312(AX), BX
+
+row2:
+	MOVQ BX, SI
+	MOVQ 320(AX), DI
+
+line2:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line2
+	ADDQ       328(AX), BX
+	DECQ       CX
+	JZ         rows2
+	DECQ       DX
+	JNZ        row2
+
+rows2:
+	MOVQ BX, 312(AX)
+	MOVQ CX, 344(AX)
+
+ahead2:
+	MOVQ  384(AX), CX
+	TESTQ CX, CX
+	JZ    ahead3
+	MOVQ  376(AX), DX
+	MOVQ  352(AX), BX
+
+row3:
+	MOVQ BX, SI
+	MOVQ 360(AX), DI
+
+line3:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line3
+	ADDQ       368(AX), BX
+	DECQ       CX
+	JZ         rows3
+	DECQ       DX
+	JNZ        row3
+
+rows3:
+	MOVQ BX, 352(AX)
+	MOVQ CX, 384(AX)
+
+ahead3:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -1099,6 +1307,110 @@ panel:
 	MOVQ DX, 224(AX)
 
 block:
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JZ    ahead0
+	MOVQ  256(AX), DX
+	MOVQ  232(AX), BX
+
+row0:
+	MOVQ BX, SI
+	MOVQ 240(AX), DI
+
+line0:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line0
+	ADDQ       248(AX), BX
+	DECQ       CX
+	JZ         rows0
+	DECQ       DX
+	JNZ        row0
+
+rows0:
+	MOVQ BX, 232(AX)
+	MOVQ CX, 264(AX)
+
+ahead0:
+	MOVQ  304(AX), CX
+	TESTQ CX, CX
+	JZ    ahead1
+	MOVQ  296(AX), DX
+	MOVQ  272(AX), BX
+
+row1:
+	MOVQ BX, SI
+	MOVQ 280(AX), DI
+
+line1:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line1
+	ADDQ       288(AX), BX
+	DECQ       CX
+	JZ         rows1
+	DECQ       DX
+	JNZ        row1
+
+rows1:
+	MOVQ BX, 272(AX)
+	MOVQ CX, 304(AX)
+
+ahead1:
+	MOVQ  344(AX), CX
+	TESTQ CX, CX
+	JZ    ahead2
+	MOVQ  336(AX), DX
+	MOVQ  312(AX), BX
+
+row2:
+	MOVQ BX, SI
+	MOVQ 320(AX), DI
+
+line2:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line2
+	ADDQ       328(AX), BX
+	DECQ       CX
+	JZ         rows2
+	DECQ       DX
+	JNZ        row2
+
+rows2:
+	MOVQ BX, 312(AX)
+	MOVQ CX, 344(AX)
+
+ahead2:
+	MOVQ  384(AX), CX
+	TESTQ CX, CX
+	JZ    ahead3
+	MOVQ  376(AX), DX
+	MOVQ  352(AX), BX
+
+row3:
+	MOVQ BX, SI
+	MOVQ 360(AX), DI
+
+line3:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line3
+	ADDQ       368(AX), BX
+	DECQ       CX
+	JZ         rows3
+	DECQ       DX
+	JNZ        row3
+
+rows3:
+	MOVQ BX, 352(AX)
+	MOVQ CX, 384(AX)
+
+ahead3:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -14285,6 +14597,110 @@ panel:
 	MOVQ DX, 224(AX)
 
 block:
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JZ    ahead0
+	MOVQ  256(AX), DX
+	MOVQ  232(AX), BX
+
+row0:
+	MOVQ BX, SI
+	MOVQ 240(AX), DI
+
+line0:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line0
+	ADDQ       248(AX), BX
+	DECQ       CX
+	JZ         rows0
+	DECQ       DX
+	JNZ        row0
+
+rows0:
+	MOVQ BX, 232(AX)
+	MOVQ CX, 264(AX)
+
+ahead0:
+	MOVQ  304(AX), CX
+	TESTQ CX, CX
+	JZ    ahead1
+	MOVQ  296(AX), DX
+	MOVQ  272(AX), BX
+
+row1:
+	MOVQ BX, SI
+	MOVQ 280(AX), DI
+
+line1:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line1
+	ADDQ       288(AX), BX
+	DECQ       CX
+	JZ         rows1
+	DECQ       DX
+	JNZ        row1
+
+rows1:
+	MOVQ BX, 272(AX)
+	MOVQ CX, 304(AX)
+
+ahead1:
+	MOVQ  344(AX), CX
+	TESTQ CX, CX
+	JZ    ahead2
+	MOVQ  336(AX), DX
+	MOVQ  312(AX), BX
+
+row2:
+	MOVQ BX, SI
+	MOVQ 320(AX), DI
+
+line2:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line2
+	ADDQ       328(AX), BX
+	DECQ       CX
+	JZ         rows2
+	DECQ       DX
+	JNZ        row2
+
+rows2:
+	MOVQ BX, 312(AX)
+	MOVQ CX, 344(AX)
+
+ahead2:
+	MOVQ  384(AX), CX
+	TESTQ CX, CX
+	JZ    ahead3
+	MOVQ  376(AX), DX
+	MOVQ  352(AX), BX
+
+row3:
+	MOVQ BX, SI
+	MOVQ 360(AX), DI
+
+line3:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line3
+	ADDQ       368(AX), BX
+	DECQ       CX
+	JZ         rows3
+	DECQ       DX
+	JNZ        row3
+
+rows3:
+	MOVQ BX, 352(AX)
+	MOVQ CX, 384(AX)
+
+ahead3:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -14545,6 +14961,110 @@ panel:
 	MOVQ DX, 224(AX)
 
 block:
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JZ    ahead0
+	MOVQ  256(AX), DX
+	MOVQ  232(AX), BX
+
+row0:
+	MOVQ BX, SI
+	MOVQ 240(AX), DI
+
+line0:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line0
+	ADDQ       248(AX), BX
+	DECQ       CX
+	JZ         rows0
+	DECQ       DX
+	JNZ        row0
+
+rows0:
+	MOVQ BX, 232(AX)
+	MOVQ CX, 264(AX)
+
+ahead0:
+	MOVQ  304(AX), CX
+	TESTQ CX, CX
+	JZ    ahead1
+	MOVQ  296(AX), DX
+	MOVQ  272(AX), BX
+
+row1:
+	MOVQ BX, SI
+	MOVQ 280(AX), DI
+
+line1:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line1
+	ADDQ       288(AX), BX
+	DECQ       CX
+	JZ         rows1
+	DECQ       DX
+	JNZ        row1
+
+rows1:
+	MOVQ BX, 272(AX)
+	MOVQ CX, 304(AX)
+
+ahead1:
+	MOVQ  344(AX), CX
+	TESTQ CX, CX
+	JZ    ahead2
+	MOVQ  336(AX), DX
+	MOVQ  312(AX), BX
+
+row2:
+	MOVQ BX, SI
+	MOVQ 320(AX), DI
+
+line2:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line2
+	ADDQ       328(AX), BX
+	DECQ       CX
+	JZ         rows2
+	DECQ       DX
+	JNZ        row2
+
+rows2:
+	MOVQ BX, 312(AX)
+	MOVQ CX, 344(AX)
+
+ahead2:
+	MOVQ  384(AX), CX
+	TESTQ CX, CX
+	JZ    ahead3
+	MOVQ  376(AX), DX
+	MOVQ  352(AX), BX
+
+row3:
+	MOVQ BX, SI
+	MOVQ 360(AX), DI
+
+line3:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line3
+	ADDQ       368(AX), BX
+	DECQ       CX
+	JZ         rows3
+	DECQ       DX
+	JNZ        row3
+
+rows3:
+	MOVQ BX, 352(AX)
+	MOVQ CX, 384(AX)
+
+ahead3:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -14741,6 +15261,110 @@ panel:
 	MOVQ DX, 224(AX)
 
 block:
+	MOVQ  264(AX), CX
+	TESTQ CX, CX
+	JZ    ahead0
+	MOVQ  256(AX), DX
+	MOVQ  232(AX), BX
+
+row0:
+	MOVQ BX, SI
+	MOVQ 240(AX), DI
+
+line0:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line0
+	ADDQ       248(AX), BX
+	DECQ       CX
+	JZ         rows0
+	DECQ       DX
+	JNZ        row0
+
+rows0:
+	MOVQ BX, 232(AX)
+	MOVQ CX, 264(AX)
+
+ahead0:
+	MOVQ  304(AX), CX
+	TESTQ CX, CX
+	JZ    ahead1
+	MOVQ  296(AX), DX
+	MOVQ  272(AX), BX
+
+row1:
+	MOVQ BX, SI
+	MOVQ 280(AX), DI
+
+line1:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line1
+	ADDQ       288(AX), BX
+	DECQ       CX
+	JZ         rows1
+	DECQ       DX
+	JNZ        row1
+
+rows1:
+	MOVQ BX, 272(AX)
+	MOVQ CX, 304(AX)
+
+ahead1:
+	MOVQ  344(AX), CX
+	TESTQ CX, CX
+	JZ    ahead2
+	MOVQ  336(AX), DX
+	MOVQ  312(AX), BX
+
+row2:
+	MOVQ BX, SI
+	MOVQ 320(AX), DI
+
+line2:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line2
+	ADDQ       328(AX), BX
+	DECQ       CX
+	JZ         rows2
+	DECQ       DX
+	JNZ        row2
+
+rows2:
+	MOVQ BX, 312(AX)
+	MOVQ CX, 344(AX)
+
+ahead2:
+	MOVQ  384(AX), CX
+	TESTQ CX, CX
+	JZ    ahead3
+	MOVQ  376(AX), DX
+	MOVQ  352(AX), BX
+
+row3:
+	MOVQ BX, SI
+	MOVQ 360(AX), DI
+
+line3:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line3
+	ADDQ       368(AX), BX
+	DECQ       CX
+	JZ         rows3
+	DECQ       DX
+	JNZ        row3
+
+rows3:
+	MOVQ BX, 352(AX)
+	MOVQ CX, 384(AX)
+
+ahead3:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2

@@ -41,7 +41,7 @@ func mulSparse[T Float](d *Sparse, c, a, b []T) { mulSparseGeneric(d, c, a, b) }
 
 func repeat[T Float](_, _ []T, _, _ int) bool { return false }
 
-func addRows[T Float](_, _ []T) bool { return false }
+func addRows[T Float](_, _ []T, _, _ int) bool { return false }
 
 func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []T, n, _ int) {
 	toPlanesGeneric(f, dst, plane, src, ws.winograd.off[:], n)

@@ -32,17 +32,17 @@ func repeatGeneric[T Float](dst, src []T, n, times int) {
 	}
 }
 
-// AddRows adds the rows of src, each as long as dst, to dst, one after the other.
-func AddRows[T Float](dst, src []T) {
+// AddRows adds rows of src, each as long as dst and step elements after the one before, to dst, one after the other.
+func AddRows[T Float](dst, src []T, rows, step int) {
 	n := len(dst)
-	if n == 0 || len(src)%n != 0 {
+	if n == 0 || rows < 0 || step < n || rows > 0 && len(src) < (rows-1)*step+n {
 		panic(badRepeat)
 	}
-	if len(src) == 0 || addRows(dst, src) {
+	if rows == 0 || addRows(dst, src, rows, step) {
 		return
 	}
-	for ; len(src) > 0; src = src[n:] {
-		for i, x := range src[:n] {
+	for r := range rows {
+		for i, x := range src[r*step:][:n] {
 			dst[i] += x
 		}
 	}

@@ -59,13 +59,13 @@ func repeat[T Float](dst, src []T, n, times int) bool {
 	return true
 }
 
-func addRows[T Float](dst, src []T) bool {
+func addRows[T Float](dst, src []T, rows, step int) bool {
 	if path == pathGeneric {
 		return false
 	}
 	n, lanes := len(dst), vectorWidth()/sizeOf[T]()
-	p := repeatArgs{dst: unsafe.Pointer(&dst[0]), src: unsafe.Pointer(&src[0]), times: len(src) / n,
-		vectors: n / lanes, rest: n % lanes, step: n * sizeOf[T](), lanes: unsafe.Pointer(&laneMasks)}
+	p := repeatArgs{dst: unsafe.Pointer(&dst[0]), src: unsafe.Pointer(&src[0]), times: rows,
+		vectors: n / lanes, rest: n % lanes, step: step * sizeOf[T](), lanes: unsafe.Pointer(&laneMasks)}
 	args := (*byte)(unsafe.Pointer(&p))
 	switch double := sizeOf[T]() == 8; {
 	case path == pathAVX512 && double:

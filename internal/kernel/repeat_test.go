@@ -37,15 +37,18 @@ func TestAddRows(t *testing.T) { onPaths(t, testAddRows[float32], testAddRows[fl
 func testAddRows[T Float](t *testing.T) {
 	rng := rand.New(rand.NewPCG(10, 10))
 	for n := 1; n < 150; n++ {
-		src, dst := newBuffer[T](rng, n*rng.IntN(6)), newBuffer[T](rng, n)
+		rows, step := rng.IntN(6), n+rng.IntN(3)*rng.IntN(40)
+		src, dst := newBuffer[T](rng, max(0, (rows-1)*step+n)), newBuffer[T](rng, n)
 		copy(src.v, values[T](rng, len(src.v)))
 		copy(dst.v, values[T](rng, n))
 		want := dst.clone()
-		for i, x := range src.v {
-			want.v[i%n] += x
+		for r := range rows {
+			for i := range n {
+				want.v[i] += src.v[r*step+i]
+			}
 		}
-		if AddRows(dst.v, src.v); !same(dst.all, want.all) {
-			t.Fatalf("%d rows of %d: %v, want %v", len(src.v)/n, n, dst.v, want.v)
+		if AddRows(dst.v, src.v, rows, step); !same(dst.all, want.all) {
+			t.Fatalf("%d rows of %d, %d apart: %v, want %v", rows, n, step, dst.v, want.v)
 		}
 	}
 }

@@ -18,6 +18,17 @@ type sumArgs struct {
 	// The kernel's own. Cursors move past the end of what they walk over, so they must not be pointers.
 	panelC, curC uintptr
 	left         int
+
+	ahead [4]region // what blocks fetch: of each term the next panel of B, and what the next direction reads
+}
+
+// region is memory that is going to be read, which no cache may have: kernels fetch some of its rows at the start of each block.
+type region struct {
+	at    uintptr
+	lines int // lines of a cache in a row
+	step  int // bytes from row to row
+	burst int // rows that a block of the result fetches
+	rows  int // that are left
 }
 
 // sumTerm is one of the products of a sumArgs.
@@ -36,7 +47,7 @@ type sumTerm struct {
 // The generator's offsets are those of fields of eight bytes in this order.
 var (
 	_ = [1]struct{}{}[unsafe.Offsetof(sumTerm{}.curB)-72]
-	_ = [1]struct{}{}[unsafe.Offsetof(sumArgs{}.left)-224]
+	_ = [1]struct{}{}[unsafe.Offsetof(sumArgs{}.ahead)-232]
 )
 
 // nearB is the most bytes of B that are packed at a time for all columns: they stay in the first cache.
@@ -82,6 +93,18 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 		}
 	}
 	most := max(1, maxTerms/(terms[0].K+terms[1].K))
+	high := 1 // how many blocks there are of the first height: those fetch ahead
+	for _, n := range split(d.M, unit()) {
+		if n > 0 {
+			high = n
+			break
+		}
+	}
+	if x+1 < d.Directions {
+		for i := range terms {
+			p.ahead[2+i] = terms[i].next(x+1, d, rows[i] != nil, high*((d.N+nr-1)/nr))
+		}
+	}
 	for j, n := 0, 0; j < d.N; j += n * nr {
 		w := min(nr, d.N-j)
 		n = 1
@@ -99,6 +122,12 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 				packPanel(b, t.B[x*t.StepB+j*t.ColB:], t.K, w, t.RowB, t.ColB)
 			}
 			p.terms[i].b = unsafe.Pointer(&b[0])
+		}
+		for i := range terms {
+			if k := terms[i].K; terms[i].Panels != nil {
+				lines := (k + high - 1) / high
+				p.ahead[i] = region{uintptr(p.terms[i].b) + uintptr(p.terms[i].stepB), lines, lines * panel, 1, k * n / lines}
+			}
 		}
 		at := 0
 		for kind, left := range split(d.M, unit()) {
@@ -118,6 +147,8 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 					y.k = t.K * y.stepK
 				}
 				callSums(size, mr, &q)
+				p.ahead = q.ahead
+				p.ahead[0].rows, p.ahead[1].rows = 0, 0
 				left -= p.blocks
 				at += p.blocks * mr
 			}
@@ -143,4 +174,24 @@ func callSums(size, mr int, args *sumArgs) {
 	default:
 		sums4F64AVX512(p)
 	}
+}
+
+// next is what a term reads of direction x alone, for so many blocks to fetch. Long rows that are read where they lie are none of it: the
+// processor finds them by itself, as measured.
+func (t *Term[T]) next(x int, d *Terms, packed bool, blocks int) region {
+	size := sizeOf[T]()
+	row := func(v []T, rows, width, step int) region {
+		return region{uintptr(unsafe.Pointer(&v[0])), (width*size + panel - 1) / panel, step * size, (rows + blocks - 1) / blocks, rows}
+	}
+	switch {
+	case t.StepA != 0 && t.ColA == 1 && (packed || t.K*size <= 2*panel):
+		return row(t.A[x*t.StepA:], d.M, t.K, t.RowA)
+	case t.StepA != 0 && t.RowA == 1:
+		return row(t.A[x*t.StepA:], t.K, d.M, t.ColA)
+	case t.StepB != 0 && t.Panels == nil && t.ColB == 1:
+		return row(t.B[x*t.StepB:], t.K, d.N, t.RowB)
+	case t.StepB != 0 && t.Panels == nil && t.RowB == 1:
+		return row(t.B[x*t.StepB:], d.N, t.K, t.ColB)
+	}
+	return region{}
 }

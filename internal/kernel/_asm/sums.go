@@ -8,11 +8,13 @@ import (
 	. "github.com/mmcloughlin/avo/reg"
 )
 
-// Offsets of the fields of sumArgs: of each of its two terms, and of what follows these.
+// Offsets of the fields of sumArgs: of each of its two terms, of what follows these, and of each of the regions that it fetches ahead.
 const (
 	qA, qRow, qK, qStepK, qStepA, qB, qLdb, qStepB, qCurA, qCurB, qTerm = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80
 
 	qC, qLdc, qAdd, qMask, qBlocks, qPanels, qPanelC, qCurC, qLeft = 160, 168, 176, 184, 192, 200, 208, 216, 224
+
+	qAhead, qAt, qLines, qStep, qBurst, qRows, qRegion, qRegions = 232, 0, 8, 16, 24, 32, 40, 4
 )
 
 // sums generates the kernel for panels of blocks of mr rows of C = A·B + A'·B', or C += …: both sums are made in registers, so that C is
@@ -40,6 +42,9 @@ func (f isa) sums(mr int) {
 	move(qPanelC, qCurC)
 	move(qBlocks, qLeft)
 	Label("block")
+	for i := range qRegions {
+		f.ahead(func(off int) Mem { return Mem{Base: p, Disp: qAhead + i*qRegion + off} }, i)
+	}
 	acc := [2][][]VecVirtual{f.accumulators(mr, 1), f.accumulators(mr, 1)}
 	f.prefetch(mr, 1, at(qCurC), at(qLdc))
 	ptr := make([]GPVirtual, mr)
@@ -105,4 +110,32 @@ func (f isa) sums(mr int) {
 	JNZ(LabelRef("panel"))
 	VZEROUPPER()
 	RET()
+}
+
+// ahead fetches the next rows of a region into the second cache, where it has any left.
+func (f isa) ahead(at func(off int) Mem, i int) {
+	row, line, end, none := fmt.Sprintf("row%d", i), fmt.Sprintf("line%d", i), fmt.Sprintf("rows%d", i), fmt.Sprintf("ahead%d", i)
+	left, burst, from, x, lines := GP64(), GP64(), GP64(), GP64(), GP64()
+	MOVQ(at(qRows), left)
+	TESTQ(left, left)
+	JZ(LabelRef(none))
+	MOVQ(at(qBurst), burst)
+	MOVQ(at(qAt), from)
+	Label(row)
+	MOVQ(from, x)
+	MOVQ(at(qLines), lines)
+	Label(line)
+	PREFETCHT1(Mem{Base: x})
+	ADDQ(Imm(64), x)
+	DECQ(lines)
+	JNZ(LabelRef(line))
+	ADDQ(at(qStep), from)
+	DECQ(left)
+	JZ(LabelRef(end))
+	DECQ(burst)
+	JNZ(LabelRef(row))
+	Label(end)
+	MOVQ(from, at(qAt))
+	MOVQ(left, at(qRows))
+	Label(none)
 }
