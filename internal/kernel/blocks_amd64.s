@@ -1580,7 +1580,7 @@ TEXT ·pairs16F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -1742,7 +1742,7 @@ TEXT ·pairs8F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -1843,7 +1843,7 @@ TEXT ·pairs4F32AVX512(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -15534,7 +15534,7 @@ TEXT ·pairs16F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	PREFETCHT0       64(R8)(SI*1)
 	MOVQ             (DX), SI
@@ -15697,7 +15697,7 @@ TEXT ·pairs8F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -15798,7 +15798,7 @@ TEXT ·pairs4F64AVX512(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -23236,7 +23236,7 @@ TEXT ·pairs16F32AVX512Half(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -23398,7 +23398,7 @@ TEXT ·pairs8F32AVX512Half(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -23499,7 +23499,7 @@ TEXT ·pairs4F32AVX512Half(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -24216,7 +24216,7 @@ TEXT ·pairs16F64AVX512Half(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	PREFETCHT0       64(R8)(SI*1)
 	MOVQ             (DX), SI
@@ -24379,7 +24379,7 @@ TEXT ·pairs8F64AVX512Half(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -24480,7 +24480,7 @@ TEXT ·pairs4F64AVX512Half(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ             128(DX), SI
+	MOVQ             384(DX), SI
 	PREFETCHT0       (R8)(SI*1)
 	MOVQ             (DX), SI
 	MOVQ             8(DX), DI
@@ -25198,7 +25198,7 @@ TEXT ·pairs6F32AVX2(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ         128(DX), SI
+	MOVQ         384(DX), SI
 	PREFETCHT0   (R8)(SI*1)
 	MOVQ         (DX), SI
 	MOVQ         8(DX), DI
@@ -25365,7 +25365,7 @@ TEXT ·pairs4F32AVX2(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ         128(DX), SI
+	MOVQ         384(DX), SI
 	PREFETCHT0   (R8)(SI*1)
 	MOVQ         (DX), SI
 	MOVQ         8(DX), DI
@@ -34131,7 +34131,7 @@ TEXT ·pairs6F64AVX2(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ         128(DX), SI
+	MOVQ         384(DX), SI
 	PREFETCHT0   (R8)(SI*1)
 	MOVQ         (DX), SI
 	MOVQ         8(DX), DI
@@ -34298,7 +34298,7 @@ TEXT ·pairs4F64AVX2(SB), NOSPLIT, $0-8
 	MOVQ       24(AX), BX
 
 k:
-	MOVQ         128(DX), SI
+	MOVQ         384(DX), SI
 	PREFETCHT0   (R8)(SI*1)
 	MOVQ         (DX), SI
 	MOVQ         8(DX), DI

@@ -89,7 +89,7 @@ type Workspace[T Float] struct {
 type step struct{ a, b int }
 
 // stepsAhead is how many entries kernels may read after the last step.
-const stepsAhead = 8
+const stepsAhead = 24
 
 // grow makes *s at least n long; what it held is lost.
 func grow[E any](s *[]E, n int) []E {

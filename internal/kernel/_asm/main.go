@@ -31,7 +31,7 @@ const (
 
 // ahead is how many steps before its use a row of A is prefetched by the pairs
 // kernels; lists of steps carry as many spare entries (stepsAhead).
-const ahead = 8
+const ahead = 24
 
 // isa is an instruction set and a precision.
 type isa struct {
