@@ -48,6 +48,7 @@ type sumTerm struct {
 var (
 	_ = [1]struct{}{}[unsafe.Offsetof(sumTerm{}.curB)-72]
 	_ = [1]struct{}{}[unsafe.Offsetof(sumArgs{}.ahead)-232]
+	_ = [1]struct{}{}[unsafe.Offsetof(region{}.rows)-32]
 )
 
 // nearB is the most bytes of B that are packed at a time for all columns: they stay in the first cache.
