@@ -118,6 +118,7 @@ func TestFit(t *testing.T) {
 
 // TestDenseTooLarge: a dense matrix that does not fit is refused with how much of the network would.
 func TestDenseTooLarge(t *testing.T) {
+	debug.FreeOSMemory() // what tests before this one have left must not become free while it runs
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(goMemory() + 200<<20))
 	status, stdout, stderr := call(t, "", "exact")
 	if status != exitUsage || stdout != "" || messageFault(stderr) != "" || !strings.Contains(stderr, "--params to measure a part of at most 3") {
