@@ -123,11 +123,9 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 				packPanel(b, t.B[x*t.StepB+j*t.ColB:], t.K, w, t.RowB, t.ColB)
 			}
 			p.terms[i].b = unsafe.Pointer(&b[0])
-		}
-		for i := range terms {
-			if k := terms[i].K; terms[i].Panels != nil {
-				lines := (k + high - 1) / high
-				p.ahead[i] = region{uintptr(p.terms[i].b) + uintptr(p.terms[i].stepB), lines, lines * panel, 1, k * n / lines}
+			if t.Panels != nil {
+				lines := (t.K + high - 1) / high
+				p.ahead[i] = region{uintptr(p.terms[i].b) + uintptr(p.terms[i].stepB), lines, lines * panel, 1, t.K * n / lines}
 			}
 		}
 		at := 0
