@@ -123,16 +123,16 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	c := &chain[T]{p: p, total: v.size()}
 	// The chain walks in the order in which its results lie.
 	axes, own := v.axes(), v.strides(v)
-	var order []int
+	var outer []int
 	for a, s := range axes {
 		if s > 1 {
-			order = append(order, a)
+			outer = append(outer, a)
 		}
 	}
-	slices.SortFunc(order, func(a, b int) int { return own[b] - own[a] })
+	slices.SortFunc(outer, func(a, b int) int { return own[b] - own[a] })
 	along := func(s []int) []int {
-		out := make([]int, len(order))
-		for i, a := range order {
+		out := make([]int, len(outer))
+		for i, a := range outer {
 			out[i] = s[a]
 		}
 		return out
@@ -170,45 +170,8 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 		}
 		c.in = append(c.in, o)
 	}
-	inside := productsInside(h)
-	reads := func(m *value) []*value { // of an addition with a product inside: its factors, and the other term
-		for i, x := range m.in {
-			if inside[x] == m {
-				return []*value{x.in[0], x.in[1], m.in[1-i]}
-			}
-		}
-		return m.in
-	}
-	// The steps: members, each after what is repeated for it. Sums over positions come last.
-	var steps, sums []*value
-	for _, m := range h.members {
-		switch {
-		case inside[m] != nil:
-			continue
-		case m.reduce == reducePositions:
-			sums = append(sums, m)
-			continue
-		}
-		for _, x := range reads(m) {
-			if x.root.group == h && x.isView() && !slices.Contains(steps, x) {
-				steps = append(steps, x)
-			}
-		}
-		steps = append(steps, m)
-	}
-	last := map[*value]int{}
-	for i, m := range steps {
-		if m.isView() {
-			last[m.root] = i
-			continue
-		}
-		for _, x := range reads(m) {
-			last[x] = i
-		}
-	}
-	for _, m := range sums {
-		last[m.in[0]] = len(steps)
-	}
+	order := h.order()
+	steps := order.steps
 	shape := kernel.Shape{Inner: c.inner, Times: c.times}
 	for _, o := range c.in {
 		shape.Extents = append(shape.Extents, extentOf(o.per, o.walk))
@@ -224,7 +187,7 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 	at := map[int]int{}
 	readers := map[int][]int{} // pieces that read a slot
 	for i, m := range steps {
-		in := reads(m)
+		in := order.reads(m)
 		if m.isView() {
 			in = []*value{m.root}
 		}
@@ -269,12 +232,12 @@ func newChain[T kernel.Float](p *Program[T], h *group) *chain[T] {
 			readers[slot[x]] = append(readers[slot[x]], len(scripts)-1)
 		}
 		for j, x := range in {
-			if s, temp := at[slot[x]]; temp && last[x] == i && !slices.Contains(in[:j], x) {
+			if s, temp := at[slot[x]]; temp && order.last[x] == i && !slices.Contains(in[:j], x) {
 				free[per(x)] = append(free[per(x)], s)
 			}
 		}
 	}
-	for _, m := range sums {
+	for _, m := range order.sums {
 		c.sums = append(c.sums, sumOut{slot[m.in[0]], m.buffer.ref, channels * v.k})
 		readers[slot[m.in[0]]] = append(readers[slot[m.in[0]]], len(scripts))
 	}
@@ -322,6 +285,68 @@ func (c *chain[T]) inKernel(o *operand, x *value, h *group) bool {
 	}
 	c.inner, c.times = o.inner, times
 	return true
+}
+
+// order is that in which a chain does its steps on a block.
+type order struct {
+	steps  []*value          // members, each after what is repeated for it
+	sums   []*value          // over positions, which come last
+	last   map[*value]int    // the last step that reads a value, as many as there are for sums
+	inside map[*value]*value // products that an addition computes in passing
+}
+
+func (h *group) order() *order {
+	o := &order{last: map[*value]int{}, inside: productsInside(h)}
+	for _, m := range h.members {
+		switch {
+		case o.inside[m] != nil:
+			continue
+		case m.reduce == reducePositions:
+			o.sums = append(o.sums, m)
+			continue
+		}
+		for _, x := range o.reads(m) {
+			if x.root.group == h && x.isView() && !slices.Contains(o.steps, x) {
+				o.steps = append(o.steps, x)
+			}
+		}
+		o.steps = append(o.steps, m)
+	}
+	for i, m := range o.steps {
+		if m.isView() {
+			o.last[m.root] = i
+			continue
+		}
+		for _, x := range o.reads(m) {
+			o.last[x] = i
+		}
+	}
+	for _, m := range o.sums {
+		o.last[m.in[0]] = len(o.steps)
+	}
+	return o
+}
+
+// reads are the values that a step reads: of an addition with a product inside its factors, and the other term.
+func (o *order) reads(m *value) []*value {
+	for i, x := range m.in {
+		if o.inside[x] == m {
+			return []*value{x.in[0], x.in[1], m.in[1-i]}
+		}
+	}
+	return m.in
+}
+
+// over says whether an output of a chain may be written over x, which the chain reads: element by element where that lies, after all that
+// reads it.
+func (h *group) over(o *order, m, x *value) bool {
+	at := slices.Index(o.steps, m)
+	for _, y := range h.inputs {
+		if y.root == x.root && (!m.lies(y) || o.last[y] > at) {
+			return false
+		}
+	}
+	return at >= 0 && m.room() == x.root.room()
 }
 
 // productsInside are the products of a chain that only one addition reads, which computes them in passing; an addition has

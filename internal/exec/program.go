@@ -41,9 +41,9 @@ type extent struct{ floats, ints int }
 
 // buffer is a root's memory while it is planned.
 type buffer struct {
-	size        int
-	first, last int // steps of the stage, for scratch
-	ref         ref
+	size int
+	last int // step of the stage that uses it, for scratch
+	ref  ref
 }
 
 // worker is what a thread needs for itself.
@@ -275,16 +275,20 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 		var live []*buffer
 		for at, h := range perStage[s] {
 			for _, m := range h.outputs {
-				switch {
-				case m.integer || kept[m] && s != stageTangent:
+				if m.integer || kept[m] && s != stageTangent {
 					place(m)
 					continue
 				}
-				b := &buffer{size: m.room(), first: at, last: max(at, read[m])}
+				b := &buffer{size: m.room(), last: max(at, read[m])}
 				if m.output {
 					b.last = steps[s]
 				}
-				b.ref = ref{stageTangent, free.take(align(b.size)), b.size}
+				if i := inPlace(h, m, live, at); i >= 0 {
+					b.ref = live[i].ref
+					live = slices.Delete(live, i, i+1)
+				} else {
+					b.ref = ref{stageTangent, free.take(align(b.size)), b.size}
+				}
 				m.buffer = b
 				live = append(live, b)
 			}
@@ -299,6 +303,22 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 		scratch = max(scratch, free.top)
 	}
 	p.sizes[stageTangent].floats = scratch
+}
+
+// inPlace finds, of live buffers, that of an input which a chain is the last to read and may write an output over: what it
+// writes then is in the cache, and there are fewer buffers. It is -1 where there is none.
+func inPlace(h *group, m *value, live []*buffer, at int) int {
+	if !h.isChain() {
+		return -1
+	}
+	order := h.order()
+	for _, x := range h.inputs {
+		i := slices.Index(live, x.root.buffer)
+		if i >= 0 && live[i].last == at && h.over(order, m, x) {
+			return i
+		}
+	}
+	return -1
 }
 
 // allocate makes the arenas, unless they and the tasks' own buffers are more than limit bytes.

@@ -116,6 +116,19 @@ func (v *value) contiguous() bool {
 	return true
 }
 
+// lies says whether every element of x lies where that of v does, from the start of its buffer.
+func (v *value) lies(x *value) bool {
+	if !slices.Equal(v.shape, x.shape) || v.linear != x.linear || v.layout.off != x.layout.off || v.k > 1 && v.layout.dir != x.layout.dir {
+		return false
+	}
+	for a, s := range v.shape {
+		if s > 1 && v.layout.stride[a] != x.layout.stride[a] {
+			return false
+		}
+	}
+	return true
+}
+
 // axes are the sizes of the value's axes in the order of the default layout, the direction axis
 // (where the value depends on directions) before the last.
 func (v *value) axes() []int {
