@@ -8893,16 +8893,16 @@ TEXT ·tileInputAVX512(SB), NOSPLIT, $0-8
 loop:
 	MOVQ         80(AX), R8
 	ADDQ         CX, R8
-	MOVQ         136(AX), R9
+	MOVQ         144(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z0
-	MOVQ         184(AX), R9
+	MOVQ         192(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z1
-	MOVQ         232(AX), R9
+	MOVQ         240(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z2
-	MOVQ         280(AX), R9
+	MOVQ         288(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z3
 	VMOVUPS      Z3, Z4
@@ -8921,16 +8921,16 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z1, Z4
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z3
-	MOVQ         144(AX), R9
+	MOVQ         152(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z1
-	MOVQ         192(AX), R9
+	MOVQ         200(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z5
-	MOVQ         240(AX), R9
+	MOVQ         248(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z6
-	MOVQ         288(AX), R9
+	MOVQ         296(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z7
 	VMOVUPS      Z7, Z8
@@ -8949,16 +8949,16 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z5, Z8
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z5, Z7
-	MOVQ         152(AX), R9
+	MOVQ         160(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z5
-	MOVQ         200(AX), R9
+	MOVQ         208(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z9
-	MOVQ         248(AX), R9
+	MOVQ         256(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z10
-	MOVQ         296(AX), R9
+	MOVQ         304(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z11
 	VMOVUPS      Z11, Z12
@@ -8977,16 +8977,16 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z9, Z12
 	VMOVUPS      Z11, Z11
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z9, Z11
-	MOVQ         160(AX), R9
+	MOVQ         168(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z9
-	MOVQ         208(AX), R9
+	MOVQ         216(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z13
-	MOVQ         256(AX), R9
+	MOVQ         264(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z14
-	MOVQ         304(AX), R9
+	MOVQ         312(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z15
 	VMOVUPS      Z15, Z16
@@ -9005,16 +9005,16 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z13, Z16
 	VMOVUPS      Z15, Z15
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z15
-	MOVQ         168(AX), R9
+	MOVQ         176(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z13
-	MOVQ         216(AX), R9
+	MOVQ         224(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z17
-	MOVQ         264(AX), R9
+	MOVQ         272(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z18
-	MOVQ         312(AX), R9
+	MOVQ         320(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z19
 	VMOVUPS      Z19, Z20
@@ -9033,16 +9033,16 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z17, Z20
 	VMOVUPS      Z19, Z19
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z17, Z19
-	MOVQ         176(AX), R9
+	MOVQ         184(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z17
-	MOVQ         224(AX), R9
+	MOVQ         232(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z21
-	MOVQ         272(AX), R9
+	MOVQ         280(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z22
-	MOVQ         320(AX), R9
+	MOVQ         328(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z23
 	VMOVUPS      Z23, Z24
@@ -9189,18 +9189,18 @@ loop:
 	VADDPS       Z23, Z1, Z1
 	VMOVUPS      Z0, (R9)
 	VMOVUPS      Z1, (R10)(SI*2)
-	MOVQ         88(AX), R9
+	MOVQ         96(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z0
-	MOVQ         136(AX), R9
+	MOVQ         144(AX), R9
 	VMOVUPS      (R9)(CX*1), Z1
-	MOVQ         184(AX), R9
+	MOVQ         192(AX), R9
 	VMOVUPS      (R9)(CX*1), Z2
-	MOVQ         232(AX), R9
+	MOVQ         240(AX), R9
 	VMOVUPS      (R9)(CX*1), Z3
-	MOVQ         280(AX), R9
+	MOVQ         288(AX), R9
 	VMOVUPS      (R9)(CX*1), Z4
-	MOVQ         328(AX), R9
+	MOVQ         336(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z5
 	VMOVUPS      Z0, Z0
@@ -9209,18 +9209,18 @@ loop:
 	VMOVUPS      Z1, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z3, Z1
 	VADDPS       Z5, Z1, Z1
-	MOVQ         96(AX), R9
+	MOVQ         104(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z2
-	MOVQ         144(AX), R9
+	MOVQ         152(AX), R9
 	VMOVUPS      (R9)(CX*1), Z3
-	MOVQ         192(AX), R9
+	MOVQ         200(AX), R9
 	VMOVUPS      (R9)(CX*1), Z4
-	MOVQ         240(AX), R9
+	MOVQ         248(AX), R9
 	VMOVUPS      (R9)(CX*1), Z5
-	MOVQ         288(AX), R9
+	MOVQ         296(AX), R9
 	VMOVUPS      (R9)(CX*1), Z6
-	MOVQ         336(AX), R9
+	MOVQ         344(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z7
 	VMOVUPS      Z2, Z2
@@ -9229,18 +9229,18 @@ loop:
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_40200000<>+0(SB), Z5, Z3
 	VADDPS       Z7, Z3, Z3
-	MOVQ         104(AX), R9
+	MOVQ         112(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z4
-	MOVQ         152(AX), R9
+	MOVQ         160(AX), R9
 	VMOVUPS      (R9)(CX*1), Z5
-	MOVQ         200(AX), R9
+	MOVQ         208(AX), R9
 	VMOVUPS      (R9)(CX*1), Z6
-	MOVQ         248(AX), R9
+	MOVQ         256(AX), R9
 	VMOVUPS      (R9)(CX*1), Z7
-	MOVQ         296(AX), R9
+	MOVQ         304(AX), R9
 	VMOVUPS      (R9)(CX*1), Z8
-	MOVQ         344(AX), R9
+	MOVQ         352(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z9
 	VMOVUPS      Z4, Z4
@@ -9249,18 +9249,18 @@ loop:
 	VMOVUPS      Z5, Z5
 	VFNMADD231PS c32_40200000<>+0(SB), Z7, Z5
 	VADDPS       Z9, Z5, Z5
-	MOVQ         112(AX), R9
+	MOVQ         120(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z6
-	MOVQ         160(AX), R9
+	MOVQ         168(AX), R9
 	VMOVUPS      (R9)(CX*1), Z7
-	MOVQ         208(AX), R9
+	MOVQ         216(AX), R9
 	VMOVUPS      (R9)(CX*1), Z8
-	MOVQ         256(AX), R9
+	MOVQ         264(AX), R9
 	VMOVUPS      (R9)(CX*1), Z9
-	MOVQ         304(AX), R9
+	MOVQ         312(AX), R9
 	VMOVUPS      (R9)(CX*1), Z10
-	MOVQ         352(AX), R9
+	MOVQ         360(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z11
 	VMOVUPS      Z6, Z6
@@ -9269,18 +9269,18 @@ loop:
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_40200000<>+0(SB), Z9, Z7
 	VADDPS       Z11, Z7, Z7
-	MOVQ         120(AX), R9
+	MOVQ         128(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z8
-	MOVQ         168(AX), R9
+	MOVQ         176(AX), R9
 	VMOVUPS      (R9)(CX*1), Z9
-	MOVQ         216(AX), R9
+	MOVQ         224(AX), R9
 	VMOVUPS      (R9)(CX*1), Z10
-	MOVQ         264(AX), R9
+	MOVQ         272(AX), R9
 	VMOVUPS      (R9)(CX*1), Z11
-	MOVQ         312(AX), R9
+	MOVQ         320(AX), R9
 	VMOVUPS      (R9)(CX*1), Z12
-	MOVQ         360(AX), R9
+	MOVQ         368(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z13
 	VMOVUPS      Z8, Z8
@@ -9289,18 +9289,18 @@ loop:
 	VMOVUPS      Z9, Z9
 	VFNMADD231PS c32_40200000<>+0(SB), Z11, Z9
 	VADDPS       Z13, Z9, Z9
-	MOVQ         128(AX), R9
+	MOVQ         136(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z10
-	MOVQ         176(AX), R9
+	MOVQ         184(AX), R9
 	VMOVUPS      (R9)(CX*1), Z11
-	MOVQ         224(AX), R9
+	MOVQ         232(AX), R9
 	VMOVUPS      (R9)(CX*1), Z12
-	MOVQ         272(AX), R9
+	MOVQ         280(AX), R9
 	VMOVUPS      (R9)(CX*1), Z13
-	MOVQ         320(AX), R9
+	MOVQ         328(AX), R9
 	VMOVUPS      (R9)(CX*1), Z14
-	MOVQ         368(AX), R9
+	MOVQ         376(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z15
 	VMOVUPS      Z10, Z10
@@ -9382,16 +9382,16 @@ tail:
 	JEQ          done
 	MOVQ         80(AX), DX
 	ADDQ         CX, DX
-	MOVQ         136(AX), BX
+	MOVQ         144(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z0
-	MOVQ         184(AX), BX
+	MOVQ         192(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z1
-	MOVQ         232(AX), BX
+	MOVQ         240(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z2
-	MOVQ         280(AX), BX
+	MOVQ         288(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z3
 	VMOVUPS      Z3, Z4
@@ -9410,16 +9410,16 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z1, Z4
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z3
-	MOVQ         144(AX), BX
+	MOVQ         152(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z1
-	MOVQ         192(AX), BX
+	MOVQ         200(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z5
-	MOVQ         240(AX), BX
+	MOVQ         248(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z6
-	MOVQ         288(AX), BX
+	MOVQ         296(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z7
 	VMOVUPS      Z7, Z8
@@ -9438,16 +9438,16 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z5, Z8
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z5, Z7
-	MOVQ         152(AX), BX
+	MOVQ         160(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z5
-	MOVQ         200(AX), BX
+	MOVQ         208(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z9
-	MOVQ         248(AX), BX
+	MOVQ         256(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z10
-	MOVQ         296(AX), BX
+	MOVQ         304(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z11
 	VMOVUPS      Z11, Z12
@@ -9466,16 +9466,16 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z9, Z12
 	VMOVUPS      Z11, Z11
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z9, Z11
-	MOVQ         160(AX), BX
+	MOVQ         168(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z9
-	MOVQ         208(AX), BX
+	MOVQ         216(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z13
-	MOVQ         256(AX), BX
+	MOVQ         264(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z14
-	MOVQ         304(AX), BX
+	MOVQ         312(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z15
 	VMOVUPS      Z15, Z16
@@ -9494,16 +9494,16 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z13, Z16
 	VMOVUPS      Z15, Z15
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z15
-	MOVQ         168(AX), BX
+	MOVQ         176(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z13
-	MOVQ         216(AX), BX
+	MOVQ         224(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z17
-	MOVQ         264(AX), BX
+	MOVQ         272(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z18
-	MOVQ         312(AX), BX
+	MOVQ         320(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z19
 	VMOVUPS      Z19, Z20
@@ -9522,16 +9522,16 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Z17, Z20
 	VMOVUPS      Z19, Z19
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z17, Z19
-	MOVQ         176(AX), BX
+	MOVQ         184(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z17
-	MOVQ         224(AX), BX
+	MOVQ         232(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z21
-	MOVQ         272(AX), BX
+	MOVQ         280(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z22
-	MOVQ         320(AX), BX
+	MOVQ         328(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z23
 	VMOVUPS      Z23, Z24
@@ -9678,18 +9678,18 @@ tail:
 	VADDPS       Z23, Z1, Z1
 	VMOVUPS      Z0, (BX)
 	VMOVUPS      Z1, (R8)(SI*2)
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z0
-	MOVQ         136(AX), BX
+	MOVQ         144(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z1
-	MOVQ         184(AX), BX
+	MOVQ         192(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z2
-	MOVQ         232(AX), BX
+	MOVQ         240(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z3
-	MOVQ         280(AX), BX
+	MOVQ         288(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z4
-	MOVQ         328(AX), BX
+	MOVQ         336(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z5
 	VMOVUPS      Z0, Z0
@@ -9698,18 +9698,18 @@ tail:
 	VMOVUPS      Z1, Z1
 	VFNMADD231PS c32_40200000<>+0(SB), Z3, Z1
 	VADDPS       Z5, Z1, Z1
-	MOVQ         96(AX), BX
+	MOVQ         104(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z2
-	MOVQ         144(AX), BX
+	MOVQ         152(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z3
-	MOVQ         192(AX), BX
+	MOVQ         200(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z4
-	MOVQ         240(AX), BX
+	MOVQ         248(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z5
-	MOVQ         288(AX), BX
+	MOVQ         296(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z6
-	MOVQ         336(AX), BX
+	MOVQ         344(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z7
 	VMOVUPS      Z2, Z2
@@ -9718,18 +9718,18 @@ tail:
 	VMOVUPS      Z3, Z3
 	VFNMADD231PS c32_40200000<>+0(SB), Z5, Z3
 	VADDPS       Z7, Z3, Z3
-	MOVQ         104(AX), BX
+	MOVQ         112(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z4
-	MOVQ         152(AX), BX
+	MOVQ         160(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z5
-	MOVQ         200(AX), BX
+	MOVQ         208(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z6
-	MOVQ         248(AX), BX
+	MOVQ         256(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z7
-	MOVQ         296(AX), BX
+	MOVQ         304(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z8
-	MOVQ         344(AX), BX
+	MOVQ         352(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z9
 	VMOVUPS      Z4, Z4
@@ -9738,18 +9738,18 @@ tail:
 	VMOVUPS      Z5, Z5
 	VFNMADD231PS c32_40200000<>+0(SB), Z7, Z5
 	VADDPS       Z9, Z5, Z5
-	MOVQ         112(AX), BX
+	MOVQ         120(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z6
-	MOVQ         160(AX), BX
+	MOVQ         168(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z7
-	MOVQ         208(AX), BX
+	MOVQ         216(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z8
-	MOVQ         256(AX), BX
+	MOVQ         264(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z9
-	MOVQ         304(AX), BX
+	MOVQ         312(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z10
-	MOVQ         352(AX), BX
+	MOVQ         360(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z11
 	VMOVUPS      Z6, Z6
@@ -9758,18 +9758,18 @@ tail:
 	VMOVUPS      Z7, Z7
 	VFNMADD231PS c32_40200000<>+0(SB), Z9, Z7
 	VADDPS       Z11, Z7, Z7
-	MOVQ         120(AX), BX
+	MOVQ         128(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z8
-	MOVQ         168(AX), BX
+	MOVQ         176(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z9
-	MOVQ         216(AX), BX
+	MOVQ         224(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z10
-	MOVQ         264(AX), BX
+	MOVQ         272(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z11
-	MOVQ         312(AX), BX
+	MOVQ         320(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z12
-	MOVQ         360(AX), BX
+	MOVQ         368(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z13
 	VMOVUPS      Z8, Z8
@@ -9778,18 +9778,18 @@ tail:
 	VMOVUPS      Z9, Z9
 	VFNMADD231PS c32_40200000<>+0(SB), Z11, Z9
 	VADDPS       Z13, Z9, Z9
-	MOVQ         128(AX), BX
+	MOVQ         136(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z10
-	MOVQ         176(AX), BX
+	MOVQ         184(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z11
-	MOVQ         224(AX), BX
+	MOVQ         232(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z12
-	MOVQ         272(AX), BX
+	MOVQ         280(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z13
-	MOVQ         320(AX), BX
+	MOVQ         328(AX), BX
 	VMOVUPS.Z    (BX)(CX*1), K1, Z14
-	MOVQ         368(AX), AX
+	MOVQ         376(AX), AX
 	PREFETCHT1   (AX)(DX*1)
 	VMOVUPS.Z    (AX)(CX*1), K1, Z15
 	VMOVUPS      Z10, Z10
@@ -9943,13 +9943,13 @@ TEXT ·tileWeightsAVX512(SB), NOSPLIT, $0-8
 loop:
 	MOVQ         80(AX), R8
 	ADDQ         CX, R8
-	MOVQ         88(AX), R9
+	MOVQ         96(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z0
-	MOVQ         112(AX), R9
+	MOVQ         120(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z1
-	MOVQ         136(AX), R9
+	MOVQ         144(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z2
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z3
@@ -9970,13 +9970,13 @@ loop:
 	VMOVUPS      Z4, Z4
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z1, Z4
 	VMOVUPS      Z2, Z1
-	MOVQ         96(AX), R9
+	MOVQ         104(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z2
-	MOVQ         120(AX), R9
+	MOVQ         128(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z7
-	MOVQ         144(AX), R9
+	MOVQ         152(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z8
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z9
@@ -9997,13 +9997,13 @@ loop:
 	VMOVUPS      Z10, Z10
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z7, Z10
 	VMOVUPS      Z8, Z7
-	MOVQ         104(AX), R9
+	MOVQ         112(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z8
-	MOVQ         128(AX), R9
+	MOVQ         136(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z13
-	MOVQ         152(AX), R9
+	MOVQ         160(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z14
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z15
@@ -10201,13 +10201,13 @@ tail:
 	JEQ          done
 	MOVQ         80(AX), DX
 	ADDQ         CX, DX
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z0
-	MOVQ         112(AX), BX
+	MOVQ         120(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z1
-	MOVQ         136(AX), BX
+	MOVQ         144(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z2
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z3
@@ -10228,13 +10228,13 @@ tail:
 	VMOVUPS      Z4, Z4
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z1, Z4
 	VMOVUPS      Z2, Z1
-	MOVQ         96(AX), BX
+	MOVQ         104(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z2
-	MOVQ         120(AX), BX
+	MOVQ         128(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z7
-	MOVQ         144(AX), BX
+	MOVQ         152(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z8
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z9
@@ -10255,13 +10255,13 @@ tail:
 	VMOVUPS      Z10, Z10
 	VFNMADD231PS c32_3e715bef<>+0(SB), Z7, Z10
 	VMOVUPS      Z8, Z7
-	MOVQ         104(AX), BX
+	MOVQ         112(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z8
-	MOVQ         128(AX), BX
+	MOVQ         136(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z13
-	MOVQ         152(AX), AX
+	MOVQ         160(AX), AX
 	PREFETCHT1   (AX)(DX*1)
 	VMOVUPS.Z    (AX)(CX*1), K1, Z14
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Z15
@@ -10567,16 +10567,16 @@ TEXT ·tileCotangentAVX512(SB), NOSPLIT, $0-8
 loop:
 	MOVQ         80(AX), R8
 	ADDQ         CX, R8
-	MOVQ         88(AX), R9
+	MOVQ         96(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z0
-	MOVQ         120(AX), R9
+	MOVQ         128(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z1
-	MOVQ         152(AX), R9
+	MOVQ         160(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z2
-	MOVQ         184(AX), R9
+	MOVQ         192(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z3
 	VMOVUPS      Z0, Z4
@@ -10597,16 +10597,16 @@ loop:
 	VMOVUPS      Z6, Z6
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z6
 	VMOVUPS      Z3, Z1
-	MOVQ         96(AX), R9
+	MOVQ         104(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z3
-	MOVQ         128(AX), R9
+	MOVQ         136(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z7
-	MOVQ         160(AX), R9
+	MOVQ         168(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z8
-	MOVQ         192(AX), R9
+	MOVQ         200(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z9
 	VMOVUPS      Z3, Z10
@@ -10627,16 +10627,16 @@ loop:
 	VMOVUPS      Z12, Z12
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z7, Z12
 	VMOVUPS      Z9, Z7
-	MOVQ         104(AX), R9
+	MOVQ         112(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z9
-	MOVQ         136(AX), R9
+	MOVQ         144(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z13
-	MOVQ         168(AX), R9
+	MOVQ         176(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z14
-	MOVQ         200(AX), R9
+	MOVQ         208(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z15
 	VMOVUPS      Z9, Z16
@@ -10657,16 +10657,16 @@ loop:
 	VMOVUPS      Z18, Z18
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z18
 	VMOVUPS      Z15, Z13
-	MOVQ         112(AX), R9
+	MOVQ         120(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z15
-	MOVQ         144(AX), R9
+	MOVQ         152(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z19
-	MOVQ         176(AX), R9
+	MOVQ         184(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z20
-	MOVQ         208(AX), R9
+	MOVQ         216(AX), R9
 	PREFETCHT1   (R9)(R8*1)
 	VMOVUPS      (R9)(CX*1), Z21
 	VMOVUPS      Z15, Z22
@@ -10864,16 +10864,16 @@ tail:
 	JEQ          done
 	MOVQ         80(AX), DX
 	ADDQ         CX, DX
-	MOVQ         88(AX), BX
+	MOVQ         96(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z0
-	MOVQ         120(AX), BX
+	MOVQ         128(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z1
-	MOVQ         152(AX), BX
+	MOVQ         160(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z2
-	MOVQ         184(AX), BX
+	MOVQ         192(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z3
 	VMOVUPS      Z0, Z4
@@ -10894,16 +10894,16 @@ tail:
 	VMOVUPS      Z6, Z6
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z1, Z6
 	VMOVUPS      Z3, Z1
-	MOVQ         96(AX), BX
+	MOVQ         104(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z3
-	MOVQ         128(AX), BX
+	MOVQ         136(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z7
-	MOVQ         160(AX), BX
+	MOVQ         168(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z8
-	MOVQ         192(AX), BX
+	MOVQ         200(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z9
 	VMOVUPS      Z3, Z10
@@ -10924,16 +10924,16 @@ tail:
 	VMOVUPS      Z12, Z12
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z7, Z12
 	VMOVUPS      Z9, Z7
-	MOVQ         104(AX), BX
+	MOVQ         112(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z9
-	MOVQ         136(AX), BX
+	MOVQ         144(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z13
-	MOVQ         168(AX), BX
+	MOVQ         176(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z14
-	MOVQ         200(AX), BX
+	MOVQ         208(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z15
 	VMOVUPS      Z9, Z16
@@ -10954,16 +10954,16 @@ tail:
 	VMOVUPS      Z18, Z18
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Z13, Z18
 	VMOVUPS      Z15, Z13
-	MOVQ         112(AX), BX
+	MOVQ         120(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z15
-	MOVQ         144(AX), BX
+	MOVQ         152(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z19
-	MOVQ         176(AX), BX
+	MOVQ         184(AX), BX
 	PREFETCHT1   (BX)(DX*1)
 	VMOVUPS.Z    (BX)(CX*1), K1, Z20
-	MOVQ         208(AX), AX
+	MOVQ         216(AX), AX
 	PREFETCHT1   (AX)(DX*1)
 	VMOVUPS.Z    (AX)(CX*1), K1, Z21
 	VMOVUPS      Z15, Z22
@@ -11408,7 +11408,8 @@ loop:
 	MOVQ        40(AX), R8
 	ADDQ        CX, R8
 	MOVQ        48(AX), R9
-	MOVQ        R8, R10
+	MOVQ        88(AX), R10
+	MOVQ        R8, R11
 	VADDPS      Z5, Z2, Z21
 	VSUBPS      Z5, Z2, Z2
 	VADDPS      Z13, Z9, Z5
@@ -11427,25 +11428,29 @@ loop:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z5
 	VMOVUPS     Z5, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z9, Z2
-	VMOVUPS     Z0, (R10)
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z0, (R11)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_0
-	ADDQ        R9, R10
-	VMOVUPS     Z13, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z13, (R11)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_0
-	ADDQ        R9, R10
-	VMOVUPS     Z21, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z21, (R11)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_0
-	ADDQ        R9, R10
-	VMOVUPS     Z2, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z2, (R11)
 
 loop_0:
 	ADDQ        56(AX), R8
 	CMPQ        72(AX), $0x01
 	JEQ         loop_end
-	MOVQ        R8, R10
+	MOVQ        R8, R11
 	VADDPS      Z12, Z8, Z0
 	VSUBPS      Z12, Z8, Z2
 	VADDPS      Z20, Z16, Z5
@@ -11464,25 +11469,29 @@ loop_0:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z5
 	VMOVUPS     Z5, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z8, Z2
-	VMOVUPS     Z4, (R10)
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z4, (R11)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_1
-	ADDQ        R9, R10
-	VMOVUPS     Z9, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z9, (R11)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_1
-	ADDQ        R9, R10
-	VMOVUPS     Z0, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z0, (R11)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_1
-	ADDQ        R9, R10
-	VMOVUPS     Z2, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z2, (R11)
 
 loop_1:
 	ADDQ        56(AX), R8
 	CMPQ        72(AX), $0x02
 	JEQ         loop_end
-	MOVQ        R8, R10
+	MOVQ        R8, R11
 	VADDPS      Z14, Z10, Z0
 	VSUBPS      Z14, Z10, Z2
 	VADDPS      Z22, Z18, Z4
@@ -11501,19 +11510,23 @@ loop_1:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z4
 	VMOVUPS     Z4, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z5, Z2
-	VMOVUPS     Z6, (R10)
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z6, (R11)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_2
-	ADDQ        R9, R10
-	VMOVUPS     Z8, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z8, (R11)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_2
-	ADDQ        R9, R10
-	VMOVUPS     Z0, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z0, (R11)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_2
-	ADDQ        R9, R10
-	VMOVUPS     Z2, (R10)
+	ADDQ        R9, R11
+	PREFETCHT1  (R11)(R10*1)
+	VMOVUPS     Z2, (R11)
 
 loop_2:
 	ADDQ        56(AX), R8
@@ -11537,18 +11550,22 @@ loop_2:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z3
 	VMOVUPS     Z3, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z4, Z2
+	PREFETCHT1  (R8)(R10*1)
 	VMOVUPS     Z1, (R8)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_3
 	ADDQ        R9, R8
+	PREFETCHT1  (R8)(R10*1)
 	VMOVUPS     Z5, (R8)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_3
 	ADDQ        R9, R8
+	PREFETCHT1  (R8)(R10*1)
 	VMOVUPS     Z0, (R8)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_3
 	ADDQ        R9, R8
+	PREFETCHT1  (R8)(R10*1)
 	VMOVUPS     Z2, (R8)
 
 loop_3:
@@ -11792,7 +11809,8 @@ tail:
 	MOVQ        40(AX), DX
 	ADDQ        CX, DX
 	MOVQ        48(AX), CX
-	MOVQ        DX, BX
+	MOVQ        88(AX), BX
+	MOVQ        DX, SI
 	VADDPS      Z5, Z2, Z21
 	VSUBPS      Z5, Z2, Z2
 	VADDPS      Z13, Z9, Z5
@@ -11811,25 +11829,29 @@ tail:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z5
 	VMOVUPS     Z5, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z9, Z2
-	VMOVUPS     Z0, K1, (BX)
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z0, K1, (SI)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_0
-	ADDQ        CX, BX
-	VMOVUPS     Z13, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z13, K1, (SI)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_0
-	ADDQ        CX, BX
-	VMOVUPS     Z21, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z21, K1, (SI)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_0
-	ADDQ        CX, BX
-	VMOVUPS     Z2, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z2, K1, (SI)
 
 tail_0:
 	ADDQ        56(AX), DX
 	CMPQ        72(AX), $0x01
 	JEQ         tail_end
-	MOVQ        DX, BX
+	MOVQ        DX, SI
 	VADDPS      Z12, Z8, Z0
 	VSUBPS      Z12, Z8, Z2
 	VADDPS      Z20, Z16, Z5
@@ -11848,25 +11870,29 @@ tail_0:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z5
 	VMOVUPS     Z5, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z8, Z2
-	VMOVUPS     Z4, K1, (BX)
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z4, K1, (SI)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_1
-	ADDQ        CX, BX
-	VMOVUPS     Z9, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z9, K1, (SI)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_1
-	ADDQ        CX, BX
-	VMOVUPS     Z0, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z0, K1, (SI)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_1
-	ADDQ        CX, BX
-	VMOVUPS     Z2, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z2, K1, (SI)
 
 tail_1:
 	ADDQ        56(AX), DX
 	CMPQ        72(AX), $0x02
 	JEQ         tail_end
-	MOVQ        DX, BX
+	MOVQ        DX, SI
 	VADDPS      Z14, Z10, Z0
 	VSUBPS      Z14, Z10, Z2
 	VADDPS      Z22, Z18, Z4
@@ -11885,19 +11911,23 @@ tail_1:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z4
 	VMOVUPS     Z4, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z5, Z2
-	VMOVUPS     Z6, K1, (BX)
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z6, K1, (SI)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_2
-	ADDQ        CX, BX
-	VMOVUPS     Z8, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z8, K1, (SI)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_2
-	ADDQ        CX, BX
-	VMOVUPS     Z0, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z0, K1, (SI)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_2
-	ADDQ        CX, BX
-	VMOVUPS     Z2, K1, (BX)
+	ADDQ        CX, SI
+	PREFETCHT1  (SI)(BX*1)
+	VMOVUPS     Z2, K1, (SI)
 
 tail_2:
 	ADDQ        56(AX), DX
@@ -11921,18 +11951,22 @@ tail_2:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Z2, Z3
 	VMOVUPS     Z3, Z2
 	VFMADD231PS c32_403504f3<>+0(SB), Z4, Z2
+	PREFETCHT1  (DX)(BX*1)
 	VMOVUPS     Z1, K1, (DX)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_3
 	ADDQ        CX, DX
+	PREFETCHT1  (DX)(BX*1)
 	VMOVUPS     Z5, K1, (DX)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_3
 	ADDQ        CX, DX
+	PREFETCHT1  (DX)(BX*1)
 	VMOVUPS     Z0, K1, (DX)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_3
 	ADDQ        CX, DX
+	PREFETCHT1  (DX)(BX*1)
 	VMOVUPS     Z2, K1, (DX)
 
 tail_3:
@@ -12211,7 +12245,8 @@ loop:
 	MOVQ         40(AX), R8
 	ADDQ         CX, R8
 	MOVQ         48(AX), R9
-	MOVQ         R8, R10
+	MOVQ         88(AX), R10
+	MOVQ         R8, R11
 	VADDPS       Z4, Z1, Z16
 	VSUBPS       Z4, Z1, Z1
 	VADDPS       Z10, Z7, Z4
@@ -12227,21 +12262,24 @@ loop:
 	VSUBPS       Z16, Z4, Z1
 	VMOVUPS      Z13, Z4
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z1, Z4
-	VMOVUPS      Z0, (R10)
+	PREFETCHT1   (R11)(R10*1)
+	VMOVUPS      Z0, (R11)
 	CMPQ         64(AX), $0x01
 	JEQ          loop_0
-	ADDQ         R9, R10
-	VMOVUPS      Z7, (R10)
+	ADDQ         R9, R11
+	PREFETCHT1   (R11)(R10*1)
+	VMOVUPS      Z7, (R11)
 	CMPQ         64(AX), $0x02
 	JEQ          loop_0
-	ADDQ         R9, R10
-	VMOVUPS      Z4, (R10)
+	ADDQ         R9, R11
+	PREFETCHT1   (R11)(R10*1)
+	VMOVUPS      Z4, (R11)
 
 loop_0:
 	ADDQ         56(AX), R8
 	CMPQ         72(AX), $0x01
 	JEQ          loop_end
-	MOVQ         R8, R10
+	MOVQ         R8, R11
 	VADDPS       Z9, Z6, Z0
 	VSUBPS       Z9, Z6, Z1
 	VADDPS       Z15, Z12, Z4
@@ -12257,15 +12295,18 @@ loop_0:
 	VSUBPS       Z0, Z4, Z0
 	VMOVUPS      Z18, Z1
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z0, Z1
-	VMOVUPS      Z3, (R10)
+	PREFETCHT1   (R11)(R10*1)
+	VMOVUPS      Z3, (R11)
 	CMPQ         64(AX), $0x01
 	JEQ          loop_1
-	ADDQ         R9, R10
-	VMOVUPS      Z6, (R10)
+	ADDQ         R9, R11
+	PREFETCHT1   (R11)(R10*1)
+	VMOVUPS      Z6, (R11)
 	CMPQ         64(AX), $0x02
 	JEQ          loop_1
-	ADDQ         R9, R10
-	VMOVUPS      Z1, (R10)
+	ADDQ         R9, R11
+	PREFETCHT1   (R11)(R10*1)
+	VMOVUPS      Z1, (R11)
 
 loop_1:
 	ADDQ         56(AX), R8
@@ -12286,14 +12327,17 @@ loop_1:
 	VSUBPS       Z0, Z3, Z0
 	VMOVUPS      Z17, Z1
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z0, Z1
+	PREFETCHT1   (R8)(R10*1)
 	VMOVUPS      Z2, (R8)
 	CMPQ         64(AX), $0x01
 	JEQ          loop_2
 	ADDQ         R9, R8
+	PREFETCHT1   (R8)(R10*1)
 	VMOVUPS      Z4, (R8)
 	CMPQ         64(AX), $0x02
 	JEQ          loop_2
 	ADDQ         R9, R8
+	PREFETCHT1   (R8)(R10*1)
 	VMOVUPS      Z1, (R8)
 
 loop_2:
@@ -12519,7 +12563,8 @@ tail:
 	MOVQ         40(AX), DX
 	ADDQ         CX, DX
 	MOVQ         48(AX), CX
-	MOVQ         DX, BX
+	MOVQ         88(AX), BX
+	MOVQ         DX, SI
 	VADDPS       Z4, Z1, Z16
 	VSUBPS       Z4, Z1, Z1
 	VADDPS       Z10, Z7, Z4
@@ -12535,21 +12580,24 @@ tail:
 	VSUBPS       Z16, Z4, Z1
 	VMOVUPS      Z13, Z4
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z1, Z4
-	VMOVUPS      Z0, K1, (BX)
+	PREFETCHT1   (SI)(BX*1)
+	VMOVUPS      Z0, K1, (SI)
 	CMPQ         64(AX), $0x01
 	JEQ          tail_0
-	ADDQ         CX, BX
-	VMOVUPS      Z7, K1, (BX)
+	ADDQ         CX, SI
+	PREFETCHT1   (SI)(BX*1)
+	VMOVUPS      Z7, K1, (SI)
 	CMPQ         64(AX), $0x02
 	JEQ          tail_0
-	ADDQ         CX, BX
-	VMOVUPS      Z4, K1, (BX)
+	ADDQ         CX, SI
+	PREFETCHT1   (SI)(BX*1)
+	VMOVUPS      Z4, K1, (SI)
 
 tail_0:
 	ADDQ         56(AX), DX
 	CMPQ         72(AX), $0x01
 	JEQ          tail_end
-	MOVQ         DX, BX
+	MOVQ         DX, SI
 	VADDPS       Z9, Z6, Z0
 	VSUBPS       Z9, Z6, Z1
 	VADDPS       Z15, Z12, Z4
@@ -12565,15 +12613,18 @@ tail_0:
 	VSUBPS       Z0, Z4, Z0
 	VMOVUPS      Z18, Z1
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z0, Z1
-	VMOVUPS      Z3, K1, (BX)
+	PREFETCHT1   (SI)(BX*1)
+	VMOVUPS      Z3, K1, (SI)
 	CMPQ         64(AX), $0x01
 	JEQ          tail_1
-	ADDQ         CX, BX
-	VMOVUPS      Z6, K1, (BX)
+	ADDQ         CX, SI
+	PREFETCHT1   (SI)(BX*1)
+	VMOVUPS      Z6, K1, (SI)
 	CMPQ         64(AX), $0x02
 	JEQ          tail_1
-	ADDQ         CX, BX
-	VMOVUPS      Z1, K1, (BX)
+	ADDQ         CX, SI
+	PREFETCHT1   (SI)(BX*1)
+	VMOVUPS      Z1, K1, (SI)
 
 tail_1:
 	ADDQ         56(AX), DX
@@ -12594,14 +12645,17 @@ tail_1:
 	VSUBPS       Z0, Z3, Z0
 	VMOVUPS      Z17, Z1
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Z0, Z1
+	PREFETCHT1   (DX)(BX*1)
 	VMOVUPS      Z2, K1, (DX)
 	CMPQ         64(AX), $0x01
 	JEQ          tail_2
 	ADDQ         CX, DX
+	PREFETCHT1   (DX)(BX*1)
 	VMOVUPS      Z4, K1, (DX)
 	CMPQ         64(AX), $0x02
 	JEQ          tail_2
 	ADDQ         CX, DX
+	PREFETCHT1   (DX)(BX*1)
 	VMOVUPS      Z1, K1, (DX)
 
 tail_2:
@@ -28430,38 +28484,6 @@ loop:
 	MOVQ         24(AX), R8
 	MOVQ         80(AX), R9
 	ADDQ         CX, R9
-	MOVQ         136(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y1
-	MOVQ         184(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y2
-	MOVQ         232(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y3
-	MOVQ         280(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y4
-	VMOVUPS      Y4, Y5
-	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
-	VMOVUPS      Y3, Y6
-	VFNMADD231PS c32_40000000<>+0(SB), Y1, Y6
-	VMOVUPS      Y4, Y4
-	VFNMADD231PS c32_3f000000<>+0(SB), Y2, Y4
-	VMOVUPS      Y3, Y2
-	VFNMADD231PS c32_3f000000<>+0(SB), Y1, Y2
-	VMOVUPS      Y5, Y1
-	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y1
-	VMOVUPS      Y5, Y3
-	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y3
-	VMOVUPS      Y4, Y5
-	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
-	VMOVUPS      Y4, Y4
-	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 192(R8)
-	VMOVUPS      Y3, 384(R8)
-	VMOVUPS      Y5, 576(R8)
-	VMOVUPS      Y4, 768(R8)
 	MOVQ         144(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28490,10 +28512,10 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 224(R8)
-	VMOVUPS      Y3, 416(R8)
-	VMOVUPS      Y5, 608(R8)
-	VMOVUPS      Y4, 800(R8)
+	VMOVUPS      Y1, 192(R8)
+	VMOVUPS      Y3, 384(R8)
+	VMOVUPS      Y5, 576(R8)
+	VMOVUPS      Y4, 768(R8)
 	MOVQ         152(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28522,10 +28544,10 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 256(R8)
-	VMOVUPS      Y3, 448(R8)
-	VMOVUPS      Y5, 640(R8)
-	VMOVUPS      Y4, 832(R8)
+	VMOVUPS      Y1, 224(R8)
+	VMOVUPS      Y3, 416(R8)
+	VMOVUPS      Y5, 608(R8)
+	VMOVUPS      Y4, 800(R8)
 	MOVQ         160(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28554,10 +28576,10 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 288(R8)
-	VMOVUPS      Y3, 480(R8)
-	VMOVUPS      Y5, 672(R8)
-	VMOVUPS      Y4, 864(R8)
+	VMOVUPS      Y1, 256(R8)
+	VMOVUPS      Y3, 448(R8)
+	VMOVUPS      Y5, 640(R8)
+	VMOVUPS      Y4, 832(R8)
 	MOVQ         168(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28586,10 +28608,10 @@ loop:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 320(R8)
-	VMOVUPS      Y3, 512(R8)
-	VMOVUPS      Y5, 704(R8)
-	VMOVUPS      Y4, 896(R8)
+	VMOVUPS      Y1, 288(R8)
+	VMOVUPS      Y3, 480(R8)
+	VMOVUPS      Y5, 672(R8)
+	VMOVUPS      Y4, 864(R8)
 	MOVQ         176(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28600,6 +28622,38 @@ loop:
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y3
 	MOVQ         320(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
+	VMOVUPS      Y4, Y5
+	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
+	VMOVUPS      Y3, Y6
+	VFNMADD231PS c32_40000000<>+0(SB), Y1, Y6
+	VMOVUPS      Y4, Y4
+	VFNMADD231PS c32_3f000000<>+0(SB), Y2, Y4
+	VMOVUPS      Y3, Y2
+	VFNMADD231PS c32_3f000000<>+0(SB), Y1, Y2
+	VMOVUPS      Y5, Y1
+	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y1
+	VMOVUPS      Y5, Y3
+	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y3
+	VMOVUPS      Y4, Y5
+	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
+	VMOVUPS      Y4, Y4
+	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
+	VMOVUPS      Y1, 320(R8)
+	VMOVUPS      Y3, 512(R8)
+	VMOVUPS      Y5, 704(R8)
+	VMOVUPS      Y4, 896(R8)
+	MOVQ         184(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         232(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         280(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         328(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y4, Y5
@@ -28774,28 +28828,6 @@ loop:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, (R10)
 	VMOVUPS      Y2, (R11)(DX*2)
-	MOVQ         88(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y1
-	MOVQ         136(AX), R10
-	VMOVUPS      (R10)(CX*1), Y2
-	MOVQ         184(AX), R10
-	VMOVUPS      (R10)(CX*1), Y3
-	MOVQ         232(AX), R10
-	VMOVUPS      (R10)(CX*1), Y4
-	MOVQ         280(AX), R10
-	VMOVUPS      (R10)(CX*1), Y5
-	MOVQ         328(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y6
-	VMOVUPS      Y1, Y1
-	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      Y2, Y2
-	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
-	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (R8)
-	VMOVUPS      Y2, 960(R8)
 	MOVQ         96(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28816,8 +28848,8 @@ loop:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 32(R8)
-	VMOVUPS      Y2, 992(R8)
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y2, 960(R8)
 	MOVQ         104(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28838,8 +28870,8 @@ loop:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 64(R8)
-	VMOVUPS      Y2, 1024(R8)
+	VMOVUPS      Y1, 32(R8)
+	VMOVUPS      Y2, 992(R8)
 	MOVQ         112(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28860,8 +28892,8 @@ loop:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 96(R8)
-	VMOVUPS      Y2, 1056(R8)
+	VMOVUPS      Y1, 64(R8)
+	VMOVUPS      Y2, 1024(R8)
 	MOVQ         120(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28882,8 +28914,8 @@ loop:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 128(R8)
-	VMOVUPS      Y2, 1088(R8)
+	VMOVUPS      Y1, 96(R8)
+	VMOVUPS      Y2, 1056(R8)
 	MOVQ         128(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -28896,6 +28928,28 @@ loop:
 	MOVQ         320(AX), R10
 	VMOVUPS      (R10)(CX*1), Y5
 	MOVQ         368(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y6
+	VMOVUPS      Y1, Y1
+	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y2, Y2
+	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      Y1, 128(R8)
+	VMOVUPS      Y2, 1088(R8)
+	MOVQ         136(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         184(AX), R10
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         232(AX), R10
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         280(AX), R10
+	VMOVUPS      (R10)(CX*1), Y4
+	MOVQ         328(AX), R10
+	VMOVUPS      (R10)(CX*1), Y5
+	MOVQ         376(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y6
 	VMOVUPS      Y1, Y1
@@ -28992,38 +29046,6 @@ tail:
 	MOVQ         24(AX), SI
 	MOVQ         80(AX), DI
 	ADDQ         CX, DI
-	MOVQ         136(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y1
-	MOVQ         184(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y2
-	MOVQ         232(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y3
-	MOVQ         280(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y4
-	VMOVUPS      Y4, Y5
-	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
-	VMOVUPS      Y3, Y6
-	VFNMADD231PS c32_40000000<>+0(SB), Y1, Y6
-	VMOVUPS      Y4, Y4
-	VFNMADD231PS c32_3f000000<>+0(SB), Y2, Y4
-	VMOVUPS      Y3, Y2
-	VFNMADD231PS c32_3f000000<>+0(SB), Y1, Y2
-	VMOVUPS      Y5, Y1
-	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y1
-	VMOVUPS      Y5, Y3
-	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y3
-	VMOVUPS      Y4, Y5
-	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
-	VMOVUPS      Y4, Y4
-	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 192(SI)
-	VMOVUPS      Y3, 384(SI)
-	VMOVUPS      Y5, 576(SI)
-	VMOVUPS      Y4, 768(SI)
 	MOVQ         144(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29052,10 +29074,10 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 224(SI)
-	VMOVUPS      Y3, 416(SI)
-	VMOVUPS      Y5, 608(SI)
-	VMOVUPS      Y4, 800(SI)
+	VMOVUPS      Y1, 192(SI)
+	VMOVUPS      Y3, 384(SI)
+	VMOVUPS      Y5, 576(SI)
+	VMOVUPS      Y4, 768(SI)
 	MOVQ         152(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29084,10 +29106,10 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 256(SI)
-	VMOVUPS      Y3, 448(SI)
-	VMOVUPS      Y5, 640(SI)
-	VMOVUPS      Y4, 832(SI)
+	VMOVUPS      Y1, 224(SI)
+	VMOVUPS      Y3, 416(SI)
+	VMOVUPS      Y5, 608(SI)
+	VMOVUPS      Y4, 800(SI)
 	MOVQ         160(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29116,10 +29138,10 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 288(SI)
-	VMOVUPS      Y3, 480(SI)
-	VMOVUPS      Y5, 672(SI)
-	VMOVUPS      Y4, 864(SI)
+	VMOVUPS      Y1, 256(SI)
+	VMOVUPS      Y3, 448(SI)
+	VMOVUPS      Y5, 640(SI)
+	VMOVUPS      Y4, 832(SI)
 	MOVQ         168(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29148,10 +29170,10 @@ tail:
 	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
 	VMOVUPS      Y4, Y4
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
-	VMOVUPS      Y1, 320(SI)
-	VMOVUPS      Y3, 512(SI)
-	VMOVUPS      Y5, 704(SI)
-	VMOVUPS      Y4, 896(SI)
+	VMOVUPS      Y1, 288(SI)
+	VMOVUPS      Y3, 480(SI)
+	VMOVUPS      Y5, 672(SI)
+	VMOVUPS      Y4, 864(SI)
 	MOVQ         176(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29162,6 +29184,38 @@ tail:
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y3
 	MOVQ         320(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	VMOVUPS      Y4, Y5
+	VFNMADD231PS c32_40000000<>+0(SB), Y2, Y5
+	VMOVUPS      Y3, Y6
+	VFNMADD231PS c32_40000000<>+0(SB), Y1, Y6
+	VMOVUPS      Y4, Y4
+	VFNMADD231PS c32_3f000000<>+0(SB), Y2, Y4
+	VMOVUPS      Y3, Y2
+	VFNMADD231PS c32_3f000000<>+0(SB), Y1, Y2
+	VMOVUPS      Y5, Y1
+	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y1
+	VMOVUPS      Y5, Y3
+	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y3
+	VMOVUPS      Y4, Y5
+	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y5
+	VMOVUPS      Y4, Y4
+	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y4
+	VMOVUPS      Y1, 320(SI)
+	VMOVUPS      Y3, 512(SI)
+	VMOVUPS      Y5, 704(SI)
+	VMOVUPS      Y4, 896(SI)
+	MOVQ         184(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         232(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         280(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         328(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	VMOVUPS      Y4, Y5
@@ -29336,28 +29390,6 @@ tail:
 	VADDPS       Y6, Y2, Y2
 	VMOVUPS      Y1, (R8)
 	VMOVUPS      Y2, (R9)(DX*2)
-	MOVQ         88(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y1
-	MOVQ         136(AX), R8
-	VMASKMOVPS   (R8)(CX*1), Y0, Y2
-	MOVQ         184(AX), R8
-	VMASKMOVPS   (R8)(CX*1), Y0, Y3
-	MOVQ         232(AX), R8
-	VMASKMOVPS   (R8)(CX*1), Y0, Y4
-	MOVQ         280(AX), R8
-	VMASKMOVPS   (R8)(CX*1), Y0, Y5
-	MOVQ         328(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y6
-	VMOVUPS      Y1, Y1
-	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
-	VADDPS       Y5, Y1, Y1
-	VMOVUPS      Y2, Y2
-	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
-	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, (SI)
-	VMOVUPS      Y2, 960(SI)
 	MOVQ         96(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29378,8 +29410,8 @@ tail:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y2, 992(SI)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y2, 960(SI)
 	MOVQ         104(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29400,8 +29432,8 @@ tail:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 64(SI)
-	VMOVUPS      Y2, 1024(SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y2, 992(SI)
 	MOVQ         112(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29422,8 +29454,8 @@ tail:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 96(SI)
-	VMOVUPS      Y2, 1056(SI)
+	VMOVUPS      Y1, 64(SI)
+	VMOVUPS      Y2, 1024(SI)
 	MOVQ         120(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29444,8 +29476,8 @@ tail:
 	VMOVUPS      Y2, Y2
 	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
 	VADDPS       Y6, Y2, Y2
-	VMOVUPS      Y1, 128(SI)
-	VMOVUPS      Y2, 1088(SI)
+	VMOVUPS      Y1, 96(SI)
+	VMOVUPS      Y2, 1056(SI)
 	MOVQ         128(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29457,7 +29489,29 @@ tail:
 	VMASKMOVPS   (R8)(CX*1), Y0, Y4
 	MOVQ         320(AX), R8
 	VMASKMOVPS   (R8)(CX*1), Y0, Y5
-	MOVQ         368(AX), AX
+	MOVQ         368(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y6
+	VMOVUPS      Y1, Y1
+	VFNMADD231PS c32_40200000<>+0(SB), Y3, Y1
+	VADDPS       Y5, Y1, Y1
+	VMOVUPS      Y2, Y2
+	VFNMADD231PS c32_40200000<>+0(SB), Y4, Y2
+	VADDPS       Y6, Y2, Y2
+	VMOVUPS      Y1, 128(SI)
+	VMOVUPS      Y2, 1088(SI)
+	MOVQ         136(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         184(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         232(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         280(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	MOVQ         328(AX), R8
+	VMASKMOVPS   (R8)(CX*1), Y0, Y5
+	MOVQ         376(AX), AX
 	PREFETCHT1   (AX)(DI*1)
 	VMASKMOVPS   (AX)(CX*1), Y0, Y0
 	VMOVUPS      Y1, Y1
@@ -29572,39 +29626,6 @@ loop:
 	MOVQ         24(AX), R8
 	MOVQ         80(AX), R9
 	ADDQ         CX, R9
-	MOVQ         88(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y1
-	MOVQ         112(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y2
-	MOVQ         136(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y3
-	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
-	VMULPS       Y1, Y4, Y4
-	VMOVUPS      Y4, Y4
-	VFNMADD231PS c32_3eaaaaab<>+0(SB), Y3, Y4
-	VMOVUPS      c32_3e2aaaab<>+0(SB), Y5
-	VMULPS       Y1, Y5, Y5
-	VMOVUPS      Y5, Y5
-	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y3, Y5
-	VMOVUPS      Y1, Y1
-	VMOVUPS      Y4, Y6
-	VFNMADD231PS c32_3ef15bef<>+0(SB), Y2, Y6
-	VMOVUPS      Y4, Y4
-	VFMADD231PS  c32_3ef15bef<>+0(SB), Y2, Y4
-	VMOVUPS      Y5, Y7
-	VFMADD231PS  c32_3e715bef<>+0(SB), Y2, Y7
-	VMOVUPS      Y5, Y5
-	VFNMADD231PS c32_3e715bef<>+0(SB), Y2, Y5
-	VMOVUPS      Y3, Y2
-	VMOVUPS      Y1, (R8)
-	VMOVUPS      Y6, 192(R8)
-	VMOVUPS      Y4, 384(R8)
-	VMOVUPS      Y7, 576(R8)
-	VMOVUPS      Y5, 768(R8)
-	VMOVUPS      Y2, 960(R8)
 	MOVQ         96(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -29632,12 +29653,12 @@ loop:
 	VMOVUPS      Y5, Y5
 	VFNMADD231PS c32_3e715bef<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y2
-	VMOVUPS      Y1, 32(R8)
-	VMOVUPS      Y6, 224(R8)
-	VMOVUPS      Y4, 416(R8)
-	VMOVUPS      Y7, 608(R8)
-	VMOVUPS      Y5, 800(R8)
-	VMOVUPS      Y2, 992(R8)
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y6, 192(R8)
+	VMOVUPS      Y4, 384(R8)
+	VMOVUPS      Y7, 576(R8)
+	VMOVUPS      Y5, 768(R8)
+	VMOVUPS      Y2, 960(R8)
 	MOVQ         104(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -29645,6 +29666,39 @@ loop:
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y2
 	MOVQ         152(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, Y4
+	VFNMADD231PS c32_3eaaaaab<>+0(SB), Y3, Y4
+	VMOVUPS      c32_3e2aaaab<>+0(SB), Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y5, Y5
+	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y3, Y5
+	VMOVUPS      Y1, Y1
+	VMOVUPS      Y4, Y6
+	VFNMADD231PS c32_3ef15bef<>+0(SB), Y2, Y6
+	VMOVUPS      Y4, Y4
+	VFMADD231PS  c32_3ef15bef<>+0(SB), Y2, Y4
+	VMOVUPS      Y5, Y7
+	VFMADD231PS  c32_3e715bef<>+0(SB), Y2, Y7
+	VMOVUPS      Y5, Y5
+	VFNMADD231PS c32_3e715bef<>+0(SB), Y2, Y5
+	VMOVUPS      Y3, Y2
+	VMOVUPS      Y1, 32(R8)
+	VMOVUPS      Y6, 224(R8)
+	VMOVUPS      Y4, 416(R8)
+	VMOVUPS      Y7, 608(R8)
+	VMOVUPS      Y5, 800(R8)
+	VMOVUPS      Y2, 992(R8)
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         136(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         160(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y3
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
@@ -29867,39 +29921,6 @@ tail:
 	MOVQ         24(AX), SI
 	MOVQ         80(AX), DI
 	ADDQ         CX, DI
-	MOVQ         88(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y1
-	MOVQ         112(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y2
-	MOVQ         136(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y3
-	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
-	VMULPS       Y1, Y4, Y4
-	VMOVUPS      Y4, Y4
-	VFNMADD231PS c32_3eaaaaab<>+0(SB), Y3, Y4
-	VMOVUPS      c32_3e2aaaab<>+0(SB), Y5
-	VMULPS       Y1, Y5, Y5
-	VMOVUPS      Y5, Y5
-	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y3, Y5
-	VMOVUPS      Y1, Y1
-	VMOVUPS      Y4, Y6
-	VFNMADD231PS c32_3ef15bef<>+0(SB), Y2, Y6
-	VMOVUPS      Y4, Y4
-	VFMADD231PS  c32_3ef15bef<>+0(SB), Y2, Y4
-	VMOVUPS      Y5, Y7
-	VFMADD231PS  c32_3e715bef<>+0(SB), Y2, Y7
-	VMOVUPS      Y5, Y5
-	VFNMADD231PS c32_3e715bef<>+0(SB), Y2, Y5
-	VMOVUPS      Y3, Y2
-	VMOVUPS      Y1, (SI)
-	VMOVUPS      Y6, 192(SI)
-	VMOVUPS      Y4, 384(SI)
-	VMOVUPS      Y7, 576(SI)
-	VMOVUPS      Y5, 768(SI)
-	VMOVUPS      Y2, 960(SI)
 	MOVQ         96(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -29927,19 +29948,52 @@ tail:
 	VMOVUPS      Y5, Y5
 	VFNMADD231PS c32_3e715bef<>+0(SB), Y2, Y5
 	VMOVUPS      Y3, Y2
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y6, 224(SI)
-	VMOVUPS      Y4, 416(SI)
-	VMOVUPS      Y7, 608(SI)
-	VMOVUPS      Y5, 800(SI)
-	VMOVUPS      Y2, 992(SI)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y6, 192(SI)
+	VMOVUPS      Y4, 384(SI)
+	VMOVUPS      Y7, 576(SI)
+	VMOVUPS      Y5, 768(SI)
+	VMOVUPS      Y2, 960(SI)
 	MOVQ         104(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
 	MOVQ         128(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y2
-	MOVQ         152(AX), AX
+	MOVQ         152(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	VMOVUPS      c32_bf2aaaab<>+0(SB), Y4
+	VMULPS       Y1, Y4, Y4
+	VMOVUPS      Y4, Y4
+	VFNMADD231PS c32_3eaaaaab<>+0(SB), Y3, Y4
+	VMOVUPS      c32_3e2aaaab<>+0(SB), Y5
+	VMULPS       Y1, Y5, Y5
+	VMOVUPS      Y5, Y5
+	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y3, Y5
+	VMOVUPS      Y1, Y1
+	VMOVUPS      Y4, Y6
+	VFNMADD231PS c32_3ef15bef<>+0(SB), Y2, Y6
+	VMOVUPS      Y4, Y4
+	VFMADD231PS  c32_3ef15bef<>+0(SB), Y2, Y4
+	VMOVUPS      Y5, Y7
+	VFMADD231PS  c32_3e715bef<>+0(SB), Y2, Y7
+	VMOVUPS      Y5, Y5
+	VFNMADD231PS c32_3e715bef<>+0(SB), Y2, Y5
+	VMOVUPS      Y3, Y2
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y6, 224(SI)
+	VMOVUPS      Y4, 416(SI)
+	VMOVUPS      Y7, 608(SI)
+	VMOVUPS      Y5, 800(SI)
+	VMOVUPS      Y2, 992(SI)
+	MOVQ         112(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         136(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         160(AX), AX
 	PREFETCHT1   (AX)(DI*1)
 	VMASKMOVPS   (AX)(CX*1), Y0, Y0
 	VMOVUPS      c32_bf2aaaab<>+0(SB), Y3
@@ -30180,42 +30234,6 @@ loop:
 	MOVQ         24(AX), R8
 	MOVQ         80(AX), R9
 	ADDQ         CX, R9
-	MOVQ         88(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y1
-	MOVQ         120(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y2
-	MOVQ         152(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y3
-	MOVQ         184(AX), R10
-	PREFETCHT1   (R10)(R9*1)
-	VMOVUPS      (R10)(CX*1), Y4
-	VMOVUPS      Y1, Y5
-	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
-	VMOVUPS      Y2, Y6
-	VFMADD231PS  c32_3f000000<>+0(SB), Y4, Y6
-	VMOVUPS      Y1, Y7
-	VFMADD231PS  c32_40000000<>+0(SB), Y3, Y7
-	VMOVUPS      Y2, Y2
-	VFMADD231PS  c32_40000000<>+0(SB), Y4, Y2
-	VMOVUPS      Y1, Y1
-	VMOVUPS      Y5, Y3
-	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y3
-	VMOVUPS      Y5, Y5
-	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y5
-	VMOVUPS      Y7, Y6
-	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y6
-	VMOVUPS      Y7, Y7
-	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
-	VMOVUPS      Y4, Y2
-	VMOVUPS      Y1, (R8)
-	VMOVUPS      Y3, 192(R8)
-	VMOVUPS      Y5, 384(R8)
-	VMOVUPS      Y6, 576(R8)
-	VMOVUPS      Y7, 768(R8)
-	VMOVUPS      Y2, 960(R8)
 	MOVQ         96(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -30246,12 +30264,12 @@ loop:
 	VMOVUPS      Y7, Y7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
 	VMOVUPS      Y4, Y2
-	VMOVUPS      Y1, 32(R8)
-	VMOVUPS      Y3, 224(R8)
-	VMOVUPS      Y5, 416(R8)
-	VMOVUPS      Y6, 608(R8)
-	VMOVUPS      Y7, 800(R8)
-	VMOVUPS      Y2, 992(R8)
+	VMOVUPS      Y1, (R8)
+	VMOVUPS      Y3, 192(R8)
+	VMOVUPS      Y5, 384(R8)
+	VMOVUPS      Y6, 576(R8)
+	VMOVUPS      Y7, 768(R8)
+	VMOVUPS      Y2, 960(R8)
 	MOVQ         104(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -30282,12 +30300,12 @@ loop:
 	VMOVUPS      Y7, Y7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
 	VMOVUPS      Y4, Y2
-	VMOVUPS      Y1, 64(R8)
-	VMOVUPS      Y3, 256(R8)
-	VMOVUPS      Y5, 448(R8)
-	VMOVUPS      Y6, 640(R8)
-	VMOVUPS      Y7, 832(R8)
-	VMOVUPS      Y2, 1024(R8)
+	VMOVUPS      Y1, 32(R8)
+	VMOVUPS      Y3, 224(R8)
+	VMOVUPS      Y5, 416(R8)
+	VMOVUPS      Y6, 608(R8)
+	VMOVUPS      Y7, 800(R8)
+	VMOVUPS      Y2, 992(R8)
 	MOVQ         112(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y1
@@ -30298,6 +30316,42 @@ loop:
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y3
 	MOVQ         208(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y4
+	VMOVUPS      Y1, Y5
+	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
+	VMOVUPS      Y2, Y6
+	VFMADD231PS  c32_3f000000<>+0(SB), Y4, Y6
+	VMOVUPS      Y1, Y7
+	VFMADD231PS  c32_40000000<>+0(SB), Y3, Y7
+	VMOVUPS      Y2, Y2
+	VFMADD231PS  c32_40000000<>+0(SB), Y4, Y2
+	VMOVUPS      Y1, Y1
+	VMOVUPS      Y5, Y3
+	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y3
+	VMOVUPS      Y5, Y5
+	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y5
+	VMOVUPS      Y7, Y6
+	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y6
+	VMOVUPS      Y7, Y7
+	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
+	VMOVUPS      Y4, Y2
+	VMOVUPS      Y1, 64(R8)
+	VMOVUPS      Y3, 256(R8)
+	VMOVUPS      Y5, 448(R8)
+	VMOVUPS      Y6, 640(R8)
+	VMOVUPS      Y7, 832(R8)
+	VMOVUPS      Y2, 1024(R8)
+	MOVQ         120(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y1
+	MOVQ         152(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y2
+	MOVQ         184(AX), R10
+	PREFETCHT1   (R10)(R9*1)
+	VMOVUPS      (R10)(CX*1), Y3
+	MOVQ         216(AX), R10
 	PREFETCHT1   (R10)(R9*1)
 	VMOVUPS      (R10)(CX*1), Y4
 	VMOVUPS      Y1, Y5
@@ -30526,42 +30580,6 @@ tail:
 	MOVQ         24(AX), SI
 	MOVQ         80(AX), DI
 	ADDQ         CX, DI
-	MOVQ         88(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y1
-	MOVQ         120(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y2
-	MOVQ         152(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y3
-	MOVQ         184(AX), R8
-	PREFETCHT1   (R8)(DI*1)
-	VMASKMOVPS   (R8)(CX*1), Y0, Y4
-	VMOVUPS      Y1, Y5
-	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
-	VMOVUPS      Y2, Y6
-	VFMADD231PS  c32_3f000000<>+0(SB), Y4, Y6
-	VMOVUPS      Y1, Y7
-	VFMADD231PS  c32_40000000<>+0(SB), Y3, Y7
-	VMOVUPS      Y2, Y2
-	VFMADD231PS  c32_40000000<>+0(SB), Y4, Y2
-	VMOVUPS      Y1, Y1
-	VMOVUPS      Y5, Y3
-	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y3
-	VMOVUPS      Y5, Y5
-	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y5
-	VMOVUPS      Y7, Y6
-	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y6
-	VMOVUPS      Y7, Y7
-	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
-	VMOVUPS      Y4, Y2
-	VMOVUPS      Y1, (SI)
-	VMOVUPS      Y3, 192(SI)
-	VMOVUPS      Y5, 384(SI)
-	VMOVUPS      Y6, 576(SI)
-	VMOVUPS      Y7, 768(SI)
-	VMOVUPS      Y2, 960(SI)
 	MOVQ         96(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -30592,12 +30610,12 @@ tail:
 	VMOVUPS      Y7, Y7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
 	VMOVUPS      Y4, Y2
-	VMOVUPS      Y1, 32(SI)
-	VMOVUPS      Y3, 224(SI)
-	VMOVUPS      Y5, 416(SI)
-	VMOVUPS      Y6, 608(SI)
-	VMOVUPS      Y7, 800(SI)
-	VMOVUPS      Y2, 992(SI)
+	VMOVUPS      Y1, (SI)
+	VMOVUPS      Y3, 192(SI)
+	VMOVUPS      Y5, 384(SI)
+	VMOVUPS      Y6, 576(SI)
+	VMOVUPS      Y7, 768(SI)
+	VMOVUPS      Y2, 960(SI)
 	MOVQ         104(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -30628,12 +30646,12 @@ tail:
 	VMOVUPS      Y7, Y7
 	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
 	VMOVUPS      Y4, Y2
-	VMOVUPS      Y1, 64(SI)
-	VMOVUPS      Y3, 256(SI)
-	VMOVUPS      Y5, 448(SI)
-	VMOVUPS      Y6, 640(SI)
-	VMOVUPS      Y7, 832(SI)
-	VMOVUPS      Y2, 1024(SI)
+	VMOVUPS      Y1, 32(SI)
+	VMOVUPS      Y3, 224(SI)
+	VMOVUPS      Y5, 416(SI)
+	VMOVUPS      Y6, 608(SI)
+	VMOVUPS      Y7, 800(SI)
+	VMOVUPS      Y2, 992(SI)
 	MOVQ         112(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y1
@@ -30643,7 +30661,43 @@ tail:
 	MOVQ         176(AX), R8
 	PREFETCHT1   (R8)(DI*1)
 	VMASKMOVPS   (R8)(CX*1), Y0, Y3
-	MOVQ         208(AX), AX
+	MOVQ         208(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y4
+	VMOVUPS      Y1, Y5
+	VFMADD231PS  c32_3f000000<>+0(SB), Y3, Y5
+	VMOVUPS      Y2, Y6
+	VFMADD231PS  c32_3f000000<>+0(SB), Y4, Y6
+	VMOVUPS      Y1, Y7
+	VFMADD231PS  c32_40000000<>+0(SB), Y3, Y7
+	VMOVUPS      Y2, Y2
+	VFMADD231PS  c32_40000000<>+0(SB), Y4, Y2
+	VMOVUPS      Y1, Y1
+	VMOVUPS      Y5, Y3
+	VFMADD231PS  c32_3f3504f3<>+0(SB), Y6, Y3
+	VMOVUPS      Y5, Y5
+	VFNMADD231PS c32_3f3504f3<>+0(SB), Y6, Y5
+	VMOVUPS      Y7, Y6
+	VFMADD231PS  c32_3fb504f3<>+0(SB), Y2, Y6
+	VMOVUPS      Y7, Y7
+	VFNMADD231PS c32_3fb504f3<>+0(SB), Y2, Y7
+	VMOVUPS      Y4, Y2
+	VMOVUPS      Y1, 64(SI)
+	VMOVUPS      Y3, 256(SI)
+	VMOVUPS      Y5, 448(SI)
+	VMOVUPS      Y6, 640(SI)
+	VMOVUPS      Y7, 832(SI)
+	VMOVUPS      Y2, 1024(SI)
+	MOVQ         120(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y1
+	MOVQ         152(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y2
+	MOVQ         184(AX), R8
+	PREFETCHT1   (R8)(DI*1)
+	VMASKMOVPS   (R8)(CX*1), Y0, Y3
+	MOVQ         216(AX), AX
 	PREFETCHT1   (AX)(DI*1)
 	VMASKMOVPS   (AX)(CX*1), Y0, Y0
 	VMOVUPS      Y1, Y4
@@ -31143,13 +31197,14 @@ loop:
 	MOVQ        40(AX), R9
 	ADDQ        CX, R9
 	MOVQ        48(AX), R10
+	MOVQ        88(AX), R11
 	VMOVUPS     (R8), Y1
 	VMOVUPS     192(R8), Y2
 	VMOVUPS     384(R8), Y3
 	VMOVUPS     576(R8), Y4
 	VMOVUPS     768(R8), Y5
 	VMOVUPS     960(R8), Y6
-	MOVQ        R9, R11
+	MOVQ        R9, R12
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -31168,19 +31223,23 @@ loop:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
-	VMOVUPS     Y1, (R11)
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y1, (R12)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_0
-	ADDQ        R10, R11
-	VMOVUPS     Y5, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y5, (R12)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_0
-	ADDQ        R10, R11
-	VMOVUPS     Y7, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y7, (R12)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_0
-	ADDQ        R10, R11
-	VMOVUPS     Y2, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y2, (R12)
 
 loop_0:
 	ADDQ        56(AX), R9
@@ -31192,7 +31251,7 @@ loop_0:
 	VMOVUPS     608(R8), Y4
 	VMOVUPS     800(R8), Y5
 	VMOVUPS     992(R8), Y6
-	MOVQ        R9, R11
+	MOVQ        R9, R12
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -31211,19 +31270,23 @@ loop_0:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
-	VMOVUPS     Y1, (R11)
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y1, (R12)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_1
-	ADDQ        R10, R11
-	VMOVUPS     Y5, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y5, (R12)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_1
-	ADDQ        R10, R11
-	VMOVUPS     Y7, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y7, (R12)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_1
-	ADDQ        R10, R11
-	VMOVUPS     Y2, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y2, (R12)
 
 loop_1:
 	ADDQ        56(AX), R9
@@ -31235,7 +31298,7 @@ loop_1:
 	VMOVUPS     640(R8), Y4
 	VMOVUPS     832(R8), Y5
 	VMOVUPS     1024(R8), Y6
-	MOVQ        R9, R11
+	MOVQ        R9, R12
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -31254,19 +31317,23 @@ loop_1:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
-	VMOVUPS     Y1, (R11)
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y1, (R12)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_2
-	ADDQ        R10, R11
-	VMOVUPS     Y5, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y5, (R12)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_2
-	ADDQ        R10, R11
-	VMOVUPS     Y7, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y7, (R12)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_2
-	ADDQ        R10, R11
-	VMOVUPS     Y2, (R11)
+	ADDQ        R10, R12
+	PREFETCHT1  (R12)(R11*1)
+	VMOVUPS     Y2, (R12)
 
 loop_2:
 	ADDQ        56(AX), R9
@@ -31297,18 +31364,22 @@ loop_2:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
+	PREFETCHT1  (R8)(R11*1)
 	VMOVUPS     Y1, (R8)
 	CMPQ        64(AX), $0x01
 	JEQ         loop_3
 	ADDQ        R10, R8
+	PREFETCHT1  (R8)(R11*1)
 	VMOVUPS     Y5, (R8)
 	CMPQ        64(AX), $0x02
 	JEQ         loop_3
 	ADDQ        R10, R8
+	PREFETCHT1  (R8)(R11*1)
 	VMOVUPS     Y7, (R8)
 	CMPQ        64(AX), $0x03
 	JEQ         loop_3
 	ADDQ        R10, R8
+	PREFETCHT1  (R8)(R11*1)
 	VMOVUPS     Y2, (R8)
 
 loop_3:
@@ -31577,13 +31648,14 @@ tail:
 	MOVQ        40(AX), DX
 	ADDQ        CX, DX
 	MOVQ        48(AX), CX
+	MOVQ        88(AX), BX
 	VMOVUPS     (SI), Y1
 	VMOVUPS     192(SI), Y2
 	VMOVUPS     384(SI), Y3
 	VMOVUPS     576(SI), Y4
 	VMOVUPS     768(SI), Y5
 	VMOVUPS     960(SI), Y6
-	MOVQ        DX, BX
+	MOVQ        DX, DI
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -31602,19 +31674,23 @@ tail:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
-	VMASKMOVPS  Y1, Y0, (BX)
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y1, Y0, (DI)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_0
-	ADDQ        CX, BX
-	VMASKMOVPS  Y5, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y5, Y0, (DI)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_0
-	ADDQ        CX, BX
-	VMASKMOVPS  Y7, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y7, Y0, (DI)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_0
-	ADDQ        CX, BX
-	VMASKMOVPS  Y2, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y2, Y0, (DI)
 
 tail_0:
 	ADDQ        56(AX), DX
@@ -31626,7 +31702,7 @@ tail_0:
 	VMOVUPS     608(SI), Y4
 	VMOVUPS     800(SI), Y5
 	VMOVUPS     992(SI), Y6
-	MOVQ        DX, BX
+	MOVQ        DX, DI
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -31645,19 +31721,23 @@ tail_0:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
-	VMASKMOVPS  Y1, Y0, (BX)
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y1, Y0, (DI)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_1
-	ADDQ        CX, BX
-	VMASKMOVPS  Y5, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y5, Y0, (DI)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_1
-	ADDQ        CX, BX
-	VMASKMOVPS  Y7, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y7, Y0, (DI)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_1
-	ADDQ        CX, BX
-	VMASKMOVPS  Y2, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y2, Y0, (DI)
 
 tail_1:
 	ADDQ        56(AX), DX
@@ -31669,7 +31749,7 @@ tail_1:
 	VMOVUPS     640(SI), Y4
 	VMOVUPS     832(SI), Y5
 	VMOVUPS     1024(SI), Y6
-	MOVQ        DX, BX
+	MOVQ        DX, DI
 	VADDPS      Y3, Y2, Y7
 	VSUBPS      Y3, Y2, Y2
 	VADDPS      Y5, Y4, Y3
@@ -31688,19 +31768,23 @@ tail_1:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
-	VMASKMOVPS  Y1, Y0, (BX)
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y1, Y0, (DI)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_2
-	ADDQ        CX, BX
-	VMASKMOVPS  Y5, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y5, Y0, (DI)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_2
-	ADDQ        CX, BX
-	VMASKMOVPS  Y7, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y7, Y0, (DI)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_2
-	ADDQ        CX, BX
-	VMASKMOVPS  Y2, Y0, (BX)
+	ADDQ        CX, DI
+	PREFETCHT1  (DI)(BX*1)
+	VMASKMOVPS  Y2, Y0, (DI)
 
 tail_2:
 	ADDQ        56(AX), DX
@@ -31730,18 +31814,22 @@ tail_2:
 	VFMADD231PS c32_3eb504f3<>+0(SB), Y2, Y3
 	VMOVUPS     Y3, Y2
 	VFMADD231PS c32_403504f3<>+0(SB), Y4, Y2
+	PREFETCHT1  (DX)(BX*1)
 	VMASKMOVPS  Y1, Y0, (DX)
 	CMPQ        64(AX), $0x01
 	JEQ         tail_3
 	ADDQ        CX, DX
+	PREFETCHT1  (DX)(BX*1)
 	VMASKMOVPS  Y5, Y0, (DX)
 	CMPQ        64(AX), $0x02
 	JEQ         tail_3
 	ADDQ        CX, DX
+	PREFETCHT1  (DX)(BX*1)
 	VMASKMOVPS  Y7, Y0, (DX)
 	CMPQ        64(AX), $0x03
 	JEQ         tail_3
 	ADDQ        CX, DX
+	PREFETCHT1  (DX)(BX*1)
 	VMASKMOVPS  Y2, Y0, (DX)
 
 tail_3:
@@ -32003,13 +32091,14 @@ loop:
 	MOVQ         40(AX), R9
 	ADDQ         CX, R9
 	MOVQ         48(AX), R10
+	MOVQ         88(AX), R11
 	VMOVUPS      (R8), Y1
 	VMOVUPS      192(R8), Y2
 	VMOVUPS      384(R8), Y3
 	VMOVUPS      576(R8), Y4
 	VMOVUPS      768(R8), Y5
 	VMOVUPS      960(R8), Y6
-	MOVQ         R9, R11
+	MOVQ         R9, R12
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -32025,15 +32114,18 @@ loop:
 	VSUBPS       Y7, Y3, Y2
 	VMOVUPS      Y6, Y3
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y2, Y3
-	VMOVUPS      Y1, (R11)
+	PREFETCHT1   (R12)(R11*1)
+	VMOVUPS      Y1, (R12)
 	CMPQ         64(AX), $0x01
 	JEQ          loop_0
-	ADDQ         R10, R11
-	VMOVUPS      Y4, (R11)
+	ADDQ         R10, R12
+	PREFETCHT1   (R12)(R11*1)
+	VMOVUPS      Y4, (R12)
 	CMPQ         64(AX), $0x02
 	JEQ          loop_0
-	ADDQ         R10, R11
-	VMOVUPS      Y3, (R11)
+	ADDQ         R10, R12
+	PREFETCHT1   (R12)(R11*1)
+	VMOVUPS      Y3, (R12)
 
 loop_0:
 	ADDQ         56(AX), R9
@@ -32045,7 +32137,7 @@ loop_0:
 	VMOVUPS      608(R8), Y4
 	VMOVUPS      800(R8), Y5
 	VMOVUPS      992(R8), Y6
-	MOVQ         R9, R11
+	MOVQ         R9, R12
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -32061,15 +32153,18 @@ loop_0:
 	VSUBPS       Y7, Y3, Y2
 	VMOVUPS      Y6, Y3
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y2, Y3
-	VMOVUPS      Y1, (R11)
+	PREFETCHT1   (R12)(R11*1)
+	VMOVUPS      Y1, (R12)
 	CMPQ         64(AX), $0x01
 	JEQ          loop_1
-	ADDQ         R10, R11
-	VMOVUPS      Y4, (R11)
+	ADDQ         R10, R12
+	PREFETCHT1   (R12)(R11*1)
+	VMOVUPS      Y4, (R12)
 	CMPQ         64(AX), $0x02
 	JEQ          loop_1
-	ADDQ         R10, R11
-	VMOVUPS      Y3, (R11)
+	ADDQ         R10, R12
+	PREFETCHT1   (R12)(R11*1)
+	VMOVUPS      Y3, (R12)
 
 loop_1:
 	ADDQ         56(AX), R9
@@ -32097,14 +32192,17 @@ loop_1:
 	VSUBPS       Y7, Y3, Y2
 	VMOVUPS      Y6, Y3
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y2, Y3
+	PREFETCHT1   (R8)(R11*1)
 	VMOVUPS      Y1, (R8)
 	CMPQ         64(AX), $0x01
 	JEQ          loop_2
 	ADDQ         R10, R8
+	PREFETCHT1   (R8)(R11*1)
 	VMOVUPS      Y4, (R8)
 	CMPQ         64(AX), $0x02
 	JEQ          loop_2
 	ADDQ         R10, R8
+	PREFETCHT1   (R8)(R11*1)
 	VMOVUPS      Y3, (R8)
 
 loop_2:
@@ -32349,13 +32447,14 @@ tail:
 	MOVQ         40(AX), DX
 	ADDQ         CX, DX
 	MOVQ         48(AX), CX
+	MOVQ         88(AX), BX
 	VMOVUPS      (SI), Y1
 	VMOVUPS      192(SI), Y2
 	VMOVUPS      384(SI), Y3
 	VMOVUPS      576(SI), Y4
 	VMOVUPS      768(SI), Y5
 	VMOVUPS      960(SI), Y6
-	MOVQ         DX, BX
+	MOVQ         DX, DI
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -32371,15 +32470,18 @@ tail:
 	VSUBPS       Y7, Y3, Y2
 	VMOVUPS      Y6, Y3
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y2, Y3
-	VMASKMOVPS   Y1, Y0, (BX)
+	PREFETCHT1   (DI)(BX*1)
+	VMASKMOVPS   Y1, Y0, (DI)
 	CMPQ         64(AX), $0x01
 	JEQ          tail_0
-	ADDQ         CX, BX
-	VMASKMOVPS   Y4, Y0, (BX)
+	ADDQ         CX, DI
+	PREFETCHT1   (DI)(BX*1)
+	VMASKMOVPS   Y4, Y0, (DI)
 	CMPQ         64(AX), $0x02
 	JEQ          tail_0
-	ADDQ         CX, BX
-	VMASKMOVPS   Y3, Y0, (BX)
+	ADDQ         CX, DI
+	PREFETCHT1   (DI)(BX*1)
+	VMASKMOVPS   Y3, Y0, (DI)
 
 tail_0:
 	ADDQ         56(AX), DX
@@ -32391,7 +32493,7 @@ tail_0:
 	VMOVUPS      608(SI), Y4
 	VMOVUPS      800(SI), Y5
 	VMOVUPS      992(SI), Y6
-	MOVQ         DX, BX
+	MOVQ         DX, DI
 	VADDPS       Y3, Y2, Y7
 	VSUBPS       Y3, Y2, Y2
 	VADDPS       Y5, Y4, Y3
@@ -32407,15 +32509,18 @@ tail_0:
 	VSUBPS       Y7, Y3, Y2
 	VMOVUPS      Y6, Y3
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y2, Y3
-	VMASKMOVPS   Y1, Y0, (BX)
+	PREFETCHT1   (DI)(BX*1)
+	VMASKMOVPS   Y1, Y0, (DI)
 	CMPQ         64(AX), $0x01
 	JEQ          tail_1
-	ADDQ         CX, BX
-	VMASKMOVPS   Y4, Y0, (BX)
+	ADDQ         CX, DI
+	PREFETCHT1   (DI)(BX*1)
+	VMASKMOVPS   Y4, Y0, (DI)
 	CMPQ         64(AX), $0x02
 	JEQ          tail_1
-	ADDQ         CX, BX
-	VMASKMOVPS   Y3, Y0, (BX)
+	ADDQ         CX, DI
+	PREFETCHT1   (DI)(BX*1)
+	VMASKMOVPS   Y3, Y0, (DI)
 
 tail_1:
 	ADDQ         56(AX), DX
@@ -32442,14 +32547,17 @@ tail_1:
 	VSUBPS       Y7, Y3, Y2
 	VMOVUPS      Y6, Y3
 	VFMADD231PS  c32_3eaaaaab<>+0(SB), Y2, Y3
+	PREFETCHT1   (DX)(BX*1)
 	VMASKMOVPS   Y1, Y0, (DX)
 	CMPQ         64(AX), $0x01
 	JEQ          tail_2
 	ADDQ         CX, DX
+	PREFETCHT1   (DX)(BX*1)
 	VMASKMOVPS   Y4, Y0, (DX)
 	CMPQ         64(AX), $0x02
 	JEQ          tail_2
 	ADDQ         CX, DX
+	PREFETCHT1   (DX)(BX*1)
 	VMASKMOVPS   Y3, Y0, (DX)
 
 tail_2:

@@ -47,7 +47,7 @@ func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []
 	toPlanesGeneric(f, dst, plane, src, ws.winograd.off[:], n)
 }
 
-func fromPlanes[T Float](_ *Workspace[T], f transform, dst []T, row, pixel, rows, cols int, src []T, plane, n, _ int) {
+func fromPlanes[T Float](_ *Workspace[T], f transform, dst []T, row, pixel, rows, cols int, src []T, plane, n, _, _ int) {
 	fromPlanesGeneric(f, dst, row, pixel, rows, cols, src, plane, n)
 }
 

@@ -208,15 +208,15 @@ func MulWinograd[T Float](ws *Workspace[T], d *Winograd, y []T, terms []Winograd
 				at, wide := directions(x.KX, j, j+p, d.Cin)
 				for q := range n {
 					d.under(&b.off, t+q, x.KX*d.Cin, true)
-					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, pixelsAhead*x.KX*d.Cin)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, d.ahead(t+q)*x.KX*d.Cin)
 				}
 			}
 			planeProducts(ws, d, &g, m, v, terms, n, j, j+p)
 			for q := range n {
-				image, y0, x0 := d.tileAt(t + q)
+				_, y0, x0 := d.tileAt(t + q)
 				pixel := d.K * d.Cout
-				fromPlanes(ws, tileOutput, y[((image*d.Height+y0)*d.Width+x0)*pixel+j*d.Cout:], d.Width*pixel, pixel,
-					min(tileSide, d.Height-y0), min(tileSide, d.Width-x0), m[q*g.rowM:], g.planeM, p*d.Cout, g.rowM)
+				fromPlanes(ws, tileOutput, y[d.first(t+q)*pixel+j*d.Cout:], d.Width*pixel, pixel,
+					min(tileSide, d.Height-y0), min(tileSide, d.Width-x0), m[q*g.rowM:], g.planeM, p*d.Cout, g.rowM, d.ahead(t+q)*pixel)
 			}
 		}
 	}
@@ -256,8 +256,19 @@ func WinogradSpace[T Float](d *Winograd, terms []WinogradTerm[T], tiles, probes 
 	return planes * (g.plane + g.planeM)
 }
 
-// pixelsAhead is how far the pixels lie that are fetched while a tile is transformed: two tiles on, the next one being there already.
-const pixelsAhead = 2 * tileSide
+// ahead is how many pixels from tile t the one lies that is fetched in the meantime: two tiles on, the next one being there already.
+func (d *Winograd) ahead(t int) int {
+	if t+2 >= d.Images*d.Tiles() {
+		return 0
+	}
+	return d.first(t+2) - d.first(t)
+}
+
+// first is the first pixel of tile t.
+func (d *Winograd) first(t int) int {
+	image, y, x := d.tileAt(t)
+	return (image*d.Height+y)*d.Width + x
+}
 
 // gradientTiles is how many tiles of each term a weight gradient adds up before they go to memory: changing it changes bits.
 const gradientTiles = 32
@@ -304,15 +315,15 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 			for q := range n {
 				d.under(&b.off, t+q, x.KX*d.Cin, true)
 				if at, wide := directions(x.KX, j0, j1, d.Cin); cin == d.Cin {
-					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, pixelsAhead*x.KX*d.Cin)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, d.ahead(t+q)*x.KX*d.Cin)
 				} else {
 					for j := range wide / d.Cin {
-						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin, pixelsAhead*x.KX*d.Cin)
+						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin, d.ahead(t+q)*x.KX*d.Cin)
 					}
 				}
 				at, wide := directions(x.KD, j0, j1, d.Cout)
 				d.under(&b.off, t+q, x.KD*d.Cout, false)
-				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide, pixelsAhead*x.KD*d.Cout)
+				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide, d.ahead(t+q)*x.KD*d.Cout)
 			}
 		}
 		// The steps of a direction: all tiles of a term, then those of the next.
@@ -331,7 +342,7 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 		for c := range cin {
 			at := ((c0+c)*d.K + j0 + j) * d.Cout
 			tap := d.Cin * d.K * d.Cout
-			fromPlanes(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout, pad(d.Cout))
+			fromPlanes(ws, tileGradient, dw[at:], 3*tap, tap, 3, 3, acc[(j*cin+c)*pad(d.Cout):], planeU, d.Cout, pad(d.Cout), d.K*d.Cout)
 		}
 	}
 }

@@ -15,10 +15,11 @@ type tileArgs struct {
 	row, pixel    int            // bytes
 	rows, columns int            // of pixels to write
 	ahead         int            // bytes to the same of a later tile, which is fetched
+	next          int            // of a transform from planes: bytes to the pixels of a later tile, which are
 	pixels        [planes]unsafe.Pointer
 }
 
-var _ = [1]struct{}{}[unsafe.Offsetof(tileArgs{}.pixels)-88]
+var _ = [1]struct{}{}[unsafe.Offsetof(tileArgs{}.pixels)-96]
 
 // toPlanes transforms a tile whose pixels, n values from src on, ws.winograd.off names, to planes from dst on, which
 // rows of whole lanes have room for; a negative offset stands for zeros. What is so many elements ahead is fetched.
@@ -46,8 +47,8 @@ func toPlanes[T Float](ws *Workspace[T], f transform, dst []T, plane int, src []
 }
 
 // fromPlanes transforms n values of each plane from src on to the pixels of a tile, those of the first rows and columns. What is so
-// many elements ahead is fetched.
-func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, rows, columns int, src []T, plane, n, ahead int) {
+// many elements ahead is fetched, and pixels next elements on.
+func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, rows, columns int, src []T, plane, n, ahead, next int) {
 	size := sizeOf[T]()
 	if path == pathGeneric || size == 8 {
 		fromPlanesGeneric(f, dst, row, pixel, rows, columns, src, plane, n)
@@ -55,7 +56,7 @@ func fromPlanes[T Float](ws *Workspace[T], f transform, dst []T, row, pixel, row
 	}
 	_, _ = dst[(rows-1)*row+(columns-1)*pixel+n-1], src[(planes-1)*plane+n-1]
 	p := tileArgs{planes: unsafe.Pointer(&src[0]), plane: plane * size, n: n, scratch: unsafe.Pointer(&ws.winograd.scratch), lanes: unsafe.Pointer(&laneMasks),
-		dst: unsafe.Pointer(&dst[0]), row: row * size, pixel: pixel * size, rows: rows, columns: columns, ahead: ahead * size}
+		dst: unsafe.Pointer(&dst[0]), row: row * size, pixel: pixel * size, rows: rows, columns: columns, ahead: ahead * size, next: next * size}
 	callTile(f, &p)
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Offsets of the fields of tileArgs (see winograd_amd64.go).
-const wPlanes, wPlane, wN, wScratch, wLanes, wDst, wRow, wPixel, wRows, wColumns, wAhead, wPixels = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88
+const wPlanes, wPlane, wN, wScratch, wLanes, wDst, wRow, wPixel, wRows, wColumns, wAhead, wNext, wPixels = 0, 8, 16, 24, 32, 40, 48, 56, 64, 72, 80, 88, 96
 
 // under is the side of a transformed tile.
 const under = 6
@@ -256,10 +256,11 @@ func (f isa) fromPlanes(name string, to int, eval func(w writer, d []VecVirtual)
 				b.put(i, j, v)
 			}
 		}
-		column, row := GP64(), GP64()
+		column, row, following := GP64(), GP64(), GP64()
 		MOVQ(t.at(wDst), column)
 		ADDQ(t.x, column)
 		MOVQ(t.at(wRow), row)
+		MOVQ(t.at(wNext), following)
 		for j := range to {
 			if j > 0 {
 				CMPQ(t.at(wColumns), Imm(uint64(j)))
@@ -278,6 +279,7 @@ func (f isa) fromPlanes(name string, to int, eval func(w writer, d []VecVirtual)
 					JEQ(LabelRef(next))
 					ADDQ(row, q)
 				}
+				PREFETCHT1(Mem{Base: q, Index: following, Scale: 1})
 				if m := (Mem{Base: q}); mask != nil {
 					f.storeMasked(v, mask, m)
 				} else {
