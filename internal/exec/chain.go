@@ -401,8 +401,12 @@ func (c *chain[T]) run(wi, part int) {
 	for ; lo < hi; lo += c.block {
 		n := min(c.block, hi-lo)
 		for i := range c.in {
-			o := &c.in[i]
-			w.slots[o.slot] = block(o, w.block[o.scratch*c.block:], c.p.at(o.ref), lo/o.per, n/o.per)
+			o, next := &c.in[i], lo+n
+			src := c.p.at(o.ref)
+			w.slots[o.slot] = block(o, w.block[o.scratch*c.block:], src, lo/o.per, n/o.per)
+			if o.walk <= walkSpread && next < c.total { // the others are a fraction of these
+				kernel.Fetch(block(o, nil, src, next/o.per, min(n, c.total-next)/o.per))
+			}
 		}
 		for _, o := range c.out {
 			at := lo / o.per

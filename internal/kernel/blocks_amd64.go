@@ -200,6 +200,13 @@ func maxOffset(off []int32) int32 {
 	return max(m, maxOffsetGeneric(off))
 }
 
+// Fetch asks for x to be brought into the second cache.
+func Fetch[T Float](x []T) {
+	if path != pathGeneric && len(x) > 0 {
+		fetchLines((*byte)(unsafe.Pointer(&x[0])), (len(x)*sizeOf[T]()+line-1)/line)
+	}
+}
+
 // peakRounds runs n rounds of multiply-adds and counts their operations.
 func peakRounds[T Float](n int) (flops float64) {
 	if path == pathGeneric {

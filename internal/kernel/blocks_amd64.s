@@ -37888,6 +37888,19 @@ block:
 	VZEROUPPER
 	RET
 
+// func fetchLines(p *byte, lines int)
+// Requires: MMX+
+TEXT ·fetchLines(SB), NOSPLIT, $0-16
+	MOVQ p+0(FP), AX
+	MOVQ lines+8(FP), CX
+
+line:
+	PREFETCHT1 (AX)
+	ADDQ       $0x40, AX
+	DECQ       CX
+	JNZ        line
+	RET
+
 // func copyRows64(p *byte)
 // Requires: AVX, MMX+
 TEXT ·copyRows64(SB), NOSPLIT, $0-8

@@ -516,6 +516,11 @@ func transposeF32(p *byte)
 //go:noescape
 func transposeF64(p *byte)
 
+// fetchLines asks for lines from p on, at least one, to be brought into the second cache.
+//
+//go:noescape
+func fetchLines(p *byte, lines int)
+
 // copyRows64 copies rows of 64 bytes; p points to a transposeArgs.
 //
 //go:noescape

@@ -88,6 +88,7 @@ func main() {
 	}
 	isa{}.transpose()
 	isa{double: true}.transpose()
+	fetch()
 	copyRows(64)
 	copyRows(48)
 	maxInt32()
