@@ -274,6 +274,10 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 		var free freeList
 		var live []*buffer
 		for at, h := range perStage[s] {
+			var o *order
+			if h.isChain() {
+				o = h.order()
+			}
 			for _, m := range h.outputs {
 				if m.integer || kept[m] && s != stageTangent {
 					place(m)
@@ -283,7 +287,7 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 				if m.output {
 					b.last = steps[s]
 				}
-				if i := inPlace(h, m, live, at); i >= 0 {
+				if i := inPlace(h, o, m, live, at); i >= 0 {
 					b.ref = live[i].ref
 					live = slices.Delete(live, i, i+1)
 				} else {
@@ -305,16 +309,15 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 	p.sizes[stageTangent].floats = scratch
 }
 
-// inPlace finds, of live buffers, that of an input which a chain is the last to read and may write an output over: what it
-// writes then is in the cache, and there are fewer buffers. It is -1 where there is none.
-func inPlace(h *group, m *value, live []*buffer, at int) int {
-	if !h.isChain() {
+// inPlace finds, of live buffers, that of an input which a chain, whose order is o, is the last to read and may write an output
+// over: what it writes then is in the cache. It is -1 where there is none.
+func inPlace(h *group, o *order, m *value, live []*buffer, at int) int {
+	if o == nil {
 		return -1
 	}
-	order := h.order()
 	for _, x := range h.inputs {
 		i := slices.Index(live, x.root.buffer)
-		if i >= 0 && live[i].last == at && h.over(order, m, x) {
+		if i >= 0 && live[i].last == at && h.over(o, m, x) {
 			return i
 		}
 	}

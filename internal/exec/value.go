@@ -104,19 +104,11 @@ func count(shape []int) int {
 
 // contiguous says whether the value lies in the default layout from the start of its buffer.
 func (v *value) contiguous() bool {
-	d := defaultLayout(v.shape, v.k, v.linear)
-	if v.layout.off != 0 || v.k > 1 && v.layout.dir != d.dir || v.root.size() != v.size() {
-		return false
-	}
-	for a, s := range v.shape {
-		if s > 1 && v.layout.stride[a] != d.stride[a] {
-			return false
-		}
-	}
-	return true
+	d := &value{shape: v.shape, k: v.k, linear: v.linear, layout: defaultLayout(v.shape, v.k, v.linear)}
+	return v.root.size() == v.size() && v.lies(d)
 }
 
-// lies says whether every element of x lies where that of v does, from the start of its buffer.
+// lies says whether every element of x lies where that of v does in its buffer.
 func (v *value) lies(x *value) bool {
 	if !slices.Equal(v.shape, x.shape) || v.linear != x.linear || v.layout.off != x.layout.off || v.k > 1 && v.layout.dir != x.layout.dir {
 		return false

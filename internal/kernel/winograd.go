@@ -313,17 +313,18 @@ func MulWinogradT[T Float](ws *Workspace[T], d *Winograd, dw []T, terms []Winogr
 		for i := range terms {
 			x := &terms[i]
 			for q := range n {
+				ahead := d.ahead(t + q)
 				d.under(&b.off, t+q, x.KX*d.Cin, true)
 				if at, wide := directions(x.KX, j0, j1, d.Cin); cin == d.Cin {
-					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, d.ahead(t+q)*x.KX*d.Cin)
+					toPlanes(ws, tileInput, v[q*g.row+g.at[i]:], g.plane, x.X[at:], wide, ahead*x.KX*d.Cin)
 				} else {
 					for j := range wide / d.Cin {
-						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin, d.ahead(t+q)*x.KX*d.Cin)
+						toPlanes(ws, tileInput, v[q*g.row+g.at[i]+j*cin:], g.plane, x.X[at+j*d.Cin+c0:], cin, ahead*x.KX*d.Cin)
 					}
 				}
 				at, wide := directions(x.KD, j0, j1, d.Cout)
 				d.under(&b.off, t+q, x.KD*d.Cout, false)
-				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide, d.ahead(t+q)*x.KD*d.Cout)
+				toPlanes(ws, tileCotangent, m[q*g.rowM+g.atM[i]:], g.planeM, x.D[at:], wide, ahead*x.KD*d.Cout)
 			}
 		}
 		// The steps of a direction: all tiles of a term, then those of the next.
