@@ -47,7 +47,7 @@ GPT = ["--model", "gpt2:layers=4,heads=4,width=128,context=128,vocab=65", "--dat
 WORKLOADS = {
     "MLP 784-20-10, MNIST 60,000": Workload("mlp:784-20-10", 60000, [2000], ["--model", "mlp:784-20-10", "--data", MNIST], {10: 1.35, 1: 2.0}),
     "MLP 784-128-64-10, MNIST 60,000": Workload("mlp:784-128-64-10", 60000, [500], ["--model", "mlp:784-128-64-10", "--data", MNIST], {10: 1.35, 1: 1.8}),
-    "LeNet-5, MNIST 10,000": Workload("lenet5", 10000, [50, 100, 500], ["--model", "lenet5", "--data", MNIST], {10: None, 1: None}),
+    "LeNet-5, MNIST 2,000": Workload("lenet5", 2000, [50, 100, 500], ["--model", "lenet5", "--data", MNIST], {10: None, 1: None}),
     "ResNet-20, CIFAR-10, 128 images": Workload("resnet20a", 128, [32], RESNET20, {10: 2.3, 1: 1.7}),
     "ResNet-20, statistics of batches of 32": Workload("resnet20a:batch", 128, [32], RESNET20 + ["--batchnorm", "batch", "--batch-size", "32"], {10: None, 1: None}),
     "ResNet-18, 32 images of 64x64": Workload("resnet18", 32, [4, 8, 32], ["--model", "resnet18:classes=10", "--data", ",".join(NOISE)], {10: None, 1: None}),

@@ -195,7 +195,7 @@ func New(net *model.Network, data Data, opt Options) (*Operator, error) {
 	}
 	o.batch = opt.BatchSize
 	if o.batch < 1 {
-		o.batch = chooseBatch(probe)
+		o.batch = chooseBatch(probe, len(o.theta), data.N)
 		if opt.Batches > 0 {
 			o.batch = min(o.batch, max(1, data.N/opt.Batches))
 		}
@@ -251,17 +251,21 @@ func names(net *model.Network) string {
 	return strings.Join(s, ", ")
 }
 
-// batchElements is how many elements of one batch's primal part are in memory, about: enough
+// batchElements is how many elements of one batch's primal part are in memory at least, about: enough
 // work for every thread in each operation, few enough to stay near the caches.
 const batchElements = 4 << 20
 
 // mostExamples is how many are in a batch however small they are.
 const mostExamples = 1024
 
-// chooseBatch picks a number of examples from the graph of one: by shapes only, so that a result
-// depends neither on the machine nor on the number of directions. It counts what is read by other than pointwise operations: the rest
-// is made in passing.
-func chooseBatch(one *model.Graph) int {
+// fewBatches is how many are so few that a last one with much less to do counts.
+const fewBatches = 16
+
+// chooseBatch picks a number of examples from the graph of one, the parameters that vary and the examples that there are: by shapes only, so that a
+// result depends neither on the machine nor on the number of directions. A batch's primal part has no fewer elements than parameters vary, since
+// these, their directions and their gradients are read and written once a batch. It counts what is read by other than
+// pointwise operations: the rest is made in passing. Few batches are made alike and even in number, since threads have one each.
+func chooseBatch(one *model.Graph, parameters, examples int) int {
 	n := 0
 	nodes := one.G.Nodes()
 	data, kept := make([]bool, len(nodes)), make([]bool, len(nodes))
@@ -281,9 +285,14 @@ func chooseBatch(one *model.Graph) int {
 			n += x.Size()
 		}
 	}
-	size := min(max((batchElements+n/2)/max(n, 1), 1), mostExamples)
+	n = max(n, 1)
+	size := min(max((max(batchElements, parameters)+n/2)/n, 1), mostExamples)
 	if size > 4 {
 		size -= size % 4
+	}
+	if batches := (examples + size - 1) / size; 1 < batches && batches <= fewBatches {
+		batches += batches % 2
+		size = (examples + batches - 1) / batches
 	}
 	return size
 }
