@@ -262,9 +262,9 @@ const mostExamples = 1024
 const fewBatches = 16
 
 // chooseBatch picks a number of examples from the graph of one, the parameters that vary and the examples that there are: by shapes only, so that a
-// result depends neither on the machine nor on the number of directions. A batch's primal part has no fewer elements than parameters vary, since
+// result depends neither on the machine nor on the number of directions. A batch's primal part has about as many elements as parameters vary or more, since
 // these, their directions and their gradients are read and written once a batch. It counts what is read by other than
-// pointwise operations: the rest is made in passing. Few batches are made alike and even in number, since threads have one each.
+// pointwise operations: the rest is made in passing. Few batches are made alike, and even in number where the examples allow it, since threads have one each.
 func chooseBatch(one *model.Graph, parameters, examples int) int {
 	n := 0
 	nodes := one.G.Nodes()
