@@ -11,6 +11,7 @@ import (
 type group struct {
 	members  []*value // in order of id; of products and sums the products first
 	products int      // how many members are products, which are added up to the last member
+	onto     *value   // what products with zeros around them are added to, where the last two members are these and the sum
 	inputs   []*value // read from memory, distinct
 	outputs  []*value // members that others read
 	stamp    int
@@ -124,7 +125,7 @@ func fuse(values []*value) []*group {
 			}
 			continue
 		}
-		if !fusible(v) || sumOfProducts(v, readers) {
+		if !fusible(v) || sumOfProducts(v, readers) || addsOnto(v, readers) {
 			continue
 		}
 		for _, x := range v.in {
@@ -384,7 +385,7 @@ func sumOfProducts(v *value, readers [][]*value) bool {
 		return false
 	}
 	for _, x := range v.in {
-		if x.isView() || x.group == nil || x.group.products == 0 || len(readers[x.id]) > 1 || x.output || x.stage != v.stage || x.linear != v.linear || !x.contiguous() {
+		if x.isView() || x.group == nil || x.group.products == 0 || x.group.onto != nil || len(readers[x.id]) > 1 || x.output || x.stage != v.stage || x.linear != v.linear || !x.contiguous() {
 			return false
 		}
 	}

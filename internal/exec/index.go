@@ -254,8 +254,11 @@ func newPlace[T kernel.Float](p *Program[T], v *value) []task {
 			}
 		} else {
 			axis := int(v.attr.(graph.Axis))
-			t.at = done * to.stride[axis]
+			t.at = v.layout.off + done*to.stride[axis]
 			done += x.shape[axis]
+			if v.holds(x) {
+				continue
+			}
 		}
 		target := &value{shape: x.shape, k: v.k, linear: v.linear, layout: to}
 		size, strides := collapse(target.axes(), [][]int{target.strides(target), target.strides(x)})

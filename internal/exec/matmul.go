@@ -114,7 +114,7 @@ func newMatMul[T kernel.Float](p *Program[T], v *value, c ref, add bool) []task 
 		case a.linear && (d.RowA == v.k*a.layout.dir && d.RowC == v.k*v.layout.dir || d.M == 1): // directions as rows
 			d.M, d.RowA, d.RowC = d.M*v.k, a.layout.dir, v.layout.dir
 			t.along = alongRows
-		case b.linear && (panels || b.layout.dir == d.N*d.ColB): // directions as columns
+		case b.linear && v.layout.dir == d.N && (panels || b.layout.dir == d.N*d.ColB): // directions as columns
 			d.N *= v.k
 			t.along = alongColumns
 		default:

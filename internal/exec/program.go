@@ -138,6 +138,7 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 	}
 	groups := schedule(fuse(c.values))
 	spreadRows[T](groups, seen)
+	settle(groups)
 	for _, v := range seen {
 		p.outs = append(p.outs, newOutput(v))
 	}
@@ -232,8 +233,7 @@ func (p *Program[T]) BesideBytes() int {
 // sees stays in its stage's arena; the rest shares scratch, by the steps between which it lives.
 func (p *Program[T]) plan(values []*value, groups []*group) {
 	var steps [numStages]int
-	written := map[*value]int{}
-	read := map[*value]int{}
+	read := map[*value]int{} // or written last
 	kept := map[*value]bool{}
 	var perStage [numStages][]*group
 	for _, h := range groups {
@@ -242,7 +242,7 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 		steps[s]++
 		perStage[s] = append(perStage[s], h)
 		for _, m := range h.outputs {
-			written[m] = at
+			read[m.place()] = max(read[m.place()], at)
 			if m.output {
 				kept[m] = true
 			}
@@ -251,7 +251,7 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 			if x.root.stage != s {
 				kept[x.root] = true
 			}
-			read[x.root] = max(read[x.root], at)
+			read[x.root.place()] = max(read[x.root.place()], at)
 		}
 	}
 	place := func(v *value) {
@@ -283,18 +283,22 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 					place(m)
 					continue
 				}
-				b := &buffer{size: m.room(), last: max(at, read[m])}
-				if m.output {
-					b.last = steps[s]
+				in := m.place()
+				if in.buffer == nil {
+					b := &buffer{size: in.room(), last: read[in]}
+					if in.output {
+						b.last = steps[s]
+					}
+					if i := inPlace(h, o, m, live, at); i >= 0 {
+						b.ref = live[i].ref
+						live = slices.Delete(live, i, i+1)
+					} else {
+						b.ref = ref{stageTangent, free.take(align(b.size)), b.size}
+					}
+					in.buffer = b
+					live = append(live, b)
 				}
-				if i := inPlace(h, o, m, live, at); i >= 0 {
-					b.ref = live[i].ref
-					live = slices.Delete(live, i, i+1)
-				} else {
-					b.ref = ref{stageTangent, free.take(align(b.size)), b.size}
-				}
-				m.buffer = b
-				live = append(live, b)
+				m.buffer = in.buffer
 			}
 			live = slices.DeleteFunc(live, func(b *buffer) bool {
 				if b.last <= at {
@@ -681,7 +685,9 @@ func (p *Program[T]) lower(h *group) ([]task, string) {
 		y := h.outputs[0].buffer.ref
 		t, products := p.winograd(h.members[:h.products], y)
 		for _, x := range products {
-			more := p.product(x, y, len(t) > 0)
+			y := y
+			y.off, y.n = y.off+x.layout.off, y.n-x.layout.off
+			more := p.product(x, y, len(t) > 0 || h.onto != nil)
 			if !p.join(t, more, x.k) {
 				t = append(t, more...)
 			}

@@ -40,6 +40,7 @@ type value struct {
 	stage   stage
 	layout  layout
 	root    *value
+	home    *value // a root in whose buffer this one lies; nil where it has its own
 	leaf    *graph.Node
 	output  bool
 	spread  int       // elements between a root's rows that nothing uses
