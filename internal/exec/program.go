@@ -180,6 +180,7 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 		return nil, err
 	}
 	for s := range tasks {
+		link[T](tasks[s])
 		p.stages[s] = newPlan(tasks[s]...)
 	}
 	p.adding = newPlan(adding)

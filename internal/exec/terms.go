@@ -115,6 +115,7 @@ type paired[T kernel.Float] struct {
 	d      kernel.Terms
 	tm, tn int // size of a tile, of one direction
 	nm, nn int
+	next   *paired[T] // that is computed after this one, with other tasks between
 }
 
 // pairTerm is one of the products.
@@ -197,14 +198,37 @@ func (p *paired[T]) work() int { return p.terms[0].work() + p.terms[1].work() }
 func (p *paired[T]) parts() int { return p.batch * p.nm * p.nn }
 
 func (p *paired[T]) run(wi, part int) {
+	var terms, later [2]kernel.Term[T]
+	var areas [kernel.MaxAreas]kernel.Area[T]
+	soon := areas[:0]
+	t := p.terms[0]
+	if next, at := p.after(part); next != nil && t.p.opt.Beside {
+		d, _ := next.operands(at, &later)
+		for x := range later {
+			soon = later[x].Areas(&d, soon)
+		}
+	}
+	d, c := p.operands(part, &terms)
+	kernel.MulTerms(&t.p.workers[wi].ws, &d, c, terms[:], soon)
+}
+
+// after is the part of such a sum that comes next where one thread computes all, or nil.
+func (p *paired[T]) after(part int) (*paired[T], int) {
+	if part+1 < p.parts() {
+		return p, part + 1
+	}
+	return p.next, 0
+}
+
+// operands are those of a part, and where its result goes.
+func (p *paired[T]) operands(part int, terms *[2]kernel.Term[T]) (d kernel.Terms, c []T) {
 	i := part % p.nm * p.tm
 	part /= p.nm
 	j := part % p.nn * p.tn
 	at := part / p.nn
 	one := p.terms[0].one
-	d := p.d
+	d = p.d
 	d.M, d.N = min(p.tm, one[0]-i), min(p.tn, one[1]-j)
-	var terms [2]kernel.Term[T]
 	for x := range p.terms {
 		t := &p.terms[x]
 		o := t.offs[at*t.each]
@@ -215,5 +239,18 @@ func (p *paired[T]) run(wi, part int) {
 		}
 	}
 	t := &p.terms[0]
-	kernel.MulTerms(&t.p.workers[wi].ws, &d, t.p.at(t.c)[t.offs[at*t.each][2]+i*d.RowC+j:], terms[:])
+	return d, t.p.at(t.c)[t.offs[at*t.each][2]+i*d.RowC+j:]
+}
+
+// link tells each such sum which one comes after it: what that reads is fetched while the last of this one is computed.
+func link[T kernel.Float](tasks []task) {
+	var last *paired[T]
+	for _, t := range tasks {
+		if p, ok := t.(*paired[T]); ok {
+			if last != nil {
+				last.next = p
+			}
+			last = p
+		}
+	}
 }

@@ -747,6 +747,58 @@ rows3:
 	MOVQ CX, 384(AX)
 
 ahead3:
+	MOVQ  424(AX), CX
+	TESTQ CX, CX
+	JZ    ahead4
+	MOVQ  416(AX), DX
+	MOVQ  392(AX), BX
+
+row4:
+	MOVQ BX, SI
+	MOVQ 400(AX), DI
+
+line4:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line4
+	ADDQ       408(AX), BX
+	DECQ       CX
+	JZ         rows4
+	DECQ       DX
+	JNZ        row4
+
+rows4:
+	MOVQ BX, 392(AX)
+	MOVQ CX, 424(AX)
+
+ahead4:
+	MOVQ  464(AX), CX
+	TESTQ CX, CX
+	JZ    ahead5
+	MOVQ  456(AX), DX
+	MOVQ  432(AX), BX
+
+row5:
+	MOVQ BX, SI
+	MOVQ 440(AX), DI
+
+line5:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line5
+	ADDQ       448(AX), BX
+	DECQ       CX
+	JZ         rows5
+	DECQ       DX
+	JNZ        row5
+
+rows5:
+	MOVQ BX, 432(AX)
+	MOVQ CX, 464(AX)
+
+ahead5:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -1111,6 +1163,58 @@ rows3:
 	MOVQ CX, 384(AX)
 
 ahead3:
+	MOVQ  424(AX), CX
+	TESTQ CX, CX
+	JZ    ahead4
+	MOVQ  416(AX), DX
+	MOVQ  392(AX), BX
+
+row4:
+	MOVQ BX, SI
+	MOVQ 400(AX), DI
+
+line4:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line4
+	ADDQ       408(AX), BX
+	DECQ       CX
+	JZ         rows4
+	DECQ       DX
+	JNZ        row4
+
+rows4:
+	MOVQ BX, 392(AX)
+	MOVQ CX, 424(AX)
+
+ahead4:
+	MOVQ  464(AX), CX
+	TESTQ CX, CX
+	JZ    ahead5
+	MOVQ  456(AX), DX
+	MOVQ  432(AX), BX
+
+row5:
+	MOVQ BX, SI
+	MOVQ 440(AX), DI
+
+line5:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line5
+	ADDQ       448(AX), BX
+	DECQ       CX
+	JZ         rows5
+	DECQ       DX
+	JNZ        row5
+
+rows5:
+	MOVQ BX, 432(AX)
+	MOVQ CX, 464(AX)
+
+ahead5:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -1411,6 +1515,58 @@ rows3:
 	MOVQ CX, 384(AX)
 
 ahead3:
+	MOVQ  424(AX), CX
+	TESTQ CX, CX
+	JZ    ahead4
+	MOVQ  416(AX), DX
+	MOVQ  392(AX), BX
+
+row4:
+	MOVQ BX, SI
+	MOVQ 400(AX), DI
+
+line4:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line4
+	ADDQ       408(AX), BX
+	DECQ       CX
+	JZ         rows4
+	DECQ       DX
+	JNZ        row4
+
+rows4:
+	MOVQ BX, 392(AX)
+	MOVQ CX, 424(AX)
+
+ahead4:
+	MOVQ  464(AX), CX
+	TESTQ CX, CX
+	JZ    ahead5
+	MOVQ  456(AX), DX
+	MOVQ  432(AX), BX
+
+row5:
+	MOVQ BX, SI
+	MOVQ 440(AX), DI
+
+line5:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line5
+	ADDQ       448(AX), BX
+	DECQ       CX
+	JZ         rows5
+	DECQ       DX
+	JNZ        row5
+
+rows5:
+	MOVQ BX, 432(AX)
+	MOVQ CX, 464(AX)
+
+ahead5:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -14755,6 +14911,58 @@ rows3:
 	MOVQ CX, 384(AX)
 
 ahead3:
+	MOVQ  424(AX), CX
+	TESTQ CX, CX
+	JZ    ahead4
+	MOVQ  416(AX), DX
+	MOVQ  392(AX), BX
+
+row4:
+	MOVQ BX, SI
+	MOVQ 400(AX), DI
+
+line4:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line4
+	ADDQ       408(AX), BX
+	DECQ       CX
+	JZ         rows4
+	DECQ       DX
+	JNZ        row4
+
+rows4:
+	MOVQ BX, 392(AX)
+	MOVQ CX, 424(AX)
+
+ahead4:
+	MOVQ  464(AX), CX
+	TESTQ CX, CX
+	JZ    ahead5
+	MOVQ  456(AX), DX
+	MOVQ  432(AX), BX
+
+row5:
+	MOVQ BX, SI
+	MOVQ 440(AX), DI
+
+line5:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line5
+	ADDQ       448(AX), BX
+	DECQ       CX
+	JZ         rows5
+	DECQ       DX
+	JNZ        row5
+
+rows5:
+	MOVQ BX, 432(AX)
+	MOVQ CX, 464(AX)
+
+ahead5:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -15119,6 +15327,58 @@ rows3:
 	MOVQ CX, 384(AX)
 
 ahead3:
+	MOVQ  424(AX), CX
+	TESTQ CX, CX
+	JZ    ahead4
+	MOVQ  416(AX), DX
+	MOVQ  392(AX), BX
+
+row4:
+	MOVQ BX, SI
+	MOVQ 400(AX), DI
+
+line4:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line4
+	ADDQ       408(AX), BX
+	DECQ       CX
+	JZ         rows4
+	DECQ       DX
+	JNZ        row4
+
+rows4:
+	MOVQ BX, 392(AX)
+	MOVQ CX, 424(AX)
+
+ahead4:
+	MOVQ  464(AX), CX
+	TESTQ CX, CX
+	JZ    ahead5
+	MOVQ  456(AX), DX
+	MOVQ  432(AX), BX
+
+row5:
+	MOVQ BX, SI
+	MOVQ 440(AX), DI
+
+line5:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line5
+	ADDQ       448(AX), BX
+	DECQ       CX
+	JZ         rows5
+	DECQ       DX
+	JNZ        row5
+
+rows5:
+	MOVQ BX, 432(AX)
+	MOVQ CX, 464(AX)
+
+ahead5:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2
@@ -15419,6 +15679,58 @@ rows3:
 	MOVQ CX, 384(AX)
 
 ahead3:
+	MOVQ  424(AX), CX
+	TESTQ CX, CX
+	JZ    ahead4
+	MOVQ  416(AX), DX
+	MOVQ  392(AX), BX
+
+row4:
+	MOVQ BX, SI
+	MOVQ 400(AX), DI
+
+line4:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line4
+	ADDQ       408(AX), BX
+	DECQ       CX
+	JZ         rows4
+	DECQ       DX
+	JNZ        row4
+
+rows4:
+	MOVQ BX, 392(AX)
+	MOVQ CX, 424(AX)
+
+ahead4:
+	MOVQ  464(AX), CX
+	TESTQ CX, CX
+	JZ    ahead5
+	MOVQ  456(AX), DX
+	MOVQ  432(AX), BX
+
+row5:
+	MOVQ BX, SI
+	MOVQ 440(AX), DI
+
+line5:
+	PREFETCHT1 (SI)
+	ADDQ       $0x40, SI
+	DECQ       DI
+	JNZ        line5
+	ADDQ       448(AX), BX
+	DECQ       CX
+	JZ         rows5
+	DECQ       DX
+	JNZ        row5
+
+rows5:
+	MOVQ BX, 432(AX)
+	MOVQ CX, 464(AX)
+
+ahead5:
 	VPXORD     Z0, Z0, Z0
 	VPXORD     Z1, Z1, Z1
 	VPXORD     Z2, Z2, Z2

@@ -10,7 +10,9 @@ func mul[T Float](ws *Workspace[T], d *MatMul, c, a, b []T, _ arranged[T]) {
 
 func arrangeRows[T Float](_ *[]T, _ *MatMul, _ []T) []T { return nil }
 
-func mulSums[T Float](_ *Workspace[T], _ *Terms, _ []T, _ []Term[T], _ int) bool { return false }
+func mulSums[T Float](_ *Workspace[T], _ *Terms, _ []T, _ []Term[T], _ int, _ []Area[T]) bool {
+	return false
+}
 
 func mulGather[T Float](ws *Workspace[T], d *Gather, c, a, b []T, _ *Panels[T], _ int) {
 	mulGatherGeneric(ws, d, c, a, b)

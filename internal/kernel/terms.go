@@ -41,9 +41,45 @@ type shared[T Float] struct {
 	panels        Panels[T] // in columns
 }
 
+// Area is memory that is going to be read: rows of so many elements, Step apart.
+type Area[T Float] struct {
+	V                 []T
+	Rows, Width, Step int
+}
+
+// MaxAreas is the most areas that MulTerms fetches.
+const MaxAreas = 4
+
+// Areas appends what a product of d reads for its first direction: of panels, the first one.
+func (t *Term[T]) Areas(d *Terms, to []Area[T]) []Area[T] {
+	if a, ok := area(t.A, d.M, t.K, t.RowA, t.ColA); ok {
+		to = append(to, a)
+	}
+	if t.Panels != nil {
+		at := min(t.First*t.K, len(t.Panels.data))
+		return append(to, Area[T]{t.Panels.data[at:], t.K, PanelWidth, PanelWidth})
+	}
+	if b, ok := area(t.B, t.K, d.N, t.RowB, t.ColB); ok {
+		to = append(to, b)
+	}
+	return to
+}
+
+// area is a matrix whose rows or columns are contiguous.
+func area[T Float](v []T, m, n, row, col int) (a Area[T], ok bool) {
+	switch {
+	case col == 1:
+		return Area[T]{v, m, n, row}, true
+	case row == 1:
+		return Area[T]{v, n, m, col}, true
+	}
+	return a, false
+}
+
 // MulTerms computes the sums that d describes, direction by direction, the terms of each in order: the bits are those of Mul
-// for each of them. It overwrites the elements of the C_d and nothing else.
-func MulTerms[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T]) {
+// for each of them. It overwrites the elements of the C_d and nothing else. Where two terms are made in registers, what the caller
+// is going to read next is fetched during the last direction: soon, of at most MaxAreas.
+func MulTerms[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], soon []Area[T]) {
 	if min(d.M, d.N, d.Directions, d.RowC, d.StepC) < 0 {
 		panic(badShape)
 	}
@@ -55,7 +91,7 @@ func MulTerms[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T]) {
 	}
 	for x := range d.Directions {
 		to := c[min(x*d.StepC, len(c)):]
-		if len(terms) == 2 && mulSums(ws, d, to, terms, x) {
+		if len(terms) == 2 && mulSums(ws, d, to, terms, x, soon) {
 			continue
 		}
 		add := d.Add

@@ -19,7 +19,7 @@ type sumArgs struct {
 	panelC, curC uintptr
 	left         int
 
-	ahead [4]region // what blocks fetch: of each term the next panel of B, and what the next direction reads
+	ahead [2 + MaxAreas]region // what blocks fetch: of each term the next panel of B, and what is read after this direction
 }
 
 // region is memory that is going to be read, which no cache may have: kernels fetch some of its rows at the start of each block.
@@ -56,7 +56,7 @@ const nearB = 24 << 10
 
 // mulSums computes direction x of a sum of two products where both are made in registers; false where no kernel does that. Both sums are
 // of one block, and all rows in whole blocks.
-func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int) bool {
+func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int, soon []Area[T]) bool {
 	size := sizeOf[T]()
 	if path != pathAVX512 || d.M%unit() != 0 || min(terms[0].K, terms[1].K) < 1 || max(terms[0].K, terms[1].K) > blockK {
 		return false
@@ -101,10 +101,15 @@ func mulSums[T Float](ws *Workspace[T], d *Terms, c []T, terms []Term[T], x int)
 			break
 		}
 	}
+	var next [2]Area[T]
 	if x+1 < d.Directions {
 		for i := range terms {
-			p.ahead[2+i] = terms[i].next(x+1, d, rows[i] != nil, high*((d.N+nr-1)/nr))
+			next[i] = terms[i].next(x+1, d, rows[i] != nil)
 		}
+		soon = next[:]
+	}
+	for i := range soon {
+		p.ahead[2+i] = soon[i].region(high * ((d.N + nr - 1) / nr))
 	}
 	for j, n := 0, 0; j < d.N; j += n * nr {
 		w := min(nr, d.N-j)
@@ -175,22 +180,26 @@ func callSums(size, mr int, args *sumArgs) {
 	}
 }
 
-// next is what a term reads of direction x alone, for so many blocks to fetch. Long rows that are read where they lie are none of it: the
+// next is what a term reads of direction x alone. Long rows that are read where they lie are none of it: the
 // processor finds them by itself, as measured.
-func (t *Term[T]) next(x int, d *Terms, packed bool, blocks int) region {
+func (t *Term[T]) next(x int, d *Terms, packed bool) Area[T] {
+	if t.StepA != 0 && (t.ColA != 1 || packed || t.K*sizeOf[T]() <= 2*panel) {
+		if a, ok := area(t.A[x*t.StepA:], d.M, t.K, t.RowA, t.ColA); ok {
+			return a
+		}
+	}
+	if t.StepB != 0 && t.Panels == nil {
+		b, _ := area(t.B[x*t.StepB:], t.K, d.N, t.RowB, t.ColB)
+		return b
+	}
+	return Area[T]{}
+}
+
+// region is an area for so many blocks to fetch.
+func (a *Area[T]) region(blocks int) region {
+	if a.Rows == 0 || len(a.V) == 0 {
+		return region{}
+	}
 	size := sizeOf[T]()
-	row := func(v []T, rows, width, step int) region {
-		return region{uintptr(unsafe.Pointer(&v[0])), (width*size + panel - 1) / panel, step * size, (rows + blocks - 1) / blocks, rows}
-	}
-	switch {
-	case t.StepA != 0 && t.ColA == 1 && (packed || t.K*size <= 2*panel):
-		return row(t.A[x*t.StepA:], d.M, t.K, t.RowA)
-	case t.StepA != 0 && t.RowA == 1:
-		return row(t.A[x*t.StepA:], t.K, d.M, t.ColA)
-	case t.StepB != 0 && t.Panels == nil && t.ColB == 1:
-		return row(t.B[x*t.StepB:], t.K, d.N, t.RowB)
-	case t.StepB != 0 && t.Panels == nil && t.RowB == 1:
-		return row(t.B[x*t.StepB:], d.N, t.K, t.ColB)
-	}
-	return region{}
+	return region{uintptr(unsafe.Pointer(&a.V[0])), (a.Width*size + panel - 1) / panel, a.Step * size, (a.Rows + blocks - 1) / blocks, a.Rows}
 }

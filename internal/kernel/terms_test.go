@@ -64,7 +64,11 @@ func testMulTerms[T Float](t *testing.T) {
 				u.StepB, u.B = (d.N+PanelWidth-1)/PanelWidth*PanelWidth, nil
 			}
 		}
-		MulTerms(&ws, &d, got, terms)
+		var soon []Area[T]
+		for i := range terms[:min(len(terms), MaxAreas/2)] {
+			soon = terms[i].Areas(&d, soon)
+		}
+		MulTerms(&ws, &d, got, terms, soon)
 		if !same(got, want) {
 			t.Fatalf("%+v, terms %+v: other bits", d, terms)
 		}

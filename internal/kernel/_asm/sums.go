@@ -14,7 +14,7 @@ const (
 
 	qC, qLdc, qAdd, qMask, qBlocks, qPanels, qPanelC, qCurC, qLeft = 160, 168, 176, 184, 192, 200, 208, 216, 224
 
-	qAhead, qAt, qLines, qStep, qBurst, qRows, qRegion, qRegions = 232, 0, 8, 16, 24, 32, 40, 4
+	qAhead, qAt, qLines, qStep, qBurst, qRows, qRegion, qRegions = 232, 0, 8, 16, 24, 32, 40, 6
 )
 
 // sums generates the kernel for panels of blocks of mr rows of C = A·B + A'·B', or C += …: both sums are made in registers, so that C is
