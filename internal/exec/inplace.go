@@ -106,15 +106,15 @@ func (v *value) settle(in *value, l layout) bool {
 	if n := lastAxis(r.shape); products && (lastAxis(to.stride) != 1 && n > 1 || to.dir != n && byPanels(r.group)) {
 		return false
 	}
-	r.home, r.layout, r.spread = in.place(), to, 0
+	r.home, r.layout, r.spread = in.host(), to, 0
 	if products && r.group.onto == nil {
 		r.group.lay(to)
 	}
 	return true
 }
 
-// place is the value in whose buffer a root lies: itself, as a rule.
-func (v *value) place() *value {
+// host is the value in whose buffer a root lies: itself, as a rule.
+func (v *value) host() *value {
 	for v.home != nil {
 		v = v.home
 	}
@@ -122,4 +122,4 @@ func (v *value) place() *value {
 }
 
 // holds says whether an operand of a concatenation lies in its place already.
-func (v *value) holds(x *value) bool { return x.root.home != nil && x.root.place() == v.place() }
+func (v *value) holds(x *value) bool { return x.root.home != nil && x.root.host() == v.host() }

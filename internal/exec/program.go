@@ -243,7 +243,7 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 		steps[s]++
 		perStage[s] = append(perStage[s], h)
 		for _, m := range h.outputs {
-			read[m.place()] = max(read[m.place()], at)
+			read[m.host()] = max(read[m.host()], at)
 			if m.output {
 				kept[m] = true
 			}
@@ -252,7 +252,7 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 			if x.root.stage != s {
 				kept[x.root] = true
 			}
-			read[x.root.place()] = max(read[x.root.place()], at)
+			read[x.root.host()] = max(read[x.root.host()], at)
 		}
 	}
 	place := func(v *value) {
@@ -284,7 +284,7 @@ func (p *Program[T]) plan(values []*value, groups []*group) {
 					place(m)
 					continue
 				}
-				in := m.place()
+				in := m.host()
 				if in.buffer == nil {
 					b := &buffer{size: in.room(), last: read[in]}
 					if in.output {
