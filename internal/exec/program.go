@@ -76,6 +76,7 @@ type Program[T kernel.Float] struct {
 	of    *Program[T]   // beside which this one stands; or nil
 	nodes []*graph.Node // of the outputs
 	opt   Options
+	lone  bool // one thread computes a run, and parts are cut for that
 
 	sparsities []*sparsity[T]    // of inputs that matrix products read
 	arranged   []*arrange[T]     // right operands in panels
@@ -88,7 +89,7 @@ type Options struct {
 	Pool       *Pool
 	MaxBytes   int64 // that the program's buffers may take; 0: any
 	Sparse     bool  // real inputs may be mostly zero: there is room for lists of what is not
-	Beside     bool  // others will stand beside it, each on a thread of its own, and parts are cut for that
+	Beside     bool  // others will stand beside it, each on a thread of its own
 }
 
 // MemoryError says that a program's buffers would be too large.
@@ -106,7 +107,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 
 func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*Program[T], error) {
 	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}, read: map[*value]bool{}}
-	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, leaves: map[*graph.Node]*value{}}
+	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, lone: opt.Beside || opt.Pool.Threads() == 1, leaves: map[*graph.Node]*value{}}
 	err := graph.Catch(func() error {
 		for id, live := range graph.Ancestors(outs...) {
 			if !live {

@@ -172,13 +172,13 @@ func newPaired[T kernel.Float](t, u *matmul[T], k int) *paired[T] {
 // second cache.
 const nearPair = 1200 << 10
 
-// cut chooses tiles: large ones where each thread has a batch of its own, though more than one, for a batch that all threads compute.
+// cut chooses tiles: large ones where one thread computes a batch, though more than one, for a batch that all threads compute.
 func (p *paired[T]) cut() {
 	t := p.terms[0]
 	m, n, k := t.one[0], t.one[1], t.K+p.terms[1].K
 	tm, tn := m, n
 	if p.batch < fewParts {
-		if !t.p.opt.Beside {
+		if !t.p.lone {
 			tm, tn = tiles(m, n, k*p.k)
 		} else if p.batch == 1 && tm >= 192 {
 			tm /= 2
@@ -202,7 +202,7 @@ func (p *paired[T]) run(wi, part int) {
 	var areas [kernel.MaxAreas]kernel.Area[T]
 	soon := areas[:0]
 	t := p.terms[0]
-	if next, at := p.after(part); next != nil && t.p.opt.Beside {
+	if next, at := p.after(part); next != nil && t.p.lone {
 		d, _ := next.operands(at, &later)
 		for x := range later {
 			soon = later[x].Areas(&d, soon)
