@@ -9,12 +9,13 @@ import (
 
 // compiler turns graph nodes into values.
 type compiler struct {
-	k      int
-	lists  bool // of what is not zero in inputs
-	values []*value
-	of     map[*graph.Node]*value
-	copies map[*value]*value
-	read   map[*value]bool
+	k       int
+	lists   bool // of what is not zero in inputs
+	values  []*value
+	of      map[*graph.Node]*value
+	copies  map[*value]*value
+	read    map[*value]bool
+	readers map[*graph.Node][]*graph.Node
 }
 
 func (c *compiler) add(v *value) *value {
@@ -82,6 +83,48 @@ func (c *compiler) sideBySide(x *value, transposed, left bool) *value {
 	return v
 }
 
+// findReaders notes which nodes of those that are live read a node, each once.
+func (c *compiler) findReaders(g *graph.Graph, live []bool) {
+	for id, yes := range live {
+		if !yes {
+			continue
+		}
+		n := g.Nodes()[id]
+		for _, x := range n.Inputs() {
+			if r := c.readers[x]; len(r) == 0 || r[len(r)-1] != n {
+				c.readers[x] = append(r, n)
+			}
+		}
+	}
+}
+
+// asRead is the layout in which a direction's leaf n is read: the default one of what it is turned into by the only reader, which only moves it, and
+// that one's; l where there is none.
+func (c *compiler) asRead(n *graph.Node, l layout) layout {
+	path := []*graph.Node{n}
+	for {
+		r := c.readers[path[len(path)-1]]
+		if len(r) != 1 || r[0].Op() != graph.OpReshape && r[0].Op() != graph.OpTranspose {
+			break
+		}
+		path = append(path, r[0])
+	}
+	to := defaultLayout(path[len(path)-1].Shape(), c.k, true)
+	for i := len(path) - 1; i > 0; i-- {
+		from, ok := path[i-1].Shape(), true
+		stride := make([]int, len(from))
+		if perm, is := path[i].Attr().(graph.Perm); is {
+			for a, p := range perm {
+				stride[p] = to.stride[a]
+			}
+		} else if stride, ok = reshape(path[i].Shape(), to.stride, from); !ok {
+			return l
+		}
+		to.stride = stride
+	}
+	return to
+}
+
 // lower makes the value of a node whose operands have theirs.
 func (c *compiler) lower(n *graph.Node) *value {
 	in := make([]*value, len(n.Inputs()))
@@ -99,6 +142,9 @@ func (c *compiler) lower(n *graph.Node) *value {
 			v.stage, v.linear, v.k = stageDirection, true, c.k
 		}
 		v.layout = defaultLayout(v.shape, v.k, v.linear)
+		if v.linear {
+			v.layout = c.asRead(n, v.layout)
+		}
 		v.root = v
 		return c.add(v)
 	case graph.OpDetach:

@@ -252,7 +252,7 @@ func (m machine) eval(outs []*graph.Node, leaves map[*graph.Node][]float64, dirs
 	}
 	for j, d := range dirs {
 		for n, v := range d {
-			p.SetDirection(n, j, v)
+			p.SetDirection(n, j, v, 0, 1)
 		}
 	}
 	p.Prepare()

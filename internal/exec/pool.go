@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -54,6 +55,35 @@ func newPlan(tasks ...task) *plan {
 type task interface {
 	parts() int
 	run(worker, part int)
+}
+
+// together is tasks none of which reads what another writes.
+type together struct {
+	tasks []task
+	ends  []int // parts up to each one's last
+}
+
+func (t *together) add(one task) {
+	t.ends = append(t.ends, t.parts()+one.parts())
+	t.tasks = append(t.tasks, one)
+}
+
+func (t *together) parts() int {
+	if len(t.ends) == 0 {
+		return 0
+	}
+	return t.ends[len(t.ends)-1]
+}
+
+func (t *together) run(worker, part int) {
+	i, last := slices.BinarySearch(t.ends, part)
+	if last {
+		i++
+	}
+	if i > 0 {
+		part -= t.ends[i-1]
+	}
+	t.tasks[i].run(worker, part)
 }
 
 // NewPool makes a pool of n threads, the caller being one of them; n ≤ 0 means as many as the

@@ -60,18 +60,20 @@ type Program[T kernel.Float] struct {
 	pool    *Pool
 	stages  [numStages]*plan
 	names   [numStages][]string      // of the tasks' operations
-	adding  *plan                    // outputs to totals
-	totals  []total64                // of outputs along directions
+	totals  []*outputTotal[T]        // of outputs along directions
+	adding  together                 // of these
+	adds    *plan                    // of that alone
 	spent   map[string]time.Duration // by operation, where it is measured
 	arena   [numStages][]T
 	ints    [numStages][]int32
 	sizes   [numStages]extent // of both, while the program is made
 	workers []*worker[T]
 	leaves  map[*graph.Node]*value
-	outs    []output
-	extra   int // elements of tasks' own buffers
-	fixed   int // and of those that do not grow with the batch
-	own     int // and of a worker's for transformed tiles
+	outs    []rowMajor
+	dirs    map[*graph.Node]*rowMajor // leaves
+	extra   int                       // elements of tasks' own buffers
+	fixed   int                       // and of those that do not grow with the batch
+	own     int                       // and of a worker's for transformed tiles
 
 	of    *Program[T]   // beside which this one stands; or nil
 	nodes []*graph.Node // of the outputs
@@ -106,10 +108,12 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 }
 
 func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*Program[T], error) {
-	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}, read: map[*value]bool{}}
-	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, lone: opt.Beside || opt.Pool.Threads() == 1, leaves: map[*graph.Node]*value{}}
+	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}, read: map[*value]bool{}, readers: map[*graph.Node][]*graph.Node{}}
+	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, lone: opt.Beside || opt.Pool.Threads() == 1, leaves: map[*graph.Node]*value{}, dirs: map[*graph.Node]*rowMajor{}}
 	err := graph.Catch(func() error {
-		for id, live := range graph.Ancestors(outs...) {
+		ancestors := graph.Ancestors(outs...)
+		c.findReaders(outs[0].Graph(), ancestors)
+		for id, live := range ancestors {
 			if !live {
 				continue
 			}
@@ -121,6 +125,10 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 			c.of[n] = v
 			if v.leaf != nil {
 				p.leaves[n] = v
+			}
+			if v.op == graph.OpDirection {
+				m := newRowMajor(v)
+				p.dirs[n] = &m
 			}
 		}
 		return nil
@@ -141,7 +149,7 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 	spreadRows[T](groups, seen)
 	settle(groups)
 	for _, v := range seen {
-		p.outs = append(p.outs, newOutput(v))
+		p.outs = append(p.outs, newRowMajor(v))
 	}
 	p.plan(c.values, groups)
 	var tasks [numStages][]task
@@ -166,17 +174,20 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 		tasks[stagePrimal] = slices.Insert(tasks[stagePrimal], 0, task(s))
 		p.names[stagePrimal] = slices.Insert(p.names[stagePrimal], 0, "sparsity")
 	}
+	var arrangements [numStages]together
 	for _, t := range p.transforms {
-		s := t.w.stage
-		tasks[s] = append(tasks[s], t)
-		p.names[s] = append(p.names[s], "arrange")
+		arrangements[t.w.stage].add(t)
 	}
 	for _, x := range p.arranged {
-		s := x.b.stage
-		tasks[s] = append(tasks[s], x)
-		p.names[s] = append(p.names[s], "arrange")
+		arrangements[x.b.stage].add(x)
 	}
-	adding := newAddTotals(p)
+	for s := range arrangements {
+		if t := &arrangements[s]; t.parts() > 0 {
+			tasks[s] = append(tasks[s], t)
+			p.names[s] = append(p.names[s], "arrange")
+		}
+	}
+	p.findTotals()
 	if err := p.allocate(opt.MaxBytes); err != nil {
 		return nil, err
 	}
@@ -184,7 +195,6 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 		link[T](tasks[s])
 		p.stages[s] = newPlan(tasks[s]...)
 	}
-	p.adding = newPlan(adding)
 	for range opt.Pool.Threads() {
 		p.workers = append(p.workers, &worker[T]{slots: make([][]T, slots), block: make([]T, block)})
 	}
@@ -338,7 +348,7 @@ func (p *Program[T]) allocate(limit int64) error {
 			p.arena[s], p.ints[s] = kernel.Zeros[T](p.sizes[s].floats), make([]int32, p.sizes[s].ints)
 		}
 		for i := range p.totals {
-			p.totals[i].sum = p.of.totals[i].sum
+			p.totals[i].sum, p.totals[i].zero = p.of.totals[i].sum, p.of.totals[i].zero
 		}
 		return nil
 	}
@@ -355,8 +365,15 @@ func (p *Program[T]) allocate(limit int64) error {
 	for s, size := range p.sizes {
 		p.arena[s], p.ints[s] = kernel.Zeros[T](size.floats), make([]int32, size.ints)
 	}
-	for i := range p.totals {
-		p.totals[i].sum = kernel.Zeros[float64](p.totals[i].of.buffer.size)
+	var all int
+	for _, t := range p.totals {
+		all += align(t.of.buffer.size)
+	}
+	sums := kernel.Zeros[float64](all)
+	for _, t := range p.totals {
+		n := t.of.buffer.size
+		t.sum, sums = sums[:n:n], sums[align(n):]
+		t.zero = make([]bool, t.parts())
 	}
 	return nil
 }
@@ -443,16 +460,10 @@ func (p *Program[T]) SetInts(leaf *graph.Node, values []int64) {
 	}
 }
 
-// SetDirection gives the j-th direction along a leaf its values, row-major.
-func (p *Program[T]) SetDirection(direction *graph.Node, j int, values []float64) {
-	v := p.leaves[direction]
-	if v == nil {
-		return
-	}
-	dst := p.at(v.buffer.ref)
-	last := lastAxis(v.shape)
-	for i := 0; i < len(values); i += last {
-		convert(dst[(i*p.k+j*last):], values[i:i+last])
+// SetDirection gives the j-th direction along a leaf its values, row-major: one of so many shares of it.
+func (p *Program[T]) SetDirection(direction *graph.Node, j int, values []float64, share, of int) {
+	if v := p.dirs[direction]; v != nil {
+		giveRows(v, p.at(v.buffer.ref), j*v.layout.dir, values, share, of)
 	}
 }
 
@@ -560,115 +571,8 @@ func (p *Program[T]) IntOutput(i int) []int32 { return p.intsOf(p.outs[i].value)
 // AddOutput adds direction j of the i-th output to dst, row-major, in float64. An output that depends on no
 // direction is added whatever j.
 func (p *Program[T]) AddOutput(dst []float64, i, j int) {
-	v := p.outs[i]
-	addRows(dst, p.at(v.root.buffer.ref), v.layout.off+j*v.layout.dir, v.axes)
-}
-
-// Accumulate adds what outputs along directions are now to their totals, in float64.
-func (p *Program[T]) Accumulate() { p.pool.do(p.adding) }
-
-// Reset makes the totals zero.
-func (p *Program[T]) Reset() {
-	for _, t := range p.totals {
-		clear(t.sum)
-	}
-}
-
-// AddTotal adds direction j of the total of the i-th output to dst, row-major.
-func (p *Program[T]) AddTotal(dst []float64, i, j int) {
-	v := p.outs[i]
-	for _, t := range p.totals {
-		if t.of == v.root {
-			addRows(dst, t.sum, v.layout.off+j*v.layout.dir, v.axes)
-		}
-	}
-}
-
-// total64 is the sum of what a buffer was, in its own order: an output is turned into rows once a product.
-type total64 struct {
-	of  *value
-	sum []float64
-}
-
-// addTotals adds buffers to their totals.
-type addTotals[T kernel.Float] struct {
-	p     *Program[T]
-	ends  []int // parts up to each total's last
-	count int
-}
-
-func newAddTotals[T kernel.Float](p *Program[T]) *addTotals[T] {
-	t := &addTotals[T]{p: p}
-	for _, v := range p.outs {
-		if !v.linear || slices.ContainsFunc(p.totals, func(t total64) bool { return t.of == v.root }) {
-			continue
-		}
-		p.totals = append(p.totals, total64{of: v.root})
-		t.count += (v.root.buffer.size + partLen - 1) / partLen
-		t.ends = append(t.ends, t.count)
-	}
-	return t
-}
-
-func (t *addTotals[T]) parts() int { return t.count }
-
-func (t *addTotals[T]) run(_, part int) {
-	i, found := slices.BinarySearch(t.ends, part)
-	if found {
-		i++
-	}
-	if i > 0 {
-		part -= t.ends[i-1]
-	}
-	x := t.p.totals[i]
-	sum := x.sum[part*partLen : min((part+1)*partLen, len(x.sum))]
-	kernel.AddTo(sum, t.p.at(x.of.buffer.ref)[part*partLen:])
-}
-
-// output is a value that the caller reads.
-type output struct {
-	*value
-	axes []axis // collapsed, from the largest step to the smallest
-}
-
-// axis is one of a tensor that is read: how far its elements lie from each other, and how far row-major.
-type axis struct{ size, step, row int }
-
-func newOutput(v *value) output {
-	size, steps := collapse(v.shape, [][]int{v.layout.stride})
-	axes, row := make([]axis, len(size)), 1
-	for a := len(size) - 1; a >= 0; a-- {
-		axes[a] = axis{size[a], steps[0][a], row}
-		row *= size[a]
-	}
-	slices.SortStableFunc(axes, func(a, b axis) int { return b.step - a.step })
-	return output{v, axes}
-}
-
-// addRows adds what lies along axes of src from off on to dst, row-major.
-func addRows[T kernel.Float](dst []float64, src []T, off int, axes []axis) {
-	const rows = 8 // of the last axis but one, taken together: they may be what dst has in a line of a cache
-	switch a := axes[0]; len(axes) {
-	case 1:
-		for i := range a.size {
-			dst[i*a.row] += float64(src[off+i*a.step])
-		}
-	case 2:
-		b := axes[1]
-		for lo := 0; lo < a.size; lo += rows {
-			hi := min(lo+rows, a.size)
-			for c := range b.size {
-				to, from := dst[c*b.row:], off+c*b.step
-				for i := lo; i < hi; i++ {
-					to[i*a.row] += float64(src[from+i*a.step])
-				}
-			}
-		}
-	default:
-		for i := range a.size {
-			addRows(dst[i*a.row:], src, off+i*a.step, axes[1:])
-		}
-	}
+	v := &p.outs[i]
+	fetchRows(v, dst, p.at(v.root.buffer.ref), v.layout.off+j*v.layout.dir, true, 0, 1)
 }
 
 func lastAxis(shape []int) int {

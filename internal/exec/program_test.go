@@ -39,7 +39,7 @@ func compiled[T Float](t *testing.T, pool *Pool, outs []*graph.Node, leaves leaf
 	}
 	for j, d := range dirs {
 		for n, v := range d {
-			p.SetDirection(n, j, v)
+			p.SetDirection(n, j, v, 0, 1)
 		}
 	}
 	return p

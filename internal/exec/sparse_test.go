@@ -54,7 +54,7 @@ func testSparseInput[T Float](t *testing.T) {
 				p.SetFloats(d, values(d.Size(), 1))
 				p.SetFloats(w, values(w.Size(), 1))
 				for j := range c.k {
-					p.SetDirection(dot, j, values(w.Size(), 1))
+					p.SetDirection(dot, j, values(w.Size(), 1), 0, 1)
 				}
 				p.Prepare()
 				p.RunDirections()

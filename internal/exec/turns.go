@@ -3,32 +3,41 @@ package exec
 import "sync/atomic"
 
 // Turns goes through numbered work, several numbers at a time and each on one thread, and finishes one after the other in their
-// order, so that what is added up has the same bits for any number of threads.
+// order, so that what is added up has the same bits for any number of threads. What finishes a number may be cut into shares: the next
+// number's first may then be finished while this one's second is.
 type Turns struct {
 	pool   *Pool
 	plan   *plan
 	sides  int
 	work   func(side, i int) error
-	finish func(side, i int) error
+	finish func(side, i, share, of int) error
 
-	count      int64
-	next, turn atomic.Int64
-	err        error // of the first that failed; who has the turn writes it
+	count int64
+	next  atomic.Int64
+	turn  []progress // of each share: the number that is next
+	err   error      // of the first that failed; who has the turn of the first share writes it
 }
 
 // NewTurns makes turns for as many sides at once as the pool has threads. work is called with numbers from 0 on, for different sides at
-// the same time; finish with the same side and number after it, when all lower numbers are finished.
-func NewTurns(pool *Pool, work, finish func(side, i int) error) *Turns {
+// the same time; finish with the same side and number after it, for one share after the other, each when those of all lower numbers are
+// finished. Only the first share's may fail.
+func NewTurns(pool *Pool, work func(side, i int) error, finish func(side, i, share, of int) error) *Turns {
 	t := &Turns{pool: pool, sides: pool.Threads(), work: work, finish: finish}
 	t.plan = newPlan(t)
 	return t
 }
 
-// Do goes through numbers below count. It ends with the error of the lowest that has one; no higher one is finished then.
-func (t *Turns) Do(count int) error {
+// Do goes through numbers below count, finishing each in shares. It ends with the error of the lowest that has one; no higher one is finished then.
+func (t *Turns) Do(count, shares int) error {
 	t.count, t.err = int64(count), nil
 	t.next.Store(0)
-	t.turn.Store(0)
+	if cap(t.turn) < shares {
+		t.turn = make([]progress, shares)
+	}
+	t.turn = t.turn[:shares]
+	for s := range t.turn {
+		t.turn[s].done.Store(0)
+	}
 	t.pool.do(t.plan)
 	return t.err
 }
@@ -42,18 +51,25 @@ func (t *Turns) run(_, side int) {
 			return
 		}
 		err := t.work(side, int(i))
-		if !t.pool.wait(&t.turn, i) {
-			return
-		}
-		if t.err == nil {
-			if err == nil {
-				err = t.finish(side, int(i))
+		for s := range t.turn {
+			turn := &t.turn[s].done
+			if !t.pool.wait(turn, i) {
+				return
 			}
-			if t.err = err; err != nil {
-				t.next.Store(t.count)
+			if s == 0 {
+				if t.err != nil {
+					err = t.err
+				} else if err == nil {
+					err = t.finish(side, int(i), s, len(t.turn))
+				}
+				if t.err = err; err != nil {
+					t.next.Store(t.count)
+				}
+			} else if err == nil {
+				_ = t.finish(side, int(i), s, len(t.turn)) // no error, by contract
 			}
+			turn.Add(1)
+			t.pool.rouse()
 		}
-		t.turn.Add(1)
-		t.pool.rouse()
 	}
 }

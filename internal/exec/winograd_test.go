@@ -14,7 +14,13 @@ import (
 // tasksOf counts the tasks of a type by stage.
 func tasksOf[T Float](p *Program[T], name string) (n [numStages]int) {
 	for s, stage := range p.stages {
-		for _, task := range stage.tasks {
+		tasks := stage.tasks
+		for _, task := range tasks {
+			if group, ok := task.(*together); ok {
+				tasks = append(slices.Clone(tasks), group.tasks...)
+			}
+		}
+		for _, task := range tasks {
 			if strings.HasPrefix(fmt.Sprintf("%T", task), "*exec."+name+"[") {
 				n[s]++
 			}

@@ -590,24 +590,28 @@ type engineOf[T exec.Float] struct {
 	product pass[T]
 	src     [][]float64 // the directions of the product
 
-	aimed       *program[T]         // that is given the vectors
-	vectors     [][]float64         // its directions,
-	dst         [][]float64         // and where its totals go
-	give, fetch func(direction int) // one of them
+	aimed       *program[T]  // that is given directions, or has totals
+	vectors     [][]float64  // which these are, or where they go,
+	add         bool         // to what is there
+	pieces      []piece      // of such a vector
+	give, fetch func(at int) // for one of them and one direction
 }
 
 // pass is what is done with each batch: for several at the same time run, and finish in their order; both with a program for the batch,
-// main or one beside it.
+// main or one beside it. After that its outputs are added to their totals where these are wanted.
 type pass[T exec.Float] struct {
 	run    func(main *program[T], p *exec.Program[T], b, lo, hi int) error
 	finish func(main *program[T], p *exec.Program[T], lo, hi int) error
+	totals bool
 }
 
 func newEngine[T exec.Float](o *Operator) *engineOf[T] {
 	e := &engineOf[T]{o: o, programs: map[programKey]*program[T]{}, theta: map[*program[T]]bool{}, seed: maphash.MakeSeed()}
-	e.product = pass[T]{e.tangent, e.accumulate}
+	e.product = pass[T]{e.tangent, e.count, true}
 	e.turns = exec.NewTurns(o.pool, e.runTurn, e.finishTurn)
-	e.give, e.fetch = e.setDirection, e.addTotal
+	e.pieces = cutPieces(o.groups)
+	e.give = func(at int) { e.move(at, e.setDirection) }
+	e.fetch = func(at int) { e.move(at, e.moveTotal) }
 	return e
 }
 
@@ -848,7 +852,11 @@ func (e *engineOf[T]) passes(ctx context.Context, k int, what purpose, ps *pass[
 			done = full - full%sides
 			main.Alone(true)
 			spent := e.measureSides(main)
-			err := e.turns.Do(done)
+			shares := 1
+			if ps.totals {
+				shares = main.Shares()
+			}
+			err := e.turns.Do(done, shares)
 			e.ctx, e.pass, e.beside = nil, nil, nil
 			main.Alone(false)
 			main.Level(main.sides[1:]...)
@@ -863,7 +871,13 @@ func (e *engineOf[T]) passes(ctx context.Context, k int, what purpose, ps *pass[
 		if err := ps.run(p, p.Program, b, lo, hi); err != nil {
 			return err
 		}
-		return ps.finish(p, p.Program, lo, hi)
+		if err := ps.finish(p, p.Program, lo, hi); err != nil {
+			return err
+		}
+		if ps.totals {
+			p.Accumulate()
+		}
+		return nil
 	})
 }
 
@@ -905,12 +919,19 @@ func (e *engineOf[T]) runTurn(side, b int) error {
 	return e.pass.run(e.beside, e.beside.sides[side], b, lo, lo+e.o.batch)
 }
 
-func (e *engineOf[T]) finishTurn(side, b int) error {
-	lo := b * e.o.batch
-	if err := e.pass.finish(e.beside, e.beside.sides[side], lo, lo+e.o.batch); err != nil {
-		return err
+func (e *engineOf[T]) finishTurn(side, b, share, of int) error {
+	p, lo := e.beside.sides[side], b*e.o.batch
+	if share == 0 {
+		if err := e.pass.finish(e.beside, p, lo, lo+e.o.batch); err != nil {
+			return err
+		}
 	}
-	e.progress(lo + e.o.batch)
+	if e.pass.totals {
+		p.AccumulateShare(share, of)
+	}
+	if share == of-1 {
+		e.progress(lo + e.o.batch)
+	}
 	return nil
 }
 
@@ -944,9 +965,6 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	o := e.o
 	k := len(src)
 	e.only(k)
-	for _, d := range dst {
-		clear(d)
-	}
 	e.begin(src)
 	e.last = Cost{Batches: o.Batches(), Batch: o.batch}
 	err := e.passes(ctx, k, purposeProduct, &e.product)
@@ -954,21 +972,56 @@ func (e *engineOf[T]) apply(ctx context.Context, dst, src [][]float64) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range e.used {
+	for i, p := range e.used {
 		e.last.Bytes += e.programBytes(p)
-		e.aimed, e.dst = p, dst
-		o.pool.Each(k, e.fetch)
+		e.aimed, e.vectors, e.add = p, dst, i > 0
+		o.pool.Each(k*len(e.pieces), e.fetch)
 	}
-	e.aimed, e.dst = nil, nil
+	e.aimed, e.vectors = nil, nil
 	return nil
 }
 
-// addTotal adds what a program has found along a direction.
-func (e *engineOf[T]) addTotal(direction int) {
-	for i, g := range e.o.groups {
-		if out := e.aimed.outs[i]; out >= 0 {
-			e.aimed.AddTotal(e.dst[direction][g.Offset:g.Offset+g.Size], out, direction)
+// piece is what one thread moves at a time of a vector: tensors that are small, or a share of one.
+type piece struct {
+	groups    []Group
+	first     int // of the groups
+	share, of int
+}
+
+// pieceLen is about how many elements are in a piece.
+const pieceLen = 1 << 16
+
+func cutPieces(groups []Group) []piece {
+	var pieces []piece
+	for i := 0; i < len(groups); {
+		end, size := i+1, groups[i].Size
+		for end < len(groups) && size+groups[end].Size <= pieceLen {
+			size += groups[end].Size
+			end++
 		}
+		of := max(1, size/pieceLen)
+		for share := range of {
+			pieces = append(pieces, piece{groups[i:end], i, share, of})
+		}
+		i = end
+	}
+	return pieces
+}
+
+// move moves a piece of a direction between the vectors and the program that is aimed.
+func (e *engineOf[T]) move(at int, do func(p piece, i, direction int, values []float64)) {
+	direction, p := at/len(e.pieces), e.pieces[at%len(e.pieces)]
+	for i, g := range p.groups {
+		do(p, p.first+i, direction, e.vectors[direction][g.Offset:g.Offset+g.Size])
+	}
+}
+
+// moveTotal fetches what a program has found along a direction, or adds it.
+func (e *engineOf[T]) moveTotal(p piece, i, direction int, values []float64) {
+	if out := e.aimed.outs[i]; out >= 0 {
+		e.aimed.MoveTotal(values, out, direction, e.add, p.share, p.of)
+	} else if p.share == 0 {
+		clear(values)
 	}
 }
 
@@ -981,9 +1034,8 @@ func (e *engineOf[T]) tangent(main *program[T], p *exec.Program[T], b, lo, hi in
 	return nil
 }
 
-// accumulate adds it.
-func (e *engineOf[T]) accumulate(main *program[T], p *exec.Program[T], _, _ int) error {
-	p.Accumulate()
+// count notes what that took.
+func (e *engineOf[T]) count(main *program[T], _ *exec.Program[T], _, _ int) error {
 	e.last.Work += int64(main.TangentWork())
 	return nil
 }
@@ -1020,7 +1072,7 @@ func (e *engineOf[T]) aim(p *program[T]) {
 // direct gives a program its directions, and a place for primal parts where all fit.
 func (e *engineOf[T]) direct(p *program[T], src [][]float64) {
 	e.aimed, e.vectors = p, src
-	e.o.pool.Each(len(src), e.give)
+	e.o.pool.Each(len(src)*len(e.pieces), e.give)
 	e.aimed, e.vectors = nil, nil
 	p.RunDirections()
 	switch keep := e.keeps(p); {
@@ -1031,10 +1083,8 @@ func (e *engineOf[T]) direct(p *program[T], src [][]float64) {
 	}
 }
 
-func (e *engineOf[T]) setDirection(direction int) {
-	for i, g := range e.o.groups {
-		e.aimed.SetDirection(e.aimed.dirs[i], direction, e.vectors[direction][g.Offset:g.Offset+g.Size])
-	}
+func (e *engineOf[T]) setDirection(p piece, i, direction int, values []float64) {
+	e.aimed.SetDirection(e.aimed.dirs[i], direction, values, p.share, p.of)
 }
 
 // primal makes the primal part of a batch be there: kept, or computed.
@@ -1070,11 +1120,11 @@ func (e *engineOf[T]) forward(main *program[T], p *exec.Program[T], lo, hi int) 
 
 func (e *engineOf[T]) gradient(ctx context.Context, grad []float64) (loss float64, err error) {
 	err = e.passes(ctx, 1, purposeGradient, &pass[T]{
-		func(main *program[T], p *exec.Program[T], _, lo, hi int) error {
+		run: func(main *program[T], p *exec.Program[T], _, lo, hi int) error {
 			_, err := e.forward(main, p, lo, hi)
 			return err
 		},
-		func(main *program[T], p *exec.Program[T], _, _ int) error {
+		finish: func(main *program[T], p *exec.Program[T], _, _ int) error {
 			loss += float64(p.Output(0)[0])
 			for i, g := range e.o.groups {
 				if main.outs[i] >= 0 {

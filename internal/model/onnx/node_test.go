@@ -178,7 +178,7 @@ func (d *derivatives) hold(outs []*graph.Node, at map[*graph.Node][]float64) err
 				values[i] += h * d
 			}
 			p.SetFloats(x, values)
-			p.SetDirection(seeds[x], 0, v[x])
+			p.SetDirection(seeds[x], 0, v[x], 0, 1)
 		}
 		p.Prepare()
 		p.RunDirections()
