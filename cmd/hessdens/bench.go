@@ -178,7 +178,7 @@ func (o *benchOptions) product(ctx context.Context, op *hvp.Operator, k int) (*p
 	r := rand.New(rand.NewPCG(0, uint64(k)))
 	src, dst := make([][]float64, k), make([][]float64, k)
 	for j := range src {
-		src[j], dst[j] = make([]float64, op.Dim()), make([]float64, op.Dim())
+		src[j], dst[j] = kernel.Zeros[float64](op.Dim()), kernel.Zeros[float64](op.Dim())
 		for i := range src[j] {
 			src[j][i] = r.NormFloat64()
 		}

@@ -263,7 +263,7 @@ func (m machine) eval(outs []*graph.Node, leaves map[*graph.Node][]float64, dirs
 	for i, o := range outs {
 		for j := range k {
 			dst := make([]float64, o.Size())
-			p.AddOutput(dst, i, j)
+			p.MoveOutput(dst, i, j, true, 0, 1)
 			res[i] = append(res[i], dst)
 		}
 	}

@@ -62,7 +62,7 @@ type Program[T kernel.Float] struct {
 	names   [numStages][]string      // of the tasks' operations
 	totals  []*outputTotal[T]        // of outputs along directions
 	adding  together                 // of these
-	adds    *plan                    // of that alone
+	held    []*Program[T]            // that have what is not in the totals yet
 	spent   map[string]time.Duration // by operation, where it is measured
 	arena   [numStages][]T
 	ints    [numStages][]int32
@@ -560,7 +560,7 @@ func (p *Program[T]) stageBytes(s stage) int { return len(p.arena[s])*sizeof[T](
 // Output is the i-th output, row-major, where it depends on no direction. It is overwritten when a stage runs again.
 func (p *Program[T]) Output(i int) []T {
 	if p.outs[i].linear {
-		panic("exec: an output along directions is read by AddOutput")
+		panic("exec: an output along directions is read by MoveOutput")
 	}
 	return p.at(p.outs[i].root.buffer.ref)
 }
@@ -568,11 +568,11 @@ func (p *Program[T]) Output(i int) []T {
 // IntOutput is the i-th output where that is a tensor of integers.
 func (p *Program[T]) IntOutput(i int) []int32 { return p.intsOf(p.outs[i].value) }
 
-// AddOutput adds direction j of the i-th output to dst, row-major, in float64. An output that depends on no
-// direction is added whatever j.
-func (p *Program[T]) AddOutput(dst []float64, i, j int) {
+// MoveOutput puts direction j of the i-th output into dst, row-major, in float64, or adds it to what is there: one of so many shares of it.
+// It is the same whatever j where the output depends on no direction.
+func (p *Program[T]) MoveOutput(dst []float64, i, j int, add bool, share, of int) {
 	v := &p.outs[i]
-	fetchRows(v, dst, p.at(v.root.buffer.ref), v.layout.off+j*v.layout.dir, true, 0, 1)
+	fetchRows(v, dst, nil, []*Program[T]{p}, v.layout.off+j*v.layout.dir, add, share, of)
 }
 
 func lastAxis(shape []int) int {

@@ -50,7 +50,7 @@ func outputs[T Float](p *Program[T], outs []*graph.Node) [][][]float64 {
 	for i, o := range outs {
 		for j := range p.k {
 			dst := make([]float64, o.Size())
-			p.AddOutput(dst, i, j)
+			p.MoveOutput(dst, i, j, true, 0, 1)
 			res[i] = append(res[i], dst)
 		}
 	}

@@ -91,41 +91,67 @@ func ahead[B, V kernel.Float](m *rowMajor, i int, buffer []B, off int, vector []
 	}
 }
 
-// fetchRows puts what is in a buffer, from a direction's first element at off on, into a row-major vector, or adds it: one of so many shares of it.
-func fetchRows[T kernel.Float](m *rowMajor, dst []float64, src []T, off int, add bool, share, of int) {
-	var tile [tileRows * tileColumns]T
-	columns := len(m.steps)
-	for i := m.tiles * share / of; i < m.tiles*(share+1)/of; i++ {
+// fetchRows puts the sum of a total, where there is one, and of programs' values, each from a direction's first element at off on, into a row-major
+// vector, or adds it: one of so many shares of it.
+func fetchRows[T kernel.Float](m *rowMajor, dst, total []float64, of []*Program[T], off int, add bool, share, shares int) {
+	var tile [tileRows * tileColumns]float64
+	buffer := m.root.buffer.ref
+	for i := m.tiles * share / shares; i < m.tiles*(share+1)/shares; i++ {
 		step, row, rows := m.tile(i)
-		from, each := tile[:], columns
+		t := tile[:rows*len(m.steps)]
 		if m.near.row == 1 { // a tile is one row
-			if m.near.step == 1 {
-				from = src[off+step:]
-			}
-			each = rows
-		} else {
-			ahead(m, i+1, src, off, dst)
+			t = dst[row : row+rows]
 		}
-		for c, s := range m.steps {
-			switch at := off + step + s; {
-			case m.near.step != 1:
-				for r := range rows {
-					tile[r*columns+c] = src[at+r*m.near.step]
-				}
-			case m.near.row > 1:
-				to := c
-				for _, x := range src[at : at+rows] {
-					tile[to] = x
-					to += columns
-				}
+		if m.near.row > 1 || !add {
+			clear(t)
+		}
+		if total != nil {
+			addColumns(m, t, rows, total, off+step)
+			if m.near.row > 1 {
+				ahead(m, i+1, total, off, dst)
 			}
 		}
-		for r := range rows * columns / each {
-			to := dst[row+r*m.near.row:][:each]
-			if !add {
-				clear(to)
+		for _, p := range of {
+			addColumns(m, t, rows, p.at(buffer), off+step)
+			if m.near.row > 1 {
+				ahead(m, i+1, p.at(buffer), off, dst)
 			}
-			kernel.AddTo(to, from[r*each:])
+		}
+		if m.near.row == 1 {
+			continue
+		}
+		for r := range rows {
+			to, at := dst[row+r*m.near.row:][:len(m.steps)], r
+			if add {
+				for c := range to {
+					to[c] += t[at]
+					at += rows
+				}
+			} else {
+				for c := range to {
+					to[c] = t[at]
+					at += rows
+				}
+			}
+		}
+	}
+}
+
+// addColumns adds a tile's elements, a column after the other.
+func addColumns[T kernel.Float](m *rowMajor, dst []float64, rows int, src []T, at int) {
+	for c, s := range m.steps {
+		to := dst[c*rows:][:rows]
+		switch {
+		case m.near.row == 1 && m.near.step == 1:
+			kernel.AddTo(to, src[at:])
+		case m.near.step == 1:
+			for r, x := range src[at+s:][:rows] {
+				to[r] += float64(x)
+			}
+		default:
+			for r := range to {
+				to[r] += float64(src[at+s+r*m.near.step])
+			}
 		}
 	}
 }

@@ -57,29 +57,36 @@ func TestRowMajor(t *testing.T) {
 			for i := range vector {
 				vector[i] = float64(1 + i)
 			}
-			buffer := make([]float32, v.size()+6)
-			want := slices.Clone(buffer)
+			memory := make([]float32, v.size()+6)
+			want := slices.Clone(memory)
 			for j := range c.k {
 				for i, at := range place {
 					want[at+j*v.layout.dir] = float32(vector[i]) + float32(j)/4
 				}
 			}
-			of := 1 + r.IntN(5)
+			shares := 1 + r.IntN(5)
 			for j := range c.k {
 				for i := range vector {
 					vector[i] += float64(j) / 4
 				}
-				for _, share := range r.Perm(of) {
-					giveRows(&m, buffer, v.layout.off+j*v.layout.dir, vector, share, of)
+				for _, share := range r.Perm(shares) {
+					giveRows(&m, memory, v.layout.off+j*v.layout.dir, vector, share, shares)
 				}
 				for i := range vector {
 					vector[i] = float64(1 + i)
 				}
 			}
-			for i, x := range buffer {
+			for i, x := range memory {
 				if x != want[i] {
-					t.Fatalf("in %d shares: %v at %d, want %v", of, x, i, want[i])
+					t.Fatalf("in %d shares: %v at %d, want %v", shares, x, i, want[i])
 				}
+			}
+			v.root, v.buffer = v, &buffer{ref: ref{stageTangent, 0, len(memory)}}
+			p, q := &Program[float32]{}, &Program[float32]{}
+			p.arena[stageTangent], q.arena[stageTangent] = memory, memory
+			total := make([]float64, len(memory)) // as much again
+			for i, x := range memory {
+				total[i] = 2 * float64(x)
 			}
 			for j := range c.k {
 				got := make([]float64, n)
@@ -87,12 +94,12 @@ func TestRowMajor(t *testing.T) {
 					got[i] = 1e6
 				}
 				for _, add := range []bool{false, true} {
-					for _, share := range r.Perm(of) {
-						fetchRows(&m, got, buffer, v.layout.off+j*v.layout.dir, add, share, of)
-					}
-					times := 1.0
+					sum, of, times := []float64(nil), []*Program[float32]{p}, 1.0
 					if add {
-						times = 2
+						sum, of, times = total, []*Program[float32]{p, q}, 5
+					}
+					for _, share := range r.Perm(shares) {
+						fetchRows(&m, got, sum, of, v.layout.off+j*v.layout.dir, add, share, shares)
 					}
 					for i, x := range got {
 						if x != times*float64(want[place[i]+j*v.layout.dir]) {

@@ -73,8 +73,8 @@ func testSparseInput[T Float](t *testing.T) {
 				for i := range 3 {
 					for j := range p.k {
 						got, want := make([]float64, count(p.outs[i].shape)), make([]float64, count(p.outs[i].shape))
-						p.AddOutput(got, i, j)
-						p.AddOutput(want, i+3, j)
+						p.MoveOutput(got, i, j, true, 0, 1)
+						p.MoveOutput(want, i+3, j, true, 0, 1)
 						for e := range want {
 							if !(math.Abs(got[e]-want[e]) <= tol*float64(c.cols)) {
 								t.Fatalf("output %d, direction %d, element %d: %v, want %v", i, j, e, got[e], want[e])

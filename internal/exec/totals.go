@@ -2,8 +2,9 @@ package exec
 
 import "hessdens/internal/kernel"
 
-// Reset makes the totals zero: each is when it is added to next.
+// Reset makes the totals zero: each is when it is added to next. Nothing is held.
 func (p *Program[T]) Reset() {
+	p.held = p.held[:0]
 	for _, t := range p.totals {
 		for part := range t.zero {
 			t.zero[part] = true
@@ -11,31 +12,41 @@ func (p *Program[T]) Reset() {
 	}
 }
 
-// Accumulate adds what outputs along directions are now to their totals, in float64.
-func (p *Program[T]) Accumulate() { p.pool.do(p.adds) }
-
-// Shares is a number of shares for AccumulateShare that makes the wait for one short.
+// Shares is a number of shares for Accumulate that makes the wait for one short.
 func (p *Program[T]) Shares() int { return max(1, min(p.adding.parts(), mostShares)) }
 
 const mostShares = 64
 
-// AccumulateShare does one of so many shares of Accumulate, on the calling thread: while one program of several that stand beside each other adds
-// one, another may add another.
-func (p *Program[T]) AccumulateShare(share, of int) {
+// Accumulate adds what outputs along directions are now to their totals, in float64: one of so many shares of them, on the calling thread.
+// Programs that stand beside each other have the same totals; while one adds a share, another may add another.
+func (p *Program[T]) Accumulate(share, of int) {
 	n := p.adding.parts()
 	for part := n * share / of; part < n*(share+1)/of; part++ {
 		p.adding.run(0, part)
 	}
 }
 
-// MoveTotal adds direction j of the total of the i-th output to dst, row-major, or puts it there: one of so many shares of it.
-func (p *Program[T]) MoveTotal(dst []float64, i, j int, add bool, share, of int) {
-	v := &p.outs[i]
-	if t := p.totalOf(v.root); t != nil {
-		fetchRows(v, dst, t.sum, v.layout.off+j*v.layout.dir, add, share, of)
-	} else if !add && share == 0 {
-		clear(dst) // it depends on no direction
+// Hold makes outputs that programs have count as added to the totals, in this order, until these programs run again.
+func (p *Program[T]) Hold(programs ...*Program[T]) { p.held = append(p.held[:0], programs...) }
+
+// Holds says whether outputs are held.
+func (p *Program[T]) Holds() bool { return len(p.held) > 0 }
+
+// AccumulateHeld is Accumulate of what is held.
+func (p *Program[T]) AccumulateHeld(share, of int) {
+	for _, q := range p.held {
+		q.Accumulate(share, of)
 	}
+}
+
+// MoveSum is MoveOutput of what has been added up.
+func (p *Program[T]) MoveSum(dst []float64, i, j int, add bool, share, of int) {
+	v := &p.outs[i]
+	var sum []float64
+	if t := p.totalOf(v.root); t != nil && !t.zero[0] {
+		sum = t.sum
+	}
+	fetchRows(v, dst, sum, p.held, v.layout.off+j*v.layout.dir, add, share, of)
 }
 
 // outputTotal is the sum of what an output's buffer was, in its own order: it is turned into rows once a product.
@@ -55,7 +66,6 @@ func (p *Program[T]) findTotals() {
 			p.adding.add(t)
 		}
 	}
-	p.adds = newPlan(&p.adding)
 }
 
 func (p *Program[T]) totalOf(root *value) *outputTotal[T] {

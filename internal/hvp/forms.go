@@ -62,8 +62,6 @@ func (e *engineOf[T]) forms(ctx context.Context, u [][]float64, visit func(q []f
 	}
 	product := make([]float64, largest) // G_b u_j, a tensor at a time
 	return e.passes(ctx, k, purposeProduct, &pass[T]{run: e.tangent, finish: func(main *program[T], p *exec.Program[T], lo, hi int) error {
-		p.Reset()
-		p.Accumulate()
 		q := make([]float64, k)
 		for i, g := range o.groups {
 			if main.outs[i] < 0 {
@@ -71,7 +69,7 @@ func (e *engineOf[T]) forms(ctx context.Context, u [][]float64, visit func(q []f
 			}
 			for j := range q {
 				part := product[:g.Size]
-				p.MoveTotal(part, main.outs[i], j, false, 0, 1)
+				p.MoveOutput(part, main.outs[i], j, false, 0, 1)
 				q[j] += exec.Dot(u[j][g.Offset:g.Offset+g.Size], part)
 			}
 		}

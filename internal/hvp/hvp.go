@@ -587,6 +587,7 @@ type engineOf[T exec.Float] struct {
 	ctx     context.Context // of the pass that takes turns
 	pass    *pass[T]
 	beside  *program[T]
+	adding  int // how many batches are added to the totals when they are done
 	product pass[T]
 	src     [][]float64 // the directions of the product
 
@@ -595,10 +596,11 @@ type engineOf[T exec.Float] struct {
 	add         bool         // to what is there
 	pieces      []piece      // of such a vector
 	give, fetch func(at int) // for one of them and one direction
+	sumShare    func(share int)
 }
 
 // pass is what is done with each batch: for several at the same time run, and finish in their order; both with a program for the batch,
-// main or one beside it. After that its outputs are added to their totals where these are wanted.
+// main or one beside it. After that its outputs are added to their totals where these are wanted, or wait for that while no other batch comes.
 type pass[T exec.Float] struct {
 	run    func(main *program[T], p *exec.Program[T], b, lo, hi int) error
 	finish func(main *program[T], p *exec.Program[T], lo, hi int) error
@@ -611,7 +613,8 @@ func newEngine[T exec.Float](o *Operator) *engineOf[T] {
 	e.turns = exec.NewTurns(o.pool, e.runTurn, e.finishTurn)
 	e.pieces = cutPieces(o.groups)
 	e.give = func(at int) { e.move(at, e.setDirection) }
-	e.fetch = func(at int) { e.move(at, e.moveTotal) }
+	e.fetch = func(at int) { e.move(at, e.fetchPiece) }
+	e.sumShare = func(share int) { e.aimed.AccumulateHeld(share, e.aimed.Shares()) }
 	return e
 }
 
@@ -848,13 +851,13 @@ func (e *engineOf[T]) passes(ctx context.Context, k int, what purpose, ps *pass[
 		}
 		if sides := len(main.sides); sides > 1 && full >= sides {
 			e.aim(main)
-			e.ctx, e.pass, e.beside = ctx, ps, main
+			e.ctx, e.pass, e.beside, e.adding = ctx, ps, main, 0
 			done = full - full%sides
 			main.Alone(true)
 			spent := e.measureSides(main)
 			shares := 1
-			if ps.totals {
-				shares = main.Shares()
+			if ps.totals && done > sides {
+				shares, e.adding = main.Shares(), done-sides
 			}
 			err := e.turns.Do(done, shares)
 			e.ctx, e.pass, e.beside = nil, nil, nil
@@ -864,10 +867,14 @@ func (e *engineOf[T]) passes(ctx context.Context, k int, what purpose, ps *pass[
 			if err != nil {
 				return err
 			}
+			if ps.totals {
+				main.Hold(main.sides...)
+			}
 		}
 	}
 	return e.batches(ctx, done, k, what, func(p *program[T], b, lo, hi int) error {
 		e.aim(p)
+		e.sum(p)
 		if err := ps.run(p, p.Program, b, lo, hi); err != nil {
 			return err
 		}
@@ -875,10 +882,20 @@ func (e *engineOf[T]) passes(ctx context.Context, k int, what purpose, ps *pass[
 			return err
 		}
 		if ps.totals {
-			p.Accumulate()
+			p.Hold(p.Program)
 		}
 		return nil
 	})
+}
+
+// sum adds what is held to the totals.
+func (e *engineOf[T]) sum(p *program[T]) {
+	if p.Holds() {
+		e.aimed = p
+		e.o.pool.Each(p.Shares(), e.sumShare)
+		e.aimed = nil
+		p.Hold()
+	}
 }
 
 // sides is how many batches a program for so many examples may compute at the same time.
@@ -926,8 +943,8 @@ func (e *engineOf[T]) finishTurn(side, b, share, of int) error {
 			return err
 		}
 	}
-	if e.pass.totals {
-		p.AccumulateShare(share, of)
+	if b < e.adding {
+		p.Accumulate(share, of)
 	}
 	if share == of-1 {
 		e.progress(lo + e.o.batch)
@@ -1016,10 +1033,10 @@ func (e *engineOf[T]) move(at int, do func(p piece, i, direction int, values []f
 	}
 }
 
-// moveTotal fetches what a program has found along a direction, or adds it.
-func (e *engineOf[T]) moveTotal(p piece, i, direction int, values []float64) {
+// fetchPiece fetches what a program has found along a direction, or adds it.
+func (e *engineOf[T]) fetchPiece(p piece, i, direction int, values []float64) {
 	if out := e.aimed.outs[i]; out >= 0 {
-		e.aimed.MoveTotal(values, out, direction, e.add, p.share, p.of)
+		e.aimed.MoveSum(values, out, direction, e.add, p.share, p.of)
 	} else if p.share == 0 {
 		clear(values)
 	}
@@ -1128,7 +1145,7 @@ func (e *engineOf[T]) gradient(ctx context.Context, grad []float64) (loss float6
 			loss += float64(p.Output(0)[0])
 			for i, g := range e.o.groups {
 				if main.outs[i] >= 0 {
-					p.AddOutput(grad[g.Offset:g.Offset+g.Size], main.outs[i], 0)
+					p.MoveOutput(grad[g.Offset:g.Offset+g.Size], main.outs[i], 0, true, 0, 1)
 				}
 			}
 			return nil

@@ -156,7 +156,7 @@ func (e *engineOf[T]) findBatch(ctx context.Context, fault *NonFiniteError, what
 				continue
 			}
 			part := make([]float64, g.Size)
-			p.AddOutput(part, p.outs[i], 0)
+			p.MoveOutput(part, p.outs[i], 0, true, 0, 1)
 			if nonFinite(part) >= 0 {
 				return &NonFiniteError{What: fault.What, First: lo, Last: hi}
 			}
@@ -205,7 +205,7 @@ func (e *engineOf[T]) findIn(ctx context.Context, fault *NonFiniteError, what pu
 			t.value[n] = 0
 			if along[n.ID()] {
 				values := make([]float64, n.Size())
-				p.AddOutput(values, i, 0)
+				p.MoveOutput(values, i, 0, true, 0, 1)
 				if j := nonFinite(values); j >= 0 {
 					t.value[n] = values[j]
 				}

@@ -318,7 +318,7 @@ func (r *run[T]) prepare(s *state[T]) {
 // slot returns a state of the group, as the last group left it.
 func (r *run[T]) slot(i int) *state[T] {
 	for len(r.slots) <= i {
-		s := &state[T]{v: make([]float64, r.n), w: make([]float64, r.n)}
+		s := &state[T]{v: kernel.Zeros[float64](r.n), w: kernel.Zeros[float64](r.n)}
 		r.prepare(s)
 		r.slots = append(r.slots, s)
 	}

@@ -190,7 +190,7 @@ func (d *derivatives) hold(outs []*graph.Node, at map[*graph.Node][]float64) err
 				ints[i] = slices.Clone(p.IntOutput(i))
 			} else {
 				floats[i] = make([]float64, n.Size())
-				p.AddOutput(floats[i], i, 0)
+				p.MoveOutput(floats[i], i, 0, true, 0, 1)
 			}
 		}
 		return floats, ints
