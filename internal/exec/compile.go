@@ -200,6 +200,11 @@ func (c *compiler) lower(n *graph.Node) *value {
 				return v
 			}
 			in[0] = c.packed(in[0])
+		case graph.OpConv:
+			in[0] = c.packed(in[0])
+			if !arrangedWeights(n.Attr().(*graph.Geometry), in[0].stage|in[1].stage, in[1]) || slices.Min(in[1].layout.stride) < 0 {
+				in[1] = c.packed(in[1])
+			}
 		case graph.OpPad, graph.OpConcat: // they read any layout
 		default:
 			for i, x := range in {

@@ -1,6 +1,8 @@
 package exec
 
 import (
+	"slices"
+
 	"hessdens/internal/graph"
 	"hessdens/internal/kernel"
 )
@@ -63,8 +65,8 @@ func newConv[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 	if c.groups == 1 {
 		c.d.N *= c.kw
 		c.tm, c.tn = tiles(rows, c.d.N, geo.Taps*c.gx)
-		if v.stage >= stagePrimal && w.stage < stagePrimal {
-			c.panels = p.panelsOfConv(w, c.d)
+		if arrangedWeights(geo, v.stage, w) {
+			c.panels = p.panelsOfConv(w, c.d, nil)
 		}
 	} else if work := rows * geo.Taps * c.gx * cout * c.kw; work > partWork {
 		c.tm = min(rows, max(96, rows/max(1, work/goodWork)/12*12))
@@ -106,15 +108,27 @@ func (c *conv[T]) run(wi, part int) {
 	}
 }
 
-// panelsOfConv are panels of a convolution's weights.
-func (p *Program[T]) panelsOfConv(w *value, d kernel.Gather) *kernel.Panels[T] {
-	d = kernel.Gather{Taps: d.Taps, Width: d.Width, N: d.N, TapB: d.TapB, RowB: d.RowB}
+// arrangedWeights says whether the weights of a convolution of that stage are arranged ahead, in panels or transformed, from any layout: they
+// change less often than the convolution is computed.
+func arrangedWeights(geo *graph.Geometry, s stage, w *value) bool {
+	return geo.Groups == 1 && s >= stagePrimal && w.stage < stagePrimal
+}
+
+// weightsOf is how a convolution's weights [taps, inputs, outputs] lie after the start of their layout.
+func weightsOf(w *value) kernel.Weights {
+	l := w.layout
+	return kernel.Weights{Tap: l.stride[0], In: l.stride[1], Out: l.stride[2], Dir: l.dir, K: w.k}
+}
+
+// panelsOfConv are panels of a convolution's weights: for taps, or for all.
+func (p *Program[T]) panelsOfConv(w *value, d kernel.Gather, taps []int) *kernel.Panels[T] {
+	d = kernel.Gather{Taps: d.Taps, Width: d.Width, N: d.N}
 	for _, x := range p.arranged {
-		if g := x.gather; x.b == w && g != nil && x.taps == nil && g.Taps == d.Taps && g.Width == d.Width && g.N == d.N {
+		if g := x.gather; x.b == w && g != nil && slices.Equal(x.taps, taps) && g.Taps == d.Taps && g.Width == d.Width && g.N == d.N {
 			return x.panels
 		}
 	}
-	return p.arrange(&arrange[T]{p: p, b: w, gather: &d}, d.Taps*d.Width, d.N)
+	return p.arrange(&arrange[T]{p: p, b: w, gather: &d, taps: taps}, d.Taps*d.Width, d.N)
 }
 
 // convW is the weight gradient of a convolution, cut by taps and channels; a part goes through

@@ -258,8 +258,7 @@ type arrange[T kernel.Float] struct {
 	panels *kernel.Panels[T]
 	d      kernel.MatMul // of one direction
 	gather *kernel.Gather
-	taps   []int // of gather, where these are not all, one beside the other in picked
-	picked []T
+	taps   []int // of gather, where these are not all
 }
 
 // panelsOf are panels of a value as the right operand of d, its directions side by side in n columns. Products of one operand share them.
@@ -289,15 +288,8 @@ func (x *arrange[T]) parts() int { return 1 }
 
 func (x *arrange[T]) run(_, _ int) {
 	b := x.p.at(x.b.root.buffer.ref)[x.b.layout.off:]
-	if x.taps != nil {
-		n := x.gather.TapB
-		for i, t := range x.taps {
-			copy(x.picked[i*n:(i+1)*n], b[t*n:])
-		}
-		b = x.picked
-	}
 	if x.gather != nil {
-		x.panels.PackGather(x.gather, b)
+		x.panels.PackGather(x.gather, b, weightsOf(x.b), x.taps)
 		return
 	}
 	x.panels.Pack(&x.d, b, x.b.k, x.b.layout.dir)

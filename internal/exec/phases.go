@@ -42,7 +42,7 @@ type phase[T kernel.Float] struct {
 func newPhased[T kernel.Float](p *Program[T], v *value, y ref, add bool) *phased[T] {
 	geo := v.attr.(*graph.Geometry)
 	x, w := v.in[0], v.in[1]
-	if !geo.Transpose || geo.Groups > 1 || !slices.ContainsFunc(geo.Window.Stride, func(s int) bool { return s > 1 }) || v.stage < stagePrimal || w.stage >= stagePrimal {
+	if !geo.Transpose || !slices.ContainsFunc(geo.Window.Stride, func(s int) bool { return s > 1 }) || !arrangedWeights(geo, v.stage, w) {
 		return nil
 	}
 	cin, columns := x.shape[2], v.shape[2]*w.k
@@ -76,7 +76,7 @@ func newPhased[T kernel.Float](p *Program[T], v *value, y ref, add bool) *phased
 		}
 		p.extra += len(ph.d.Off) * 4 / sizeof[T]()
 		if len(taps) > 0 {
-			ph.panels = p.panelsOfTaps(w, taps, cin, columns)
+			ph.panels = p.panelsOfConv(w, ph.d, taps)
 		}
 		ph.tile = max(phaseTile/(x.k*columns), (phaseRows+x.k-1)/x.k, 1)
 		c.setParts += cuts(c.images*len(at), ph.tile)
@@ -165,19 +165,4 @@ func (c *phased[T]) run(wi, part int) {
 		}
 		tile = tile[c.each:]
 	}
-}
-
-// panelsOfTaps are panels of some taps of a convolution's weights.
-func (p *Program[T]) panelsOfTaps(w *value, taps []int, width, columns int) *kernel.Panels[T] {
-	for _, x := range p.arranged {
-		if x.b == w && x.taps != nil && slices.Equal(x.taps, taps) {
-			return x.panels
-		}
-	}
-	x := &arrange[T]{p: p, b: w, taps: taps, gather: &kernel.Gather{Taps: len(taps), Width: width, N: columns, TapB: width * columns, RowB: columns}}
-	if p.of == nil {
-		x.picked = make([]T, len(taps)*width*columns)
-		p.fixed += len(x.picked)
-	}
-	return p.arrange(x, len(taps)*width, columns)
 }

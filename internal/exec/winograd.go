@@ -28,7 +28,7 @@ func winogradOf[T kernel.Float](v *value) (d kernel.Winograd, ok bool) {
 		!slices.Equal(w.Low, one) || !slices.Equal(w.High, one) {
 		return d, false
 	}
-	if v.op == graph.OpConv && v.in[1].stage >= stagePrimal || v.op == graph.OpConvW && geo.Transpose {
+	if v.op == graph.OpConv && !arrangedWeights(geo, v.stage, v.in[1]) || v.op == graph.OpConvW && geo.Transpose {
 		return d, false
 	}
 	d = kernel.Winograd{Images: x.shape[0], Height: w.Size[0], Width: w.Size[1], Cin: x.shape[2], Cout: v.shape[2], K: v.k}
@@ -43,7 +43,6 @@ type transformed[T kernel.Float] struct {
 	w        *value
 	reversed bool
 	u        []T
-	channels int // of a part
 }
 
 // transform makes the task that transforms w for convolutions like d, or finds it.
@@ -59,17 +58,17 @@ func (p *Program[T]) transform(d kernel.Winograd, w *value, reversed bool) *tran
 	} else {
 		t.u = kernel.Zeros[T](d.Weights(w.k))
 	}
-	t.channels = max(1, partLen*d.Cin/len(t.u))
 	p.fixed += len(t.u)
 	p.transforms = append(p.transforms, t)
 	return t
 }
 
-func (t *transformed[T]) parts() int { return (t.d.Cin + t.channels - 1) / t.channels }
+func (t *transformed[T]) parts() int { return cuts(t.d.Cout, kernel.PanelWidth) }
 
 func (t *transformed[T]) run(wi, part int) {
-	c := part * t.channels
-	kernel.TransformWeights(&t.p.workers[wi].ws, &t.d, t.u, t.p.at(t.w.root.buffer.ref), t.w.k, t.reversed, c, min(c+t.channels, t.d.Cin))
+	o := part * kernel.PanelWidth
+	w := t.p.at(t.w.root.buffer.ref)[t.w.layout.off:]
+	kernel.TransformWeights(&t.p.workers[wi].ws, &t.d, t.u, w, weightsOf(t.w), t.reversed, o, min(o+kernel.PanelWidth, t.d.Cout))
 }
 
 // winograd is a sum of convolutions, cut by tiles and directions.

@@ -105,8 +105,8 @@ func benchWinograd[T Float](b *testing.B, peak float64) {
 		y := make([]T, pixels*wide)
 		flops := 2 * 2 * 9 * float64(pixels*s.ch*wide)
 		at := fmt.Sprintf("%dx%dx%d", s.side, s.side, s.ch)
-		TransformWeights(&ws, &d, u, w, 1, false, 0, s.ch)
-		measure(b, at+"/weights", peak, flops, func() { TransformWeights(&ws, &d, du, dw, probes, false, 0, s.ch) })
+		TransformWeights(&ws, &d, u, w, Weights{s.ch * s.ch, s.ch, 1, 0, 1}, false, 0, s.ch)
+		measure(b, at+"/weights", peak, flops, func() { TransformWeights(&ws, &d, du, dw, Weights{s.ch * wide, wide, 1, s.ch, probes}, false, 0, s.ch) })
 		measure(b, at+"/x·dW+dx·W", peak, flops, func() {
 			MulWinograd(&ws, &d, y, []WinogradTerm[T]{{x, 1, du, probes}, {dx, probes, u, 1}}, 0, s.images*d.Tiles(), 0, d.K)
 		})

@@ -27,7 +27,10 @@ package kernel
 
 //go:generate sh -c "cd _asm && go run . -out ../blocks_amd64.s -stubs ../blocks_stubs_amd64.go -pkg kernel"
 
-import "unsafe"
+import (
+	"slices"
+	"unsafe"
+)
 
 // Float is a type that the kernels compute in.
 type Float interface{ float32 | float64 }
@@ -299,17 +302,36 @@ func (p *Panels[T]) Pack(d *MatMul, b []T, matrices, step int) {
 	p.pack(d, b, step)
 }
 
-// PackGather arranges b as d describes it: Taps, Width, N, TapB and RowB.
-func (p *Panels[T]) PackGather(d *Gather, b []T) {
+// Weights says how the weights of a convolution lie, for K directions or 1: that of tap t, channel c, output o and direction j is at
+// t*Tap + c*In + o*Out + j*Dir. No step is negative.
+type Weights struct{ Tap, In, Out, Dir, K int }
+
+// fit says whether there are n elements at least.
+func (w *Weights) fit(n, taps, in, out int) bool {
+	return min(w.Tap, w.In, w.Out, w.Dir) >= 0 && (taps-1)*w.Tap+(in-1)*w.In+(out-1)*w.Out+(w.K-1)*w.Dir < n
+}
+
+// PackGather arranges weights for d's Taps, Width and N, of which each direction has its share, side by side. They are those of some taps
+// where these are named, else of all.
+func (p *Panels[T]) PackGather(d *Gather, b []T, at Weights, taps []int) {
+	all := d.Taps
+	if taps != nil {
+		all = 0
+		for _, t := range taps {
+			all = max(all, t+1)
+		}
+	}
 	switch {
-	case d.Taps*d.Width != p.k || d.N != p.n:
+	case d.Taps*d.Width != p.k || d.N != p.n || at.K < 1 || d.N%at.K > 0:
 		panic(badPanels)
+	case taps != nil && len(taps) != d.Taps || slices.ContainsFunc(taps, func(t int) bool { return t < 0 }):
+		panic(badTaps)
 	case p.k == 0 || p.n == 0:
 		return
-	case !fits(len(b)-(d.Width-1)*d.RowB, d.Taps, d.TapB, d.N, 1):
+	case !at.fit(len(b), all, d.Width, d.N/at.K):
 		panic(shortB)
 	}
-	p.packGather(d, b)
+	p.packGather(d, b, at, taps)
 }
 
 // packGeneric keeps the rows as they are: the generic kernels arrange what they use.
@@ -321,12 +343,25 @@ func (p *Panels[T]) packGeneric(d *MatMul, b []T, step int) {
 	}
 }
 
-func (p *Panels[T]) packGatherGeneric(d *Gather, b []T) {
+func (p *Panels[T]) packGatherGeneric(d *Gather, b []T, at Weights, taps []int) {
+	n := d.N / at.K
 	for t := range d.Taps {
+		from := b[tapOf(taps, t)*at.Tap:]
 		for i := range d.Width {
-			copy(p.data[(t*d.Width+i)*p.n:][:p.n], b[t*d.TapB+i*d.RowB:])
+			to := p.data[(t*d.Width+i)*p.n:][:p.n]
+			for j := range to {
+				to[j] = from[i*at.In+j%n*at.Out+j/n*at.Dir]
+			}
 		}
 	}
+}
+
+// tapOf is the t-th of the taps that are named, or of all.
+func tapOf(taps []int, t int) int {
+	if taps != nil {
+		return taps[t]
+	}
+	return t
 }
 
 // GatherT is the adjoint of Gather in the weights:

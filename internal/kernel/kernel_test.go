@@ -700,7 +700,7 @@ func testNoAllocations[T Float](t *testing.T) {
 	w, dw := values[T](rng, 9*20*20), make([]T, 9*20*2*20)
 	terms, pairs := []WinogradTerm[T]{{x, 2, u, 1}}, []WinogradPair[T]{{x, 2, values[T](rng, 64*20), 1}}
 	run := func(ws *Workspace[T]) {
-		TransformWeights(ws, &wd, u, w, 1, false, 0, wd.Cin)
+		TransformWeights(ws, &wd, u, w, Weights{400, 20, 1, 0, 1}, false, 0, wd.Cout)
 		MulWinograd(ws, &wd, y, terms, 0, wd.Tiles(), 0, wd.K)
 		MulWinogradT(ws, &wd, dw, pairs, 0, wd.Cin, 0, wd.K)
 		MulGather(ws, &g.d, g.c.v, g.a.v, g.b.v)

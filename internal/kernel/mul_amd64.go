@@ -254,26 +254,36 @@ func (p *Panels[T]) pack(d *MatMul, b []T, step int) {
 		k := min(kc, p.k-p0)
 		block := p.block(p0, k)
 		for j := 0; j < p.n; j += nr {
-			dst := block[j*k : (j+nr)*k]
-			if at := j % d.N; at+nr <= d.N || j+nr > p.n && at+p.n-j == d.N { // all of one matrix
-				packPanel(dst, b[j/d.N*step+p0*d.RowB+at*d.ColB:], k, min(nr, p.n-j), d.RowB, d.ColB)
-				continue
-			}
-			clear(dst)
-			for x := range min(nr, p.n-j) {
-				src := b[(j+x)/d.N*step+p0*d.RowB+(j+x)%d.N*d.ColB:]
-				for q := range k {
-					dst[q*nr+x] = src[q*d.RowB]
-				}
-			}
+			packColumns(block[j*k:(j+nr)*k], b[p0*d.RowB:], k, j, p.n, d.N, step, d.RowB, d.ColB)
 		}
 	}
 }
 
-func (p *Panels[T]) packGather(d *Gather, b []T) {
-	if path == pathGeneric {
-		p.packGatherGeneric(d, b)
+// packColumns copies k rows of those of n columns that a panel from j on has, into rows of 64 bytes, filled up with zeros. The columns are those of
+// matrices of each columns, which begin at multiples of step.
+func packColumns[T Float](dst, src []T, k, j, n, each, step, row, col int) {
+	nr := panel / sizeOf[T]()
+	if at := j % each; at+nr <= each || j+nr > n && at+n-j == each { // all of one matrix
+		packPanel(dst, src[j/each*step+at*col:], k, min(nr, n-j), row, col)
 		return
+	}
+	clear(dst[:k*nr])
+	for x := range min(nr, n-j) {
+		from := src[(j+x)/each*step+(j+x)%each*col:]
+		for q := range k {
+			dst[q*nr+x] = from[q*row]
+		}
+	}
+}
+
+func (p *Panels[T]) packGather(d *Gather, b []T, at Weights, taps []int) {
+	if path == pathGeneric {
+		p.packGatherGeneric(d, b, at, taps)
+		return
+	}
+	n := d.N / at.K
+	if at.Out == 1 && at.Dir == n { // one matrix
+		n = d.N
 	}
 	nr, done := panel/sizeOf[T](), 0
 	for q := d.next(part{}); q.t0 < q.t1; q = d.next(q) {
@@ -281,7 +291,10 @@ func (p *Panels[T]) packGather(d *Gather, b []T) {
 		block := p.block(done, k)
 		done += k
 		for j := 0; j < p.n; j += nr {
-			packTaps(block[j*k:(j+nr)*k], q, d, b[j:], min(nr, p.n-j))
+			dst, w := block[j*k:(j+nr)*k], q.c1-q.c0
+			for t := q.t0; t < q.t1; t++ {
+				packColumns(dst[(t-q.t0)*w*nr:], b[tapOf(taps, t)*at.Tap+q.c0*at.In:], w, j, p.n, n, at.Dir, at.In, at.Out)
+			}
 		}
 	}
 }

@@ -22,7 +22,9 @@ func panelsLen[T Float](k, n int) int { return k * n }
 
 func (p *Panels[T]) pack(d *MatMul, b []T, step int) { p.packGeneric(d, b, step) }
 
-func (p *Panels[T]) packGather(d *Gather, b []T) { p.packGatherGeneric(d, b) }
+func (p *Panels[T]) packGather(d *Gather, b []T, at Weights, taps []int) {
+	p.packGatherGeneric(d, b, at, taps)
+}
 
 func mulGatherT[T Float](ws *Workspace[T], d *GatherT, c, a, b []T) {
 	mulGatherTGeneric(ws, d, c, a, b)

@@ -55,7 +55,34 @@ func testPanels[T Float](t *testing.T) {
 		want, got := append([]T(nil), before...), append([]T(nil), before...)
 		MulGather(&ws, &d, want, a, b)
 		p := NewPanels[T](taps*width, n)
-		p.PackGather(&d, b)
+		k := 1
+		for _, x := range []int{2, 3, 5} {
+			if n%x == 0 {
+				k = x
+			}
+		}
+		at := Weights{Tap: d.TapB, In: d.RowB, Out: 1, Dir: n / k, K: k}
+		var named []int
+		switch rng.IntN(3) {
+		case 1: // channels together, taps in another order
+			at = Weights{Tap: width * n, In: 1, Out: width * k, Dir: width, K: k}
+			named = rng.Perm(taps)
+			turned := make([]T, len(b))
+			for i, x := range b {
+				t, c, j := i/(width*n), i/n%width, i%n
+				turned[named[t]*at.Tap+c*at.In+j%(n/k)*at.Out+j/(n/k)*at.Dir] = x
+			}
+			b = turned
+		case 2: // directions apart
+			at.Dir, at.In, at.Tap = taps*width*(n/k), n/k, width*(n/k)
+			turned := make([]T, len(b))
+			for i, x := range b {
+				t, c, j := i/(width*n), i/n%width, i%n
+				turned[t*at.Tap+c*at.In+j%(n/k)*at.Out+j/(n/k)*at.Dir] = x
+			}
+			b = turned
+		}
+		p.PackGather(&d, b, at, named)
 		first := rng.IntN(n/PanelWidth+1) * PanelWidth
 		for _, c := range [][2]int{{0, first}, {first, n}} {
 			e := d

@@ -89,35 +89,59 @@ func (f transform) side() int { return [...]int{6, 3, 4, 4, 3}[f] }
 type winogradBuffers[T Float] struct {
 	v, m, acc []T // transformed inputs, transformed outputs, sums of weight gradients
 	scratch   [planes * lane]T
+	turned    [9 * lane * lane]T // weights whose outputs do not lie together
 	off       [planes]int
 }
 
-// TransformWeights writes G·w·Gᵀ for w [9, Cin, k, Cout] to u, k being K or 1, for the channels c0 ≤ c < c1 of the input. With
-// reversed the taps of w are in the opposite order, as in the convolution that takes cotangents back to inputs.
-func TransformWeights[T Float](ws *Workspace[T], d *Winograd, u, w []T, k int, reversed bool, c0, c1 int) {
-	if min(d.Cin, d.Cout, k) < 1 || c0 < 0 || c1 < c0 || c1 > d.Cin {
+// TransformWeights writes G·w·Gᵀ to u for 9 taps, Cin channels and the outputs o0 ≤ o < o1, the first of them a multiple of lane; d's K counts for
+// nothing. With reversed the taps of w are in the opposite order, as in the convolution that takes cotangents back to inputs.
+func TransformWeights[T Float](ws *Workspace[T], d *Winograd, u, w []T, at Weights, reversed bool, o0, o1 int) {
+	if min(d.Cin, d.Cout, at.K) < 1 || o0 < 0 || o0%lane > 0 || o1 < o0 || o1 > d.Cout {
 		panic(badWinograd)
 	}
-	if len(w) < 9*d.Cin*k*d.Cout {
+	if !at.fit(len(w), 9, d.Cin, d.Cout) {
 		panic(shortB)
 	}
-	if len(u) < d.Weights(k) {
+	if len(u) < d.Weights(at.K) {
 		panic(shortWinogradU)
 	}
 	b := &ws.winograd
 	each := d.Cin * pad(d.Cout) // elements of a plane and direction
-	for c := c0; c < c1; c++ {
-		for j := range k {
-			for o := 0; o < d.Cout; o += lane {
-				for t := range 9 {
-					tap := t
-					if reversed {
-						tap = 8 - t
+	for o := o0; o < o1; o += lane {
+		n := min(lane, d.Cout-o)
+		for j := range at.K {
+			from, to := w[j*at.Dir+o*at.Out:], u[j*each+o*d.Cin:]
+			for c := 0; c < d.Cin; c += lane {
+				some := min(lane, d.Cin-c)
+				x, in, tap := from, at.In, at.Tap
+				if at.Out != 1 {
+					x, in, tap = b.turned[:], lane, lane*lane
+					for t := range 9 {
+						turn(b.turned[t*tap:], from[t*at.Tap+c*at.In:], n, at.Out, some, at.In)
 					}
-					b.off[t] = ((tap*d.Cin+c)*k+j)*d.Cout + o
+				} else {
+					x = x[c*in:]
 				}
-				toPlanes(ws, tileWeights, u[j*each+o*d.Cin+c*lane:], k*each, w, min(lane, d.Cout-o), 0)
+				for i := range some {
+					for t := range 9 {
+						b.off[t] = t*tap + i*in
+						if reversed {
+							b.off[t] = (8-t)*tap + i*in
+						}
+					}
+					toPlanes(ws, tileWeights, to[(c+i)*lane:], at.K*each, x, n, 0)
+				}
 			}
+		}
+	}
+}
+
+// turn copies n columns of rows elements, whose steps are given, into rows of lane elements.
+func turn[T Float](dst, src []T, n, column, rows, row int) {
+	for i := range n {
+		from := src[i*column:]
+		for r := range rows {
+			dst[r*lane+i] = from[r*row]
 		}
 	}
 }

@@ -40,9 +40,12 @@ func (q *winogradCase[T]) terms(ws *Workspace[T], rng *rand.Rand, set int, rever
 	d := &q.d
 	weights := func(w []T, k int) []T {
 		u := newBuffer[T](rng, d.Weights(k))
-		c := rng.IntN(d.Cin + 1)
-		TransformWeights(ws, d, u.v, w, k, reversed, 0, c)
-		TransformWeights(ws, d, u.v, w, k, reversed, c, d.Cin)
+		o := min(d.Cout, rng.IntN(d.Cout/lane+2)*lane)
+		at := Weights{d.Cin * k * d.Cout, k * d.Cout, 1, d.Cout, k}
+		TransformWeights(ws, d, u.v, w, at, reversed, 0, o)
+		if o%lane == 0 {
+			TransformWeights(ws, d, u.v, w, at, reversed, o, d.Cout)
+		}
 		checkGuards(u)
 		return u.v
 	}
@@ -297,7 +300,12 @@ func testWinogradAdjoint[T Float](t *testing.T) {
 			}
 		}
 		u := make([]T, back.Weights(1))
-		TransformWeights(&ws, &back, u, turned, 1, true, 0, back.Cin)
+		TransformWeights(&ws, &back, u, turned, Weights{d.Cin * d.Cout, d.Cin, 1, 0, 1}, true, 0, back.Cout)
+		again := make([]T, len(u))
+		TransformWeights(&ws, &back, again, q.w.v, Weights{d.Cin * d.Cout, 1, d.Cout, 0, 1}, true, 0, back.Cout)
+		if !same(u, again) {
+			t.Fatal("other bits from weights that lie the other way")
+		}
 		in := make([]T, len(q.x.v))
 		MulWinograd(&ws, &back, in, []WinogradTerm[T]{{q.y.v, 1, u, 1}}, 0, all, 0, 1)
 
@@ -402,7 +410,7 @@ func TestWinogradPanics(t *testing.T) {
 		{shortWinogradU, func() { MulWinograd(&ws, &d, y, []WinogradTerm[float32]{{x, 1, u[1:], 2}}, 0, 1, 0, 2) }},
 		{shortWinogradY, func() { MulWinograd(&ws, &d, y[1:], []WinogradTerm[float32]{{x, 1, u, 2}}, 0, 1, 0, 2) }},
 		{shortWinogradY, func() { MulWinogradT(&ws, &d, y, []WinogradPair[float32]{{x, 1, y, 2}}, 0, 2, 0, 1) }},
-		{shortB, func() { TransformWeights(&ws, &d, u, x[:10], 2, false, 0, 2) }},
+		{shortB, func() { TransformWeights(&ws, &d, u, x[:10], Weights{12, 6, 1, 3, 2}, false, 0, 3) }},
 	} {
 		t.Run(c.want, func(t *testing.T) {
 			defer func() {
