@@ -111,14 +111,17 @@ func (c *compiler) asRead(n *graph.Node, l layout) layout {
 	}
 	to := defaultLayout(path[len(path)-1].Shape(), c.k, true)
 	for i := len(path) - 1; i > 0; i-- {
-		from, ok := path[i-1].Shape(), true
-		stride := make([]int, len(from))
-		if perm, is := path[i].Attr().(graph.Perm); is {
-			for a, p := range perm {
-				stride[p] = to.stride[a]
+		perm, moves := path[i].Attr().(graph.Perm)
+		if !moves {
+			var ok bool
+			if to.stride, ok = reshape(path[i].Shape(), to.stride, path[i-1].Shape()); !ok {
+				return l
 			}
-		} else if stride, ok = reshape(path[i].Shape(), to.stride, from); !ok {
-			return l
+			continue
+		}
+		stride := make([]int, len(perm))
+		for a, p := range perm {
+			stride[p] = to.stride[a]
 		}
 		to.stride = stride
 	}
