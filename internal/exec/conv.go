@@ -185,7 +185,7 @@ func newConvW[T kernel.Float](p *Program[T], v *value, y ref, add bool) task {
 	c.tn = c.k.N
 	c.k.Directions, c.k.StepA, c.k.StepC = c.kx, cin, cout
 	c.taps = 1
-	if p.lone { // a part reads its rows once for all of its taps; otherwise threads share these
+	if p.lone() { // a part reads its rows once for all of its taps; otherwise threads share these
 		c.taps = min(geo.Taps, mostTaps)
 		for geo.Taps%c.taps > 0 {
 			c.taps--

@@ -69,7 +69,7 @@ type Program[T kernel.Float] struct {
 	sizes   [numStages]extent // of both, while the program is made
 	workers []*worker[T]
 	leaves  map[*graph.Node]*value
-	outs    []rowMajor
+	outs    []*rowMajor
 	dirs    map[*graph.Node]*rowMajor // leaves
 	extra   int                       // elements of tasks' own buffers
 	fixed   int                       // and of those that do not grow with the batch
@@ -78,7 +78,6 @@ type Program[T kernel.Float] struct {
 	of    *Program[T]   // beside which this one stands; or nil
 	nodes []*graph.Node // of the outputs
 	opt   Options
-	lone  bool // one thread computes a run, and parts are cut for that
 
 	sparsities []*sparsity[T]    // of inputs that matrix products read
 	arranged   []*arrange[T]     // right operands in panels
@@ -109,7 +108,7 @@ func Compile[T kernel.Float](outs []*graph.Node, opt Options) (*Program[T], erro
 
 func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*Program[T], error) {
 	c := &compiler{k: max(opt.Directions, 1), lists: opt.Sparse, of: map[*graph.Node]*value{}, copies: map[*value]*value{}, read: map[*value]bool{}, readers: map[*graph.Node][]*graph.Node{}}
-	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, lone: opt.Beside || opt.Pool.Threads() == 1, leaves: map[*graph.Node]*value{}, dirs: map[*graph.Node]*rowMajor{}}
+	p := &Program[T]{k: c.k, pool: opt.Pool, of: of, nodes: outs, opt: opt, leaves: map[*graph.Node]*value{}, dirs: map[*graph.Node]*rowMajor{}}
 	err := graph.Catch(func() error {
 		ancestors := graph.Ancestors(outs...)
 		c.findReaders(outs[0].Graph(), ancestors)
@@ -127,8 +126,7 @@ func compile[T kernel.Float](outs []*graph.Node, opt Options, of *Program[T]) (*
 				p.leaves[n] = v
 			}
 			if v.op == graph.OpDirection {
-				m := newRowMajor(v)
-				p.dirs[n] = &m
+				p.dirs[n] = newRowMajor(v)
 			}
 		}
 		return nil
@@ -227,6 +225,9 @@ func (p *Program[T]) Beside() (*Program[T], error) {
 
 // caller is the pool of the thread that calls.
 var caller = NewPool(1)
+
+// lone says that one thread computes a run: parts are cut for that.
+func (p *Program[T]) lone() bool { return p.opt.Beside || p.opt.Pool.Threads() == 1 }
 
 // Alone makes runs from now on take place on the calling thread alone, or on the threads of the pool again.
 func (p *Program[T]) Alone(yes bool) {
@@ -571,7 +572,7 @@ func (p *Program[T]) IntOutput(i int) []int32 { return p.intsOf(p.outs[i].value)
 // MoveOutput puts direction j of the i-th output into dst, row-major, in float64, or adds it to what is there: one of so many shares of it.
 // It is the same whatever j where the output depends on no direction.
 func (p *Program[T]) MoveOutput(dst []float64, i, j int, add bool, share, of int) {
-	v := &p.outs[i]
+	v := p.outs[i]
 	fetchRows(v, dst, nil, []*Program[T]{p}, v.layout.off+j*v.layout.dir, add, share, of)
 }
 

@@ -21,7 +21,7 @@ const (
 	tileColumns = 80
 )
 
-func newRowMajor(v *value) rowMajor {
+func newRowMajor(v *value) *rowMajor {
 	size, steps := collapse(v.shape, [][]int{v.layout.stride})
 	axes, row, near := make([]axis, len(size)), 1, 0 // by row, ascending
 	for i := range axes {
@@ -32,7 +32,7 @@ func newRowMajor(v *value) rowMajor {
 			near = i
 		}
 	}
-	m := rowMajor{value: v, near: axes[near], rows: tileRows, steps: []int{0}, tiles: 1}
+	m := &rowMajor{value: v, near: axes[near], rows: tileRows, steps: []int{0}, tiles: 1}
 	for _, a := range axes[:near] {
 		n := 1
 		for d := 2; d <= min(a.size, tileColumns/len(m.steps)) && len(m.outer) == 0; d++ {

@@ -70,7 +70,7 @@ func TestRowMajor(t *testing.T) {
 					vector[i] += float64(j) / 4
 				}
 				for _, share := range r.Perm(shares) {
-					giveRows(&m, memory, v.layout.off+j*v.layout.dir, vector, share, shares)
+					giveRows(m, memory, v.layout.off+j*v.layout.dir, vector, share, shares)
 				}
 				for i := range vector {
 					vector[i] = float64(1 + i)
@@ -99,7 +99,7 @@ func TestRowMajor(t *testing.T) {
 						sum, of, times = total, []*Program[float32]{p, q}, 5
 					}
 					for _, share := range r.Perm(shares) {
-						fetchRows(&m, got, sum, of, v.layout.off+j*v.layout.dir, add, share, shares)
+						fetchRows(m, got, sum, of, v.layout.off+j*v.layout.dir, add, share, shares)
 					}
 					for i, x := range got {
 						if x != times*float64(want[place[i]+j*v.layout.dir]) {

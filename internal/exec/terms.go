@@ -178,7 +178,7 @@ func (p *paired[T]) cut() {
 	m, n, k := t.one[0], t.one[1], t.K+p.terms[1].K
 	tm, tn := m, n
 	if p.batch < fewParts {
-		if !t.p.lone {
+		if !t.p.lone() {
 			tm, tn = tiles(m, n, k*p.k)
 		} else if p.batch == 1 && tm >= 192 {
 			tm /= 2
@@ -202,7 +202,7 @@ func (p *paired[T]) run(wi, part int) {
 	var areas [kernel.MaxAreas]kernel.Area[T]
 	soon := areas[:0]
 	t := p.terms[0]
-	if next, at := p.after(part); next != nil && t.p.lone {
+	if next, at := p.after(part); next != nil && t.p.lone() {
 		d, _ := next.operands(at, &later)
 		for x := range later {
 			soon = later[x].Areas(&d, soon)

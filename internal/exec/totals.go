@@ -41,7 +41,7 @@ func (p *Program[T]) AccumulateHeld(share, of int) {
 
 // MoveSum is MoveOutput of what has been added up.
 func (p *Program[T]) MoveSum(dst []float64, i, j int, add bool, share, of int) {
-	v := &p.outs[i]
+	v := p.outs[i]
 	var sum []float64
 	if t := p.totalOf(v.root); t != nil && !t.zero[0] {
 		sum = t.sum

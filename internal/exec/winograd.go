@@ -165,7 +165,7 @@ func newWinogradW[T kernel.Float](p *Program[T], d kernel.Winograd, products []*
 		pairs[i].KX, pairs[i].KD = x.k, ct.k
 	}
 	threads := p.pool.Threads()
-	if p.lone {
+	if p.lone() {
 		threads = 1
 	}
 	sums := 36 * d.Cout // of a channel and direction

@@ -1037,7 +1037,7 @@ func (e *engineOf[T]) move(at int, do func(p piece, i, direction int, values []f
 func (e *engineOf[T]) fetchPiece(p piece, i, direction int, values []float64) {
 	if out := e.aimed.outs[i]; out >= 0 {
 		e.aimed.MoveSum(values, out, direction, e.add, p.share, p.of)
-	} else if p.share == 0 {
+	} else if !e.add && p.share == 0 {
 		clear(values)
 	}
 }
